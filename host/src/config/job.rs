@@ -1,0 +1,443 @@
+//! The checked model of a job file. Whatever is here has passed validation:
+//! names are valid and unique, durations are in range, enumerations are closed.
+//! Whether the graph hangs together is decided by the job manager's plan.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use crate::ids::{JobName, OperatorName, PortName};
+
+/// A whole job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobSpec {
+    /// `[job]`
+    pub job: JobSection,
+    /// `[checkpoints]`
+    pub checkpoints: CheckpointSection,
+    /// `[restart]`
+    pub restart: RestartSection,
+    /// `[[source]]`, in the file's order.
+    pub sources: Vec<SourceSpec>,
+    /// `[[operator]]`, in the file's order.
+    pub operators: Vec<OperatorSpec>,
+    /// `[[sink]]`, in the file's order.
+    pub sinks: Vec<SinkSpec>,
+}
+
+/// `[job]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobSection {
+    /// `name`
+    pub name: JobName,
+    /// `parallelism`, 1 to `max_parallelism`; 1 if not given. What sources,
+    /// operators and sinks use that give none.
+    pub parallelism: u32,
+    /// `max_parallelism`: the number of key groups, 1 to 32768; 128 if not given.
+    /// A job's state can be restored only under the same number.
+    pub max_parallelism: u32,
+    /// `max_rejected`: how many dead letters, in all, stop the job; no limit if
+    /// not given.
+    pub max_rejected: Option<u64>,
+    /// `channel_capacity`: bytes that may wait between two subtasks before the
+    /// sender is held back; 1 MiB if not given.
+    pub channel_capacity: usize,
+}
+
+/// `[checkpoints]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckpointSection {
+    /// `interval`: from one checkpoint's start to the next one's; none if not
+    /// given.
+    pub interval: Option<Duration>,
+    /// `every_records`: a checkpoint each time that the sources have emitted so
+    /// many records; none if not given.
+    pub every_records: Option<u64>,
+    /// `min_pause`: from one checkpoint's end to the next one's start; 0 if not given.
+    pub min_pause: Duration,
+    /// `timeout`: after which a checkpoint is given up; 10 minutes if not given.
+    pub timeout: Duration,
+    /// `retain`: how many completed checkpoints are kept; 1 if not given.
+    pub retain: u32,
+}
+
+/// `[restart]`: what to do after a failure. The formulas stand with
+/// the restart room, which turns this into decisions.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RestartSection {
+    /// `strategy = "none"`: the first failure ends the job.
+    None,
+    /// `strategy = "fixed-delay"`
+    FixedDelay {
+        /// `attempts`, at least 1; 3 if not given.
+        attempts: u32,
+        /// `delay`; 1 s if not given.
+        delay: Duration,
+    },
+    /// `strategy = "exponential-delay"`, the default.
+    ExponentialDelay {
+        /// `initial_backoff`; 1 s if not given... tests and demos set it lower.
+        initial_backoff: Duration,
+        /// `max_backoff`; 1 minute if not given.
+        max_backoff: Duration,
+        /// `multiplier`, above 1; 1.5 if not given.
+        multiplier: f64,
+        /// `jitter`, 0 to 1: the part of the backoff that is random; 0.1 if not given.
+        jitter: f64,
+        /// `reset_after`: running so long without failure starts over at the
+        /// initial backoff; 1 hour if not given.
+        reset_after: Duration,
+        /// `attempts` before the job fails for good; no limit if not given.
+        attempts: Option<u32>,
+    },
+    /// `strategy = "failure-rate"`
+    FailureRate {
+        /// `max_failures` in `interval`, at least 1; 3 if not given.
+        max_failures: u32,
+        /// `interval`; 1 minute if not given.
+        interval: Duration,
+        /// `delay` before each restart; 1 s if not given.
+        delay: Duration,
+    },
+}
+
+/// Where an input comes from: `"name"` is the main output (port 0) of a source
+/// or operator; `"name.port"` another one, by its name or number;
+/// `"name.late"` the records that came after their window was closed, and
+/// `"name.dead-letters"` what was rejected.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OutputRef {
+    /// The source or operator.
+    pub node: OperatorName,
+    /// Its output.
+    pub port: PortRef,
+}
+
+/// One of an operator's outputs, as a job file names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PortRef {
+    /// A port by its number, from 0. What is not named otherwise is port 0.
+    Number(u32),
+    /// A port by a name that the operator's `ports` gives.
+    Name(PortName),
+    /// Records that were too late for their windows.
+    Late,
+    /// Rejected records.
+    DeadLetters,
+}
+
+/// `[[source]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceSpec {
+    /// `name`
+    pub name: OperatorName,
+    /// `parallelism`; the number of splits is what limits it further.
+    pub parallelism: Option<u32>,
+    /// `connector` and what goes with it.
+    pub connector: SourceConnector,
+    /// `max_out_of_orderness`: how much later than its event time a record may
+    /// come; the watermark stays so far behind the newest. 0 if not given.
+    pub max_out_of_orderness: Duration,
+    /// `idle_timeout`: a source that is silent for so long stops holding back
+    /// the watermark; never if not given.
+    pub idle_timeout: Option<Duration>,
+    /// `max_rejected`: how many malformed records stop the job; no limit if not given.
+    pub max_rejected: Option<u64>,
+}
+
+/// Which source connector, with its own settings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceConnector {
+    /// `connector = "csv"`: each row becomes a JSON object.
+    Csv(CsvSource),
+    /// `connector = "jsonl"`: each line is a JSON value, passed on as it is.
+    JsonLines(JsonLinesSource),
+    /// `connector = "lines"`: each line is a record.
+    Lines(FileInput),
+    /// `connector = "generator"`
+    Generator(GeneratorSource),
+    /// `connector = "stdin"`: lines of standard input; cannot be replayed.
+    Stdin,
+}
+
+/// Files to read: one or more, each plain, gzip or zstd (told by its first bytes).
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileInput {
+    /// `path`: one path or a list of paths, relative to the job file; `*` and `?`
+    /// in the last component match. Expanded and made absolute when the job file
+    /// is read; sorted; at least one. Each file is a split.
+    pub paths: Vec<PathBuf>,
+    /// `max_line`: the longest line accepted, in bytes; 1 MiB if not given. A
+    /// longer one is a dead letter.
+    pub max_line: usize,
+}
+
+/// Where a record's event time stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimestampField {
+    /// `field`: a column or a top-level JSON field.
+    pub field: String,
+    /// `format`
+    pub format: TimestampFormat,
+}
+
+/// How an event time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimestampFormat {
+    /// `"rfc3339"`, the default: `2013-01-01T10:00:00Z`.
+    Rfc3339,
+    /// `"millis"`: an integer, milliseconds since 1970.
+    Millis,
+    /// `"seconds"`: a number, seconds since 1970; fractions count.
+    Seconds,
+}
+
+/// The type of a CSV column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// `"string"`, the default.
+    String,
+    /// `"integer"`: 64-bit signed.
+    Integer,
+    /// `"float"`: finite, 64-bit.
+    Float,
+    /// `"boolean"`: `true`/`false`.
+    Boolean,
+}
+
+/// Settings of a `csv` source. The first line of each file is the header.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CsvSource {
+    /// The files.
+    pub files: FileInput,
+    /// `delimiter`: one ASCII character; `,` if not given.
+    pub delimiter: u8,
+    /// `null`: what a missing value looks like; the empty field if not given.
+    pub null: String,
+    /// `columns`: which columns to read and their types, in order; all as
+    /// strings if not given. A column that the header lacks is an error.
+    pub columns: Option<Vec<(String, ColumnType)>>,
+    /// `key`: a column whose text becomes the record's key.
+    pub key: Option<String>,
+    /// `timestamp`
+    pub timestamp: Option<TimestampField>,
+}
+
+/// Settings of a `jsonl` source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JsonLinesSource {
+    /// The files.
+    pub files: FileInput,
+    /// `key`: a top-level field whose text becomes the record's key.
+    pub key: Option<String>,
+    /// `timestamp`
+    pub timestamp: Option<TimestampField>,
+}
+
+/// Settings of a `generator` source: deterministic by seed, whatever the speed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratorSource {
+    /// `records` in all; endless if not given.
+    pub records: Option<u64>,
+    /// `rate`: records a second in all; flat out if not given.
+    pub rate: Option<u64>,
+    /// `seed`; 0 if not given.
+    pub seed: u64,
+    /// `keys`: how many distinct keys there are, drawn uniformly; no key if not given.
+    pub keys: Option<u64>,
+    /// `start`: event time of the first record, milliseconds since 1970; 0 if not given.
+    pub start: i64,
+    /// `step`: event time from one record to the next, in microseconds; 1 ms if not given.
+    pub step_micros: u64,
+    /// What the values look like.
+    pub values: GeneratorValues,
+}
+
+/// What a generator's values look like.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GeneratorValues {
+    /// `value_size`: that many bytes of printable text; 100 if nothing is given.
+    Bytes(usize),
+    /// `[source.fields]`: JSON objects; the key, if any, is in the field `key`.
+    Fields(Vec<(String, GeneratorField)>),
+    /// `words`: lines of so many random words, for word counts.
+    Words {
+        /// Words a line.
+        per_line: usize,
+        /// Distinct words.
+        vocabulary: usize,
+    },
+}
+
+/// How a generated JSON field varies.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GeneratorField {
+    /// `{ sequence = START }`: counts up by one.
+    Sequence(i64),
+    /// `{ uniform = [LOW, HIGH] }`: a number between the two.
+    Uniform(f64, f64),
+    /// `{ normal = [MEAN, DEVIATION], spikes = P, spike = FACTOR }`: normally
+    /// distributed; with probability `spikes` it is `factor` deviations off.
+    Normal {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        deviation: f64,
+        /// Probability of a spike, 0 to 1.
+        spikes: f64,
+        /// How many deviations a spike is off.
+        factor: f64,
+    },
+    /// `{ one_of = [..] }`: one of the given texts.
+    OneOf(Vec<String>),
+}
+
+/// `[[operator]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperatorSpec {
+    /// `name`
+    pub name: OperatorName,
+    /// `artifact`: a name on the shelf (`window-stats`), or a path to a `.wasm`
+    /// file (it contains `/` or ends in `.wasm`; relative to the job file).
+    pub artifact: ArtifactRef,
+    /// `input = "a"`, or `inputs = ["a", "b"]`: input port `i` is the `i`th.
+    /// An input port may merge several outputs: `inputs = [["a", "b"], "c"]`.
+    pub inputs: Vec<Vec<OutputRef>>,
+    /// `parallelism`; the job's if not given.
+    pub parallelism: Option<u32>,
+    /// `ports`: names of output ports 0, 1, ...
+    pub ports: Vec<PortName>,
+    /// `window`
+    pub window: Option<WindowSpec>,
+    /// `memory`: how much the slot's linear memories and tables may hold; 256 MiB
+    /// if not given.
+    pub memory: usize,
+    /// `deadline`: how long the guest may take for one batch; 30 s if not given.
+    pub deadline: Duration,
+    /// `grants`: what the operator may import.
+    pub grants: Vec<Grant>,
+    /// `[operator.config]`, as JSON.
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Which component an operator runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArtifactRef {
+    /// One that is found by its name.
+    Named(OperatorName),
+    /// A file.
+    Path(PathBuf),
+}
+
+/// Something that an operator may import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Grant {
+    /// `"log"`, granted by default.
+    Log,
+    /// `"config"`, granted by default.
+    Config,
+    /// `"metrics"`, granted by default.
+    Metrics,
+    /// `"wasi"`: WASI preview 2 with no file system, network, environment or
+    /// arguments; standard output goes to the log.
+    Wasi,
+}
+
+/// `window = { type = "...", ... }`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// `type` and its sizes.
+    pub assigner: WindowAssigner,
+    /// `allowed_lateness`; 0 if not given.
+    pub allowed_lateness: Duration,
+}
+
+/// How records are assigned to windows of event time. All lengths are at least 1 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowAssigner {
+    /// `type = "tumbling"`: `[n·size + offset, (n+1)·size + offset)`.
+    Tumbling {
+        /// `size`
+        size: Duration,
+        /// `offset`; 0 if not given, less than `size`.
+        offset: Duration,
+    },
+    /// `type = "sliding"`: windows of `size`, one every `slide`.
+    Sliding {
+        /// `size`
+        size: Duration,
+        /// `slide`, at most `size`.
+        slide: Duration,
+        /// `offset`; 0 if not given, less than `slide`.
+        offset: Duration,
+    },
+    /// `type = "session"`: a window ends when nothing came for `gap`.
+    Session {
+        /// `gap`
+        gap: Duration,
+    },
+}
+
+/// `[[sink]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkSpec {
+    /// `name`
+    pub name: OperatorName,
+    /// `input = "a"` or `inputs = ["a", "b"]`, merged.
+    pub inputs: Vec<OutputRef>,
+    /// `parallelism`; 1 if not given, so that a file sink writes one file.
+    pub parallelism: u32,
+    /// `connector` and what goes with it.
+    pub connector: SinkConnector,
+}
+
+/// Which sink connector, with its own settings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SinkConnector {
+    /// `connector = "csv"`: JSON objects as rows.
+    Csv {
+        /// Where.
+        file: FileOutput,
+        /// `columns`: which fields, in order.
+        columns: Vec<String>,
+        /// `delimiter`; `,` if not given.
+        delimiter: u8,
+    },
+    /// `connector = "jsonl"`: values, which must be JSON, one a line.
+    JsonLines(FileOutput),
+    /// `connector = "lines"`: values, one a line.
+    Lines(FileOutput),
+    /// `connector = "stdout"`
+    Stdout {
+        /// `key`: whether to print the key and a tab before the value; no if not given.
+        key: bool,
+    },
+    /// `connector = "discard"`: counts records and drops them.
+    Discard,
+}
+
+/// Files that a sink writes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileOutput {
+    /// `path`, relative to the job file. Missing directories are created. With
+    /// `roll` or a parallelism above 1, numbers are put before the extension.
+    pub path: PathBuf,
+    /// `compression`: `"none"`, `"gzip"`, `"zstd"`; told by the path's extension
+    /// (`.gz`, `.zst`) if not given.
+    pub compression: Compression,
+    /// `roll`: begin a new file at the first checkpoint after the file has
+    /// reached this many bytes; one file, complete at the job's end, if not given.
+    pub roll: Option<u64>,
+}
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip; a checkpoint ends a member.
+    Gzip,
+    /// Zstandard; a checkpoint ends a frame.
+    Zstd,
+}
+
+/// What to change in a job file from outside: `--set operator.key=value`.
+pub type Overrides = BTreeMap<(OperatorName, String), serde_json::Value>;

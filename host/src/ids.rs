@@ -1,0 +1,146 @@
+//! Validated names and numbers. No bare `String` or `u64` that means one of
+//! these crosses a module edge.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a valid name: {reason}")]
+pub struct InvalidName {
+    /// The name as given.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// The longest name that is accepted, in bytes.
+pub const MAX_NAME: usize = 64;
+
+fn check_name(name: &str) -> Result<(), InvalidName> {
+    let refuse = |reason| Err(InvalidName { name: name.chars().take(80).collect(), reason });
+    if name.is_empty() {
+        return refuse("it is empty");
+    }
+    if name.len() > MAX_NAME {
+        return refuse("it is longer than 64 characters");
+    }
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        return refuse("only ASCII letters, digits, `-` and `_` may stand in it");
+    }
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return refuse("it must begin with a letter or a digit");
+    }
+    Ok(())
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Accepts 1 to 64 ASCII letters, digits, `-` and `_`, the first a
+            /// letter or digit.
+            ///
+            /// # Errors
+            /// [`InvalidName`] says what is wrong.
+            pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
+                let name = name.into();
+                check_name(&name)?;
+                Ok(Self(name))
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+            fn try_from(name: String) -> Result<Self, InvalidName> {
+                Self::new(name)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// The name of a source, operator or sink: unique within its job.
+    OperatorName
+}
+name_type! {
+    /// The name of a job.
+    JobName
+}
+name_type! {
+    /// The name of a source, operator or sink's output port, as a job file gives it.
+    PortName
+}
+
+macro_rules! number_type {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number_type! {
+    /// Number of a checkpoint of a job: 1 is the first, later ones are greater.
+    CheckpointId(u64)
+}
+number_type! {
+    /// A slot of the TaskManager, from 0.
+    SlotId(u32)
+}
+number_type! {
+    /// One of an operator's parallel instances, from 0.
+    SubtaskIndex(u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_traversal_or_nonsense_are_refused() {
+        for bad in ["", ".", "..", "a/b", "a\\b", "-x", "a b", "ä", "a.b", &"x".repeat(65)] {
+            assert!(OperatorName::new(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "window-stats", "top_n", "9E", &"x".repeat(64)] {
+            assert!(OperatorName::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_deserialised_name_is_checked_too() {
+        assert!(serde_json::from_str::<JobName>("\"../etc\"").is_err());
+        assert_eq!(serde_json::from_str::<JobName>("\"flights\"").unwrap().as_str(), "flights");
+    }
+}

@@ -1,0 +1,25 @@
+//! Cofferdam: a WebAssembly-sandboxed host for stream operators.
+//!
+//! # Reading guide
+//!
+//! A *job* is a graph of sources, operators and sinks, described by a job file
+//! ([`config`]). The rooms below are listed from the bottom up; a room may use
+//! those before it and never those after it.
+//!
+//! | room | what it knows |
+//! | --- | --- |
+//! | [`ids`], `clock`, `metrics`, `restart`, [`config`] | names, time, numbers, restart strategies, job files |
+//! | [`stream`] | batches, channels, barriers, watermarks, key groups |
+//! | `state` | the keyed state, windows and timers of one subtask; no I/O |
+//! | `checkpoint` | the format of a checkpoint and the sled store |
+//! | [`connectors`] | sources and sinks, one file each |
+//! | `sandbox` | everything wasmtime: nobody else names it |
+//! | `catalog` | artifacts: found, validated, compiled, cached |
+//! | `task_manager` | slots and the subtasks that run in them |
+//! | `job_manager` | a job's life: plan, checkpoints, failover |
+//! | `cli` | arguments, progress, exit codes |
+
+pub mod config;
+pub mod connectors;
+pub mod ids;
+pub mod stream;
