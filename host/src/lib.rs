@@ -8,7 +8,7 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | [`ids`], `clock`, `metrics`, `restart`, [`config`] | names, time, numbers, restart strategies, job files |
+//! | [`ids`], [`clock`], `metrics`, `restart`, [`config`] | names, time, numbers, restart strategies, job files |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | `state` | the keyed state, windows and timers of one subtask; no I/O |
 //! | `checkpoint` | the format of a checkpoint and the sled store |
@@ -19,6 +19,7 @@
 //! | `job_manager` | a job's life: plan, checkpoints, failover |
 //! | `cli` | arguments, progress, exit codes |
 
+pub mod clock;
 pub mod config;
 pub mod connectors;
 pub mod ids;
