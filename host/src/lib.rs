@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | [`ids`], [`clock`], `metrics`, `restart`, [`config`] | names, time, numbers, restart strategies, job files |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
-//! | `state` | the keyed state, windows and timers of one subtask; no I/O |
+//! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
 //! | `checkpoint` | the format of a checkpoint and the sled store |
 //! | [`connectors`] | sources and sinks, one file each |
 //! | `sandbox` | everything wasmtime: nobody else names it |
@@ -23,4 +23,5 @@ pub mod clock;
 pub mod config;
 pub mod connectors;
 pub mod ids;
+pub mod state;
 pub mod stream;

@@ -1,0 +1,716 @@
+//! The keyed state of one subtask, as its driver uses it: group a batch by key
+//! and window, take back what the operator made of it, and say what is due.
+
+use crate::{
+    state::{
+        sessions::{SessionPlan, Sessions},
+        table::{Entry, EntryId, ShortBytes, Table},
+        timers::{Deadlines, Timers},
+        windows::{self, Window, WindowKind, Windows},
+    },
+    stream::{
+        Batch, Column,
+        keys::{KeyGroup, KeyGroups},
+    },
+};
+
+/// How many firings are handed over in one call.
+pub const MAX_FIRINGS: usize = 1024;
+
+/// Tables with more slots than this are taken to be larger than the cache.
+const LARGE_TABLE: usize = 1 << 15;
+
+/// The distinct keys (and windows) of a call, as columns for the operator.
+#[derive(Debug, Default)]
+pub struct Groups {
+    /// The entry of each group.
+    pub(super) entries: Vec<EntryId>,
+    /// One key a group.
+    pub keys: Column,
+    /// The state of each group; empty: none.
+    pub states: Column,
+    /// The windows' starts; empty where the operator has no windows.
+    pub window_starts: Vec<i64>,
+    /// The windows' ends.
+    pub window_ends: Vec<i64>,
+    /// The rows of each group, group by group.
+    pub rows: Vec<u32>,
+    /// Where each group's rows begin: one more than there are groups.
+    pub row_offsets: Vec<u32>,
+    /// Records that came after all their windows were closed.
+    pub late: Vec<u32>,
+    /// Windows that have fired already and must fire again, as firings to come.
+    fire_again: Vec<EntryId>,
+}
+
+impl Groups {
+    /// Number of groups.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn add(&mut self, id: EntryId, entry: &Entry) {
+        self.entries.push(id);
+        self.keys.push(&entry.key);
+        self.states.push(&entry.state);
+        if entry.window != Window::NONE {
+            self.window_starts.push(entry.window.start);
+            self.window_ends.push(entry.window.end);
+        }
+    }
+
+    /// Puts rows in the order of their groups: `pairs` are (group, row) in
+    /// order of arrival.
+    fn order_rows(&mut self, pairs: &[(u32, u32)]) {
+        let groups = self.entries.len();
+        self.row_offsets.clear();
+        self.row_offsets.resize(groups + 1, 0);
+        for &(group, _) in pairs {
+            self.row_offsets[group as usize + 1] += 1;
+        }
+        for g in 0..groups {
+            self.row_offsets[g + 1] += self.row_offsets[g];
+        }
+        let mut next = self.row_offsets.clone();
+        self.rows.clear();
+        self.rows.resize(pairs.len(), 0);
+        for &(group, row) in pairs {
+            let at = &mut next[group as usize];
+            self.rows[*at as usize] = row;
+            *at += 1;
+        }
+    }
+}
+
+/// Which time a timer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimerKind {
+    /// Event time.
+    Event,
+    /// Processing time.
+    Processing,
+}
+
+/// A timer to set or delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimerChange {
+    /// The group's index in the call.
+    pub group: u32,
+    /// Which time.
+    pub kind: TimerKind,
+    /// Milliseconds since 1970.
+    pub at: i64,
+}
+
+/// What an operator wants changed after a call.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Groups whose state changed, each at most once.
+    pub changed: Vec<u32>,
+    /// Their new states; empty: none.
+    pub states: Column,
+    /// Timers to set.
+    pub set_timers: Vec<TimerChange>,
+    /// Timers to delete.
+    pub delete_timers: Vec<TimerChange>,
+}
+
+/// A change that does not fit the call that it answers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidChange {
+    /// As many states as changed groups are needed.
+    #[error("{changed} groups are said to have changed, but {states} states came")]
+    StateCount {
+        /// Changed groups.
+        changed: usize,
+        /// States.
+        states: usize,
+    },
+    /// There is no such group.
+    #[error("a {what} is for group {group}, but the call had {groups} groups")]
+    NoSuchGroup {
+        /// "state" or "timer".
+        what: &'static str,
+        /// The group.
+        group: u32,
+        /// How many there were.
+        groups: usize,
+    },
+    /// A group stands twice among the changed ones.
+    #[error("group {0} is said to have changed twice")]
+    Twice(u32),
+}
+
+/// Why a group is fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FiringKind {
+    /// Its window ended, or changed after its end.
+    Window,
+    /// An event-time timer.
+    Event,
+    /// A processing-time timer.
+    Processing,
+}
+
+/// Something that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Firing {
+    /// Why.
+    pub kind: FiringKind,
+    /// The timer's time; a window's last millisecond.
+    pub at: i64,
+}
+
+/// The keyed state of a subtask.
+#[derive(Debug)]
+pub struct KeyedState {
+    pub(super) table: Table,
+    pub(super) windows: Option<Windows>,
+    pub(super) key_groups: KeyGroups,
+    pub(super) event_timers: Timers,
+    pub(super) processing_timers: Timers,
+    pub(super) window_ends: Deadlines,
+    cleanups: Deadlines,
+    pub(super) sessions: Sessions,
+    /// Key groups that changed since the last snapshot.
+    pub(super) dirty: Vec<bool>,
+    /// Bytes of keys and states too long to lie within their entries.
+    spilled: usize,
+    call: u32,
+    /// Scratch of `group`.
+    hashes: Vec<u64>,
+    pairs: Vec<(u32, u32)>,
+    assigned: Vec<(u32, Window)>,
+}
+
+impl KeyedState {
+    /// An empty state.
+    #[must_use]
+    pub fn new(windows: Option<Windows>, key_groups: KeyGroups) -> Self {
+        Self {
+            table: Table::default(),
+            windows,
+            key_groups,
+            event_timers: Timers::default(),
+            processing_timers: Timers::default(),
+            window_ends: Deadlines::default(),
+            cleanups: Deadlines::default(),
+            sessions: Sessions::default(),
+            dirty: vec![false; key_groups.count() as usize],
+            spilled: 0,
+            call: 0,
+            hashes: Vec::new(),
+            pairs: Vec::new(),
+            assigned: Vec::new(),
+        }
+    }
+
+    /// Number of keys (and windows) with state or timers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Heap bytes in use, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        const TIMER_BYTES: usize = 24;
+        let timers = self.event_timers.len() + self.processing_timers.len();
+        self.table.base_bytes() + self.spilled + timers * TIMER_BYTES
+    }
+
+    /// Whether records merge windows: [`plan_sessions`](Self::plan_sessions)
+    /// must be used instead of [`group`](Self::group).
+    #[must_use]
+    pub fn has_sessions(&self) -> bool {
+        matches!(self.windows, Some(Windows { kind: WindowKind::Session { .. }, .. }))
+    }
+
+    /// Divides a batch into groups by key and window. Records whose windows are
+    /// all closed at `watermark` are listed as late and in no group. A record
+    /// without event time is taken to be of the beginning of time, so it is
+    /// late as soon as there is a watermark.
+    pub fn group(&mut self, batch: &Batch, watermark: i64) -> Groups {
+        self.next_call();
+        let mut groups = Groups::default();
+        match self.windows {
+            None => self.group_by_key(batch, &mut groups),
+            Some(windows) => self.group_by_window(batch, windows, watermark, &mut groups),
+        }
+        let pairs = std::mem::take(&mut self.pairs);
+        groups.order_rows(&pairs);
+        self.pairs = pairs;
+        groups
+    }
+
+    fn next_call(&mut self) {
+        self.pairs.clear();
+        self.call = self.call.wrapping_add(1);
+        if self.call == 0 {
+            // Once in four thousand million calls: forget all earlier stamps.
+            self.call = 1;
+            let ids: Vec<EntryId> = self.table.iter().map(|(id, _)| id).collect();
+            ids.into_iter().for_each(|id| self.table.get_mut(id).call = 0);
+        }
+    }
+
+    fn group_by_key(&mut self, batch: &Batch, groups: &mut Groups) {
+        let table = &self.table;
+        self.hashes.clear();
+        match batch.keys() {
+            Some(keys) => self.hashes.extend(keys.iter().map(|k| table.hash(k, Window::NONE))),
+            None => self.hashes.resize(batch.len(), table.hash(&[], Window::NONE)),
+        }
+        self.warm_up();
+        for i in 0..batch.len() {
+            let hash = self.hashes[i];
+            let group = self.join_group(hash, batch.key(i), Window::NONE, groups);
+            self.pairs.push((group, row(i)));
+        }
+    }
+
+    fn group_by_window(
+        &mut self,
+        batch: &Batch,
+        windows: Windows,
+        watermark: i64,
+        groups: &mut Groups,
+    ) {
+        self.assign(batch, windows, watermark, &mut groups.late);
+        let assigned = std::mem::take(&mut self.assigned);
+        self.hashes.clear();
+        let table = &self.table;
+        self.hashes.extend(
+            assigned.iter().map(|(row, window)| table.hash(batch.key(*row as usize), *window)),
+        );
+        self.warm_up();
+        for (i, (row, window)) in assigned.iter().enumerate() {
+            let hash = self.hashes[i];
+            let group = self.join_group(hash, batch.key(*row as usize), *window, groups);
+            self.pairs.push((group, *row));
+        }
+        self.assigned = assigned;
+        self.note_windows(windows, watermark, groups);
+    }
+
+    /// Which open windows each record belongs to.
+    fn assign(&mut self, batch: &Batch, windows: Windows, watermark: i64, late: &mut Vec<u32>) {
+        self.assigned.clear();
+        let WindowKind::Aligned { size, slide, offset } = windows.kind else { return };
+        let mut last: Option<Window> = None;
+        for i in 0..batch.len() {
+            let time = batch.timestamp(i).unwrap_or(i64::MIN);
+            let before = self.assigned.len();
+            if size == slide {
+                // Neighbours mostly share their window, and a division costs
+                // more than the rest of the assignment.
+                let window = match last {
+                    Some(w) if w.start <= time && time < w.end => w,
+                    _ => {
+                        let start = windows::last_start(time, slide, offset);
+                        Window { start, end: start.saturating_add(size) }
+                    }
+                };
+                last = Some(window);
+                if !windows.is_closed(window, watermark) {
+                    self.assigned.push((row(i), window));
+                }
+            } else {
+                let open = windows::aligned(time, size, slide, offset)
+                    .filter(|w| !windows.is_closed(*w, watermark));
+                self.assigned.extend(open.map(|w| (row(i), w)));
+            }
+            if self.assigned.len() == before {
+                late.push(row(i));
+            }
+        }
+    }
+
+    /// Registers new windows' ends, and lists windows that have to fire again.
+    fn note_windows(&mut self, windows: Windows, watermark: i64, groups: &mut Groups) {
+        for id in &groups.entries {
+            let window = self.table.get(*id).window;
+            let last = window.last_millisecond();
+            if last <= watermark {
+                groups.fire_again.push(*id);
+            }
+            let entry = self.table.get_mut(*id);
+            if !entry.registered {
+                entry.registered = true;
+                entry.fired = last <= watermark;
+                if last > watermark {
+                    self.window_ends.add(last, *id);
+                }
+                self.cleanups.add(last.saturating_add(windows.lateness), *id);
+            }
+        }
+    }
+
+    /// Touches what the look-ups will need, so that cache misses overlap.
+    fn warm_up(&self) {
+        if self.hashes.len() > 1 && self.table.len() > LARGE_TABLE {
+            let mut sum = 0_u32;
+            for chunk in self.hashes.chunks(64) {
+                let mut hints = [0_u64; 64];
+                for (hint, hash) in hints.iter_mut().zip(chunk) {
+                    *hint = self.table.touch(*hash);
+                }
+                for hint in &hints[..chunk.len()] {
+                    sum = sum.wrapping_add(self.table.touch_entry(*hint));
+                }
+            }
+            std::hint::black_box(sum);
+        }
+    }
+
+    /// The group of a key and window in this call; a new one if it is the first
+    /// time that they appear.
+    fn join_group(&mut self, hash: u64, key: &[u8], window: Window, groups: &mut Groups) -> u32 {
+        let id = match self.table.find(hash, key, window) {
+            Some(id) => id,
+            None => self.add_entry(hash, key, window),
+        };
+        let entry = self.table.get_mut(id);
+        if entry.call != self.call {
+            entry.call = self.call;
+            entry.group = row(groups.entries.len());
+            groups.add(id, self.table.get(id));
+        }
+        self.table.get(id).group
+    }
+
+    fn add_entry(&mut self, hash: u64, key: &[u8], window: Window) -> EntryId {
+        let key_group = self.key_groups.group_of(key);
+        self.spilled += spilled(key.len());
+        self.table.insert(hash, key, window, key_group)
+    }
+
+    /// Adds an entry that a snapshot held; it must be new.
+    pub(super) fn put(&mut self, key: &[u8], window: Window, state: &[u8], fired: bool) -> EntryId {
+        let hash = self.table.hash(key, window);
+        let id = self.add_entry(hash, key, window);
+        self.spilled += spilled(state.len());
+        self.table.get_mut(id).state = ShortBytes::from_slice(state);
+        if let Some(windows) = self.windows {
+            let last = window.last_millisecond();
+            let entry = self.table.get_mut(id);
+            entry.registered = true;
+            entry.fired = fired;
+            if !fired {
+                self.window_ends.add(last, id);
+            }
+            self.cleanups.add(last.saturating_add(windows.lateness), id);
+            if self.has_sessions() {
+                self.sessions.add(key, window);
+            }
+        }
+        id
+    }
+
+    pub(super) fn set_timer(&mut self, kind: TimerKind, at: i64, id: EntryId) {
+        if self.timers(kind).set(at, id) {
+            self.table.get_mut(id).timers += 1;
+        }
+    }
+
+    fn timers(&mut self, kind: TimerKind) -> &mut Timers {
+        match kind {
+            TimerKind::Event => &mut self.event_timers,
+            TimerKind::Processing => &mut self.processing_timers,
+        }
+    }
+
+    /// First half of [`group`](Self::group) for session windows: which sessions
+    /// the batch opens, extends and merges. The driver has the operator merge
+    /// states as the plan asks, and then calls
+    /// [`group_sessions`](Self::group_sessions).
+    pub fn plan_sessions(&mut self, batch: &Batch, watermark: i64) -> SessionPlan {
+        let Some(windows @ Windows { kind: WindowKind::Session { gap }, .. }) = self.windows else {
+            return SessionPlan::default();
+        };
+        let table = &self.table;
+        self.sessions.plan(batch, gap, |w| windows.is_closed(*w, watermark), |key, window| {
+            table
+                .find(table.hash(key, window), key, window)
+                .map(|id| table.get(id).state.to_vec())
+                .unwrap_or_default()
+        })
+    }
+
+    /// Second half: replaces the sessions that were merged or extended, and
+    /// groups the batch.
+    pub fn group_sessions(&mut self, plan: SessionPlan, watermark: i64) -> Groups {
+        self.next_call();
+        let Some(windows) = self.windows else { return Groups::default() };
+        let mut groups = Groups { late: plan.late, ..Groups::default() };
+        for (g, session) in (0_u32..).zip(plan.sessions) {
+            let mut timers = Vec::new();
+            for old in &session.absorbed {
+                let hash = self.table.hash(&session.key, *old);
+                if *old != session.window
+                    && let Some(id) = self.table.find(hash, &session.key, *old)
+                {
+                    timers.extend(self.timers_of(id));
+                    self.remove_entry(id);
+                    self.sessions.remove(&session.key, *old);
+                }
+            }
+            let hash = self.table.hash(&session.key, session.window);
+            let id = match self.table.find(hash, &session.key, session.window) {
+                Some(id) => id,
+                None => {
+                    self.sessions.add(&session.key, session.window);
+                    self.add_entry(hash, &session.key, session.window)
+                }
+            };
+            self.set_state(id, &session.state);
+            for (kind, at) in timers {
+                self.set_timer(kind, at, id);
+            }
+            let key_group = self.table.get(id).key_group;
+            self.mark_dirty(key_group);
+            groups.add(id, self.table.get(id));
+            self.pairs.extend(session.rows.iter().map(|row| (g, *row)));
+        }
+        self.note_windows(windows, watermark, &mut groups);
+        let pairs = std::mem::take(&mut self.pairs);
+        groups.order_rows(&pairs);
+        self.pairs = pairs;
+        groups
+    }
+
+    fn timers_of(&self, id: EntryId) -> Vec<(TimerKind, i64)> {
+        if self.table.get(id).timers == 0 {
+            return Vec::new();
+        }
+        let of = |timers: &Timers, kind| {
+            timers.iter().filter(|(_, e)| *e == id).map(|(at, _)| (kind, at)).collect::<Vec<_>>()
+        };
+        let mut all = of(&self.event_timers, TimerKind::Event);
+        all.extend(of(&self.processing_timers, TimerKind::Processing));
+        all
+    }
+
+    fn set_state(&mut self, id: EntryId, state: &[u8]) {
+        let entry = self.table.get_mut(id);
+        self.spilled = self.spilled + spilled(state.len()) - spilled(entry.state.len());
+        entry.state.clear();
+        entry.state.extend_from_slice(state);
+    }
+
+    fn mark_dirty(&mut self, key_group: KeyGroup) {
+        self.dirty[usize::from(key_group.0)] = true;
+    }
+
+    /// Takes back what the operator made of a call. Either all of the change is
+    /// applied or, if it is invalid, nothing.
+    ///
+    /// # Errors
+    /// If the change does not fit the call.
+    pub fn apply(&mut self, groups: &Groups, change: &Change) -> Result<(), InvalidChange> {
+        validate(groups, change)?;
+        for (group, state) in change.changed.iter().zip(change.states.iter()) {
+            let id = groups.entries[*group as usize];
+            self.set_state(id, state);
+            let key_group = self.table.get(id).key_group;
+            self.mark_dirty(key_group);
+        }
+        for timer in &change.delete_timers {
+            let id = groups.entries[timer.group as usize];
+            if self.timers(timer.kind).delete(timer.at, id) {
+                self.table.get_mut(id).timers -= 1;
+                let key_group = self.table.get(id).key_group;
+                self.mark_dirty(key_group);
+            }
+        }
+        for timer in &change.set_timers {
+            let id = groups.entries[timer.group as usize];
+            self.set_timer(timer.kind, timer.at, id);
+            let key_group = self.table.get(id).key_group;
+            self.mark_dirty(key_group);
+        }
+        if self.windows.is_none() {
+            self.drop_empty(groups);
+        }
+        Ok(())
+    }
+
+    /// A key without state and timers is as if it had never been.
+    fn drop_empty(&mut self, groups: &Groups) {
+        for id in &groups.entries {
+            let entry = self.table.get(*id);
+            if entry.state.is_empty() && entry.timers == 0 {
+                self.remove_entry(*id);
+            }
+        }
+    }
+
+    fn remove_entry(&mut self, id: EntryId) {
+        let entry = self.table.get(id);
+        let key_group = entry.key_group;
+        if entry.timers > 0 {
+            self.event_timers.delete_all(id);
+            self.processing_timers.delete_all(id);
+        }
+        let entry = self.table.remove(id);
+        self.spilled -= spilled(entry.key.len()) + spilled(entry.state.len());
+        self.mark_dirty(key_group);
+        if let Some(windows) = self.windows {
+            let last = entry.window.last_millisecond();
+            self.window_ends.remove(last, id);
+            self.cleanups.remove(last.saturating_add(windows.lateness), id);
+        }
+    }
+
+    /// The windows of the call that had fired already and must fire again now
+    /// that late records changed them.
+    pub fn fire_again(&mut self, groups: &Groups) -> Option<(Vec<Firing>, Groups)> {
+        if groups.fire_again.is_empty() {
+            return None;
+        }
+        let due = groups.fire_again.iter().map(|id| {
+            let at = self.table.get(*id).window.last_millisecond();
+            (Firing { kind: FiringKind::Window, at }, *id)
+        });
+        Some(self.firing_groups(due.collect()))
+    }
+
+    /// What is next due in event time, at most [`MAX_FIRINGS`] and each group
+    /// once. Call again until there is nothing; windows are cleaned up on the
+    /// way.
+    pub fn due(&mut self, watermark: i64) -> Option<(Vec<Firing>, Groups)> {
+        loop {
+            let window = self.window_ends.next().filter(|at| *at <= watermark);
+            let timer = self.event_timers.next().filter(|at| *at <= watermark);
+            let cleanup = self.cleanups.next().filter(|at| *at <= watermark);
+            let first = [window, timer, cleanup].into_iter().flatten().min()?;
+            if window == Some(first) {
+                let (at, ids) = self.window_ends.pop(watermark, MAX_FIRINGS)?;
+                for id in &ids {
+                    let entry = self.table.get_mut(*id);
+                    entry.fired = true;
+                    let key_group = entry.key_group;
+                    self.mark_dirty(key_group);
+                }
+                let firing = Firing { kind: FiringKind::Window, at };
+                return Some(self.firing_groups(ids.into_iter().map(|id| (firing, id)).collect()));
+            }
+            if timer == Some(first) {
+                // Not past a window's end: what it emits belongs in between.
+                let limit = [window, cleanup].into_iter().flatten().min().unwrap_or(watermark);
+                return self.due_timers(TimerKind::Event, limit.min(watermark));
+            }
+            let (_, ids) = self.cleanups.pop(watermark, MAX_FIRINGS)?;
+            for id in ids {
+                self.clean_up(id);
+            }
+        }
+    }
+
+    fn clean_up(&mut self, id: EntryId) {
+        if self.has_sessions() {
+            let entry = self.table.get(id);
+            self.sessions.remove(&entry.key, entry.window);
+        }
+        self.remove_entry(id);
+    }
+
+    /// Processing-time timers that are due; as [`due`](Self::due).
+    pub fn due_processing(&mut self, now: i64) -> Option<(Vec<Firing>, Groups)> {
+        self.due_timers(TimerKind::Processing, now)
+    }
+
+    /// When the first processing-time timer is due.
+    #[must_use]
+    pub fn next_processing(&self) -> Option<i64> {
+        self.processing_timers.next()
+    }
+
+    fn due_timers(&mut self, kind: TimerKind, limit: i64) -> Option<(Vec<Firing>, Groups)> {
+        self.next_call();
+        let call = self.call;
+        let firing_kind = match kind {
+            TimerKind::Event => FiringKind::Event,
+            TimerKind::Processing => FiringKind::Processing,
+        };
+        let mut due = Vec::new();
+        while due.len() < MAX_FIRINGS {
+            let Some((at, id)) = self.timers(kind).pop(limit) else { break };
+            let entry = self.table.get_mut(id);
+            if entry.call == call {
+                // What the first firing does comes before the second one.
+                self.timers(kind).set(at, id);
+                break;
+            }
+            entry.call = call;
+            entry.timers -= 1;
+            let key_group = entry.key_group;
+            self.mark_dirty(key_group);
+            due.push((Firing { kind: firing_kind, at }, id));
+        }
+        if due.is_empty() { None } else { Some(self.firing_groups(due)) }
+    }
+
+    /// One group a firing.
+    fn firing_groups(&self, due: Vec<(Firing, EntryId)>) -> (Vec<Firing>, Groups) {
+        let mut groups = Groups::default();
+        for (_, id) in &due {
+            groups.add(*id, self.table.get(*id));
+        }
+        let count = row(due.len());
+        groups.rows = (0..count).collect();
+        groups.row_offsets = (0..=count).collect();
+        (due.into_iter().map(|(firing, _)| firing).collect(), groups)
+    }
+}
+
+fn validate(groups: &Groups, change: &Change) -> Result<(), InvalidChange> {
+    let count = groups.len();
+    if change.changed.len() != change.states.len() {
+        return Err(InvalidChange::StateCount {
+            changed: change.changed.len(),
+            states: change.states.len(),
+        });
+    }
+    let mut seen = vec![false; count];
+    for &group in &change.changed {
+        match seen.get_mut(group as usize) {
+            None => return Err(InvalidChange::NoSuchGroup { what: "state", group, groups: count }),
+            Some(true) => return Err(InvalidChange::Twice(group)),
+            Some(once) => *once = true,
+        }
+    }
+    for timer in change.set_timers.iter().chain(&change.delete_timers) {
+        if timer.group as usize >= count {
+            return Err(InvalidChange::NoSuchGroup {
+                what: "timer",
+                group: timer.group,
+                groups: count,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Heap bytes of a key or state of this length.
+fn spilled(len: usize) -> usize {
+    if len > 16 { len } else { 0 }
+}
+
+/// A batch has fewer than 2^32 records: its columns' offsets are 32 bits.
+fn row(i: usize) -> u32 {
+    (i & 0xffff_ffff) as u32
+}

@@ -1,0 +1,27 @@
+//! The keyed state, windows and timers of one subtask. Pure: no I/O, no clock,
+//! no knowledge of guests or jobs.
+//!
+//! ```text
+//!            group                     apply
+//!  batch ──────────────▶ Groups ─▶ (guest) ─▶ changed states, timers
+//!                ▲                                │
+//!                │       table: (key, window) ─▶ state
+//!                │                                │
+//!  watermark ──▶ due ──▶ Groups ─▶ (guest) ◀──────┘
+//! ```
+//!
+//! - [`table`]: finds the entry of a key and window, fast.
+//! - [`windows`]: which windows a record belongs to.
+//! - [`timers`]: what is due when.
+//! - [`keyed`]: the whole, as the subtask's driver uses it.
+//! - [`chunks`]: what of it goes into a checkpoint.
+
+pub mod chunks;
+pub mod keyed;
+pub mod sessions;
+pub mod table;
+pub mod timers;
+pub mod windows;
+
+pub use keyed::{Change, Firing, FiringKind, Groups, KeyedState, TimerChange, TimerKind};
+pub use windows::Window;

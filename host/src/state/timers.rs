@@ -1,0 +1,139 @@
+//! What is due when: windows to fire and to clean up, and the timers that
+//! operators set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::state::table::EntryId;
+
+/// Timers of one kind of time, at most one for an entry and time.
+#[derive(Debug, Default)]
+pub struct Timers {
+    due: BTreeSet<(i64, EntryId)>,
+}
+
+impl Timers {
+    /// Sets a timer; says whether it was not set before.
+    pub fn set(&mut self, at: i64, entry: EntryId) -> bool {
+        self.due.insert((at, entry))
+    }
+
+    /// Deletes a timer; says whether it was set.
+    pub fn delete(&mut self, at: i64, entry: EntryId) -> bool {
+        self.due.remove(&(at, entry))
+    }
+
+    /// Deletes every timer of an entry.
+    pub fn delete_all(&mut self, entry: EntryId) {
+        self.due.retain(|(_, e)| *e != entry);
+    }
+
+    /// When the first timer is due.
+    #[must_use]
+    pub fn next(&self) -> Option<i64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the first timer if it is due at `now`.
+    pub fn pop(&mut self, now: i64) -> Option<(i64, EntryId)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.due.pop_first()
+    }
+
+    /// Number of timers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
+    /// All timers, by time.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, EntryId)> + '_ {
+        self.due.iter().copied()
+    }
+}
+
+/// Entries by a time that many share, such as the end of their window.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    due: BTreeMap<i64, Vec<EntryId>>,
+}
+
+impl Deadlines {
+    /// Adds an entry.
+    pub fn add(&mut self, at: i64, entry: EntryId) {
+        self.due.entry(at).or_default().push(entry);
+    }
+
+    /// Removes an entry that was added for this time.
+    pub fn remove(&mut self, at: i64, entry: EntryId) {
+        if let Some(entries) = self.due.get_mut(&at) {
+            if let Some(i) = entries.iter().position(|e| *e == entry) {
+                entries.swap_remove(i);
+            }
+            if entries.is_empty() {
+                self.due.remove(&at);
+            }
+        }
+    }
+
+    /// Takes up to `limit` entries of the first time, if it is due at `now`.
+    pub fn pop(&mut self, now: i64, limit: usize) -> Option<(i64, Vec<EntryId>)> {
+        let mut first = self.due.first_entry()?;
+        let at = *first.key();
+        if at > now {
+            return None;
+        }
+        let entries = first.get_mut();
+        if entries.len() <= limit {
+            return Some((at, first.remove()));
+        }
+        let rest = entries.split_off(limit);
+        Some((at, std::mem::replace(entries, rest)))
+    }
+
+    /// The first time.
+    #[must_use]
+    pub fn next(&self) -> Option<i64> {
+        self.due.first_key_value().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_fires_once_at_its_time_in_order() {
+        let mut timers = Timers::default();
+        assert!(timers.set(20, EntryId(1)));
+        assert!(timers.set(10, EntryId(2)));
+        assert!(!timers.set(10, EntryId(2)), "the same timer again");
+        assert_eq!(timers.pop(9), None);
+        assert_eq!(timers.pop(20), Some((10, EntryId(2))));
+        assert_eq!(timers.pop(20), Some((20, EntryId(1))));
+        assert_eq!(timers.pop(i64::MAX), None);
+    }
+
+    #[test]
+    fn deadlines_come_in_bounded_portions() {
+        let mut deadlines = Deadlines::default();
+        for i in 0..5 {
+            deadlines.add(7, EntryId(i));
+        }
+        deadlines.remove(7, EntryId(0));
+        let mut got = Vec::new();
+        while let Some((at, entries)) = deadlines.pop(7, 3) {
+            assert!(at == 7 && entries.len() <= 3);
+            got.extend(entries.iter().map(|e| e.0));
+        }
+        got.sort_unstable();
+        assert_eq!(got, [1, 2, 3, 4]);
+    }
+}
