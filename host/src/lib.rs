@@ -13,7 +13,7 @@
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
 //! | `checkpoint` | the format of a checkpoint and the sled store |
 //! | [`connectors`] | sources and sinks, one file each |
-//! | `sandbox` | everything wasmtime: nobody else names it |
+//! | [`sandbox`] | everything wasmtime: nobody else names it |
 //! | `catalog` | artifacts: found, validated, compiled, cached |
 //! | `task_manager` | slots and the subtasks that run in them |
 //! | `job_manager` | a job's life: plan, checkpoints, failover |
@@ -23,5 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod connectors;
 pub mod ids;
+pub mod failure;
+pub mod sandbox;
 pub mod state;
 pub mod stream;

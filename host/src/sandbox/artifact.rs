@@ -1,0 +1,273 @@
+//! A component that was checked against the contract, and is ready to be
+//! instantiated.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{
+    Component, ComponentExportIndex, InstancePre, Linker, types::ComponentItem,
+};
+
+use crate::{
+    config::job::Grant,
+    sandbox::{capabilities::{self, SlotState}, engine::Sandbox},
+};
+
+/// The package that the contract's interfaces belong to.
+const PACKAGE: &str = "cofferdam:operator";
+/// Its version, which compatible ones answer to.
+const VERSION: &str = "0.1.0";
+/// The largest component that is accepted, in bytes.
+pub const MAX_ARTIFACT: usize = 64 * 1024 * 1024;
+
+/// Which of the two kinds of operator a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorKind {
+    /// Exports `processor`.
+    Processor {
+        /// Exports `snapshot` too.
+        snapshot: bool,
+    },
+    /// Exports `keyed-processor`.
+    Keyed {
+        /// Exports `session-merge` too.
+        merge: bool,
+    },
+}
+
+/// Why a component was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is not a component.
+    #[error("it is {0}, not a WebAssembly component")]
+    NotAComponent(&'static str),
+    /// It is larger than [`MAX_ARTIFACT`].
+    #[error("it has {size} bytes, more than the {limit} that are accepted")]
+    TooLarge {
+        /// Its size.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// wasmtime cannot validate or compile it.
+    #[error("it is not valid WebAssembly for this host: {0:#}")]
+    Invalid(#[source] anyhow::Error),
+    /// It exports neither kind of operator, or both.
+    #[error(
+        "it must export either `{PACKAGE}/processor@{VERSION}` or \
+         `{PACKAGE}/keyed-processor@{VERSION}`, but it exports {found}"
+    )]
+    NoOperator {
+        /// What it exports.
+        found: String,
+    },
+    /// It wants something that it was not granted.
+    #[error(
+        "it imports `{import}`, which is not granted{hint}"
+    )]
+    NotGranted {
+        /// The import's name.
+        import: String,
+        /// What to write into the job file, if anything helps.
+        hint: &'static str,
+    },
+    /// It does not fit in some other way, such as a function of a wrong type.
+    #[error("it does not fit the contract: {0:#}")]
+    Mismatch(#[source] anyhow::Error),
+}
+
+/// A component that was checked, compiled and linked.
+#[derive(Clone)]
+pub struct Artifact {
+    pub(super) pre: InstancePre<SlotState>,
+    pub(super) exports: Exports,
+    kind: OperatorKind,
+    digest: String,
+    pub(super) wasi: bool,
+}
+
+impl std::fmt::Debug for Artifact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Artifact").field("kind", &self.kind).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+/// Where a component's functions are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Exports {
+    Processor {
+        open: ComponentExportIndex,
+        process: ComponentExportIndex,
+        finish: ComponentExportIndex,
+        snapshot: Option<(ComponentExportIndex, ComponentExportIndex)>,
+    },
+    Keyed {
+        open: ComponentExportIndex,
+        fold: ComponentExportIndex,
+        fire: ComponentExportIndex,
+        merge: Option<ComponentExportIndex>,
+    },
+}
+
+impl Artifact {
+    /// Which kind of operator it is.
+    #[must_use]
+    pub fn kind(&self) -> OperatorKind {
+        self.kind
+    }
+
+    /// The SHA-256 digest of its bytes, in hexadecimal: what identifies it.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+/// The SHA-256 digest of an artifact's bytes, in hexadecimal.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Sandbox {
+    /// Checks and compiles a component, or takes its code from the cache.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with it.
+    pub fn load(&self, bytes: &[u8], grants: &[Grant]) -> Result<Artifact, LoadError> {
+        check_header(bytes)?;
+        let digest = digest_of(bytes);
+        let component = match self.cache.as_ref().and_then(|c| c.load(&self.engine, &digest)) {
+            Some(component) => component,
+            None => {
+                let component = Component::new(&self.engine, bytes)
+                    .map_err(|e| LoadError::Invalid(e.into()))?;
+                if let Some(cache) = &self.cache {
+                    cache.store(&component, &digest);
+                }
+                component
+            }
+        };
+        self.link(&component, digest, grants)
+    }
+
+    fn link(
+        &self,
+        component: &Component,
+        digest: String,
+        grants: &[Grant],
+    ) -> Result<Artifact, LoadError> {
+        let exports = find_exports(component)
+            .ok_or_else(|| LoadError::NoOperator { found: self.export_names(component) })?;
+        let mut linker = Linker::new(&self.engine);
+        capabilities::link(&mut linker, grants).map_err(|e| LoadError::Mismatch(e.into()))?;
+        self.check_imports(component, grants)?;
+        let pre = linker.instantiate_pre(component).map_err(|e| LoadError::Mismatch(e.into()))?;
+        let kind = match exports {
+            Exports::Processor { snapshot, .. } => {
+                OperatorKind::Processor { snapshot: snapshot.is_some() }
+            }
+            Exports::Keyed { merge, .. } => OperatorKind::Keyed { merge: merge.is_some() },
+        };
+        Ok(Artifact { pre, exports, kind, digest, wasi: grants.contains(&Grant::Wasi) })
+    }
+
+    /// Interfaces that hold functions must have been granted; those of types
+    /// alone need nothing.
+    fn check_imports(
+        &self,
+        component: &Component,
+        grants: &[Grant],
+    ) -> Result<(), LoadError> {
+        for (name, item) in component.component_type().imports(&self.engine) {
+            let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+            let functions = instance
+                .exports(&self.engine)
+                .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+            if functions && !is_granted(name, grants) {
+                return Err(LoadError::NotGranted { import: name.to_owned(), hint: hint_for(name) });
+            }
+        }
+        Ok(())
+    }
+
+    fn export_names(&self, component: &Component) -> String {
+        let names: Vec<_> = component
+            .component_type()
+            .exports(&self.engine)
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    }
+}
+
+fn is_granted(import: &str, grants: &[Grant]) -> bool {
+    let grant = if import.starts_with("wasi:") {
+        Grant::Wasi
+    } else {
+        let interface = import.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
+        match interface.and_then(|rest| rest.split('@').next()) {
+            Some("log") => Grant::Log,
+            Some("config") => Grant::Config,
+            Some("metrics") => Grant::Metrics,
+            _ => return false,
+        }
+    };
+    grants.contains(&grant)
+}
+
+fn hint_for(import: &str) -> &'static str {
+    if import.starts_with("wasi:") {
+        "; write `grants = [\"log\", \"config\", \"metrics\", \"wasi\"]` for the operator to allow it"
+    } else if import.starts_with(PACKAGE) {
+        "; add it to the operator's `grants` to allow it"
+    } else {
+        ", and nothing of that name can be: the contract is in `wit/`"
+    }
+}
+
+fn check_header(bytes: &[u8]) -> Result<(), LoadError> {
+    if bytes.len() > MAX_ARTIFACT {
+        return Err(LoadError::TooLarge { size: bytes.len(), limit: MAX_ARTIFACT });
+    }
+    match bytes.get(..8) {
+        Some(b"\0asm\x0d\0\x01\0") => Ok(()),
+        Some(b"\0asm\x01\0\0\0") => {
+            Err(LoadError::NotAComponent("a core module (turn it into a component first)"))
+        }
+        Some([0, b'a', b's', b'm', ..]) => {
+            Err(LoadError::NotAComponent("WebAssembly of a version that this host does not know"))
+        }
+        _ => Err(LoadError::NotAComponent("some other file")),
+    }
+}
+
+fn find_exports(component: &Component) -> Option<Exports> {
+    let interface = |name: &str| {
+        component.get_export_index(None, format!("{PACKAGE}/{name}@{VERSION}").as_str())
+    };
+    let processor = interface("processor");
+    let keyed = interface("keyed-processor");
+    let function = |instance: &ComponentExportIndex, name: &str| {
+        component.get_export_index(Some(instance), name)
+    };
+    match (processor, keyed) {
+        (Some(processor), None) => Some(Exports::Processor {
+            open: function(&processor, "open")?,
+            process: function(&processor, "process")?,
+            finish: function(&processor, "finish")?,
+            snapshot: interface("snapshot")
+                .and_then(|i| Some((function(&i, "snapshot")?, function(&i, "restore")?))),
+        }),
+        (None, Some(keyed)) => Some(Exports::Keyed {
+            open: function(&keyed, "open")?,
+            fold: function(&keyed, "fold")?,
+            fire: function(&keyed, "fire")?,
+            merge: interface("session-merge").and_then(|i| function(&i, "merge")),
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,300 @@
+//! What a guest may import, and the host's side of it. What is not granted is
+//! absent from the linker: a component that wants it does not load.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::{
+    config::job::Grant,
+    sandbox::{abi::Level, limits::SlotLimits},
+};
+
+/// The longest log message that is kept, in bytes.
+const MAX_MESSAGE: usize = 4 * 1024;
+/// How many log lines a guest may write in one call.
+const MAX_LINES: u32 = 100;
+/// How many metrics an operator instance may have.
+const MAX_METRICS: usize = 100;
+/// The longest name of a metric, in bytes.
+const MAX_METRIC_NAME: usize = 128;
+
+/// The metrics that an operator instance made.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct GuestMetrics {
+    /// Counters.
+    pub counters: BTreeMap<String, u64>,
+    /// Gauges.
+    pub gauges: BTreeMap<String, f64>,
+    /// Histograms.
+    pub histograms: BTreeMap<String, Histogram>,
+    /// Updates of metrics past the number that an instance may have.
+    pub dropped: u64,
+}
+
+/// A histogram in powers of two: bucket `i` counts values up to `2^(i - 16)`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Histogram {
+    /// Number of observations.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// Observations by bucket; the last one takes the rest.
+    pub buckets: Vec<u64>,
+}
+
+/// Upper bounds from 2^-16 to 2^46, and one bucket for the rest.
+const BUCKETS: usize = 64;
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { count: 0, sum: 0.0, buckets: vec![0; BUCKETS] }
+    }
+}
+
+impl Histogram {
+    fn record(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        let bound = (0_i32..).map(|i| f64::powi(2.0, i - 16));
+        let bucket = bound.take(BUCKETS - 1).position(|bound| value <= bound);
+        self.buckets[bucket.unwrap_or(BUCKETS - 1)] += 1;
+    }
+}
+
+impl GuestMetrics {
+    /// The place of a metric, unless the instance has too many.
+    fn slot<'a, T: Default>(
+        map: &'a mut BTreeMap<String, T>,
+        others: usize,
+        dropped: &mut u64,
+        name: &str,
+    ) -> Option<&'a mut T> {
+        if !map.contains_key(name) {
+            if map.len() + others >= MAX_METRICS || name.len() > MAX_METRIC_NAME {
+                *dropped += 1;
+                return None;
+            }
+            map.insert(name.to_owned(), T::default());
+        }
+        map.get_mut(name)
+    }
+
+    fn counter(&mut self, name: &str) -> Option<&mut u64> {
+        let others = self.gauges.len() + self.histograms.len();
+        Self::slot(&mut self.counters, others, &mut self.dropped, name)
+    }
+
+    fn gauge(&mut self, name: &str) -> Option<&mut f64> {
+        let others = self.counters.len() + self.histograms.len();
+        Self::slot(&mut self.gauges, others, &mut self.dropped, name)
+    }
+
+    fn histogram(&mut self, name: &str) -> Option<&mut Histogram> {
+        let others = self.counters.len() + self.gauges.len();
+        Self::slot(&mut self.histograms, others, &mut self.dropped, name)
+    }
+}
+
+/// What a store knows of its slot.
+pub(super) struct SlotState {
+    pub(super) limits: SlotLimits,
+    pub(super) deadline: Duration,
+    /// Epochs that the guest may still see in this call.
+    pub(super) ticks_left: u64,
+    /// The last thing the guest logged as an error in this call.
+    pub(super) last_error: Option<String>,
+    lines: u32,
+    operator: Arc<str>,
+    subtask: u32,
+    config: Arc<serde_json::Map<String, serde_json::Value>>,
+    metrics: Arc<Mutex<GuestMetrics>>,
+    wasi: Option<Box<Wasi>>,
+}
+
+struct Wasi {
+    ctx: WasiCtx,
+    table: ResourceTable,
+}
+
+impl SlotState {
+    pub(super) fn new(
+        memory: usize,
+        deadline: Duration,
+        operator: Arc<str>,
+        subtask: u32,
+        config: Arc<serde_json::Map<String, serde_json::Value>>,
+        metrics: Arc<Mutex<GuestMetrics>>,
+        wasi: bool,
+    ) -> Self {
+        let wasi = wasi.then(|| {
+            Box::new(Wasi { ctx: WasiCtx::builder().build(), table: ResourceTable::new() })
+        });
+        Self {
+            limits: SlotLimits::new(memory),
+            deadline,
+            ticks_left: 0,
+            last_error: None,
+            lines: 0,
+            operator,
+            subtask,
+            config,
+            metrics,
+            wasi,
+        }
+    }
+
+    /// A new call begins: what belongs to the last one is forgotten.
+    pub(super) fn begin_call(&mut self, ticks: u64) {
+        self.ticks_left = ticks;
+        self.limits.refused = None;
+        self.last_error = None;
+        self.lines = 0;
+    }
+
+    fn log(&mut self, level: Level, message: &str) {
+        let message = cut(message);
+        if matches!(level, Level::Error) {
+            self.last_error = Some(message.to_owned());
+        }
+        self.lines += 1;
+        let (operator, subtask) = (&*self.operator, self.subtask);
+        if self.lines > MAX_LINES {
+            if self.lines == MAX_LINES + 1 {
+                tracing::warn!(
+                    target: "guest", operator, subtask,
+                    "more than {MAX_LINES} lines in one call: the rest of them is dropped"
+                );
+            }
+            return;
+        }
+        match level {
+            Level::Trace => tracing::trace!(target: "guest", operator, subtask, "{message}"),
+            Level::Debug => tracing::debug!(target: "guest", operator, subtask, "{message}"),
+            Level::Info => tracing::info!(target: "guest", operator, subtask, "{message}"),
+            Level::Warn => tracing::warn!(target: "guest", operator, subtask, "{message}"),
+            Level::Error => tracing::error!(target: "guest", operator, subtask, "{message}"),
+        }
+    }
+
+    fn with_metrics(&mut self, change: impl FnOnce(&mut GuestMetrics)) {
+        change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn config_value(&self, key: &str) -> Option<String> {
+        self.config.get(key).map(|value| match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    }
+
+    fn config_all(&self) -> String {
+        serde_json::to_string(&*self.config).unwrap_or_else(|_| "{}".to_owned())
+    }
+}
+
+/// At most [`MAX_MESSAGE`] bytes, cut between characters.
+fn cut(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MAX_MESSAGE)]
+}
+
+impl WasiView for SlotState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| {
+            Box::new(Wasi { ctx: WasiCtx::builder().build(), table: ResourceTable::new() })
+        });
+        WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
+    }
+}
+
+/// Puts what is granted into the linker.
+pub(super) fn link(linker: &mut Linker<SlotState>, grants: &[Grant]) -> wasmtime::Result<()> {
+    for grant in grants {
+        match grant {
+            Grant::Log => link_log(linker)?,
+            Grant::Config => link_config(linker)?,
+            Grant::Metrics => link_metrics(linker)?,
+            Grant::Wasi => wasmtime_wasi::p2::add_to_linker_async(linker)?,
+        }
+    }
+    Ok(())
+}
+
+type Ctx<'a> = StoreContextMut<'a, SlotState>;
+
+fn link_log(linker: &mut Linker<SlotState>) -> wasmtime::Result<()> {
+    let mut log = linker.instance("cofferdam:operator/log@0.1.0")?;
+    log.func_wrap("log", |mut cx: Ctx<'_>, (level, message): (Level, String)| {
+        cx.data_mut().log(level, &message);
+        Ok(())
+    })
+}
+
+fn link_config(linker: &mut Linker<SlotState>) -> wasmtime::Result<()> {
+    let mut config = linker.instance("cofferdam:operator/config@0.1.0")?;
+    config.func_wrap("get", |cx: Ctx<'_>, (key,): (String,)| Ok((cx.data().config_value(&key),)))?;
+    config.func_wrap("all", |cx: Ctx<'_>, (): ()| Ok((cx.data().config_all(),)))
+}
+
+fn link_metrics(linker: &mut Linker<SlotState>) -> wasmtime::Result<()> {
+    let mut metrics = linker.instance("cofferdam:operator/metrics@0.1.0")?;
+    metrics.func_wrap("counter-add", |mut cx: Ctx<'_>, (name, delta): (String, u64)| {
+        cx.data_mut().with_metrics(|m| {
+            if let Some(counter) = m.counter(&name) {
+                *counter = counter.saturating_add(delta);
+            }
+        });
+        Ok(())
+    })?;
+    metrics.func_wrap("gauge-set", |mut cx: Ctx<'_>, (name, value): (String, f64)| {
+        cx.data_mut().with_metrics(|m| {
+            if let Some(gauge) = m.gauge(&name) {
+                *gauge = value;
+            }
+        });
+        Ok(())
+    })?;
+    metrics.func_wrap("histogram-record", |mut cx: Ctx<'_>, (name, value): (String, f64)| {
+        cx.data_mut().with_metrics(|m| {
+            if let Some(histogram) = m.histogram(&name) {
+                histogram.record(value);
+            }
+        });
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_metric_names_is_bounded_and_counted() {
+        let mut metrics = GuestMetrics::default();
+        for i in 0..1000 {
+            if let Some(counter) = metrics.counter(&format!("c{i}")) {
+                *counter += 1;
+            }
+        }
+        assert!(metrics.gauge("g").is_none());
+        assert_eq!(metrics.counters.len(), MAX_METRICS);
+        assert_eq!(metrics.dropped, 901);
+        assert!(metrics.counter("c1").is_some(), "known ones go on counting");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let long = "ä".repeat(MAX_MESSAGE);
+        assert!(cut(&long).len() <= MAX_MESSAGE);
+        assert_eq!(cut("short"), "short");
+    }
+}

@@ -1,0 +1,382 @@
+//! One store with one operator instance, and the calls into it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use wasmtime::{
+    Store, UpdateDeadline,
+    component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, TypedFunc},
+};
+
+use crate::{
+    failure::{Failure, FailureKind},
+    sandbox::{
+        Artifact, abi,
+        capabilities::{GuestMetrics, SlotState},
+        engine::EPOCH,
+        outcome, trap,
+    },
+    state::{Change, Firing, FiringKind, Groups, sessions::MergePairs},
+    stream::{Batch, Column},
+};
+
+/// What a slot gives to the instance in it.
+#[derive(Debug, Clone)]
+pub struct SlotSettings {
+    /// Bytes that linear memories and tables may hold together.
+    pub memory: usize,
+    /// How long the guest may take for one call.
+    pub deadline: Duration,
+    /// The operator's name in the job.
+    pub operator: Arc<str>,
+    /// Which parallel instance, from 0.
+    pub subtask: u32,
+    /// How many there are.
+    pub parallelism: u32,
+    /// How many inputs are connected.
+    pub inputs: u32,
+    /// How many output ports have names.
+    pub outputs: u32,
+    /// The operator's configuration.
+    pub config: Arc<serde_json::Map<String, serde_json::Value>>,
+    /// Where the operator's own metrics are kept.
+    pub metrics: Arc<Mutex<GuestMetrics>>,
+}
+
+/// What an operator made of a call, checked.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Records by output port, in the order in which they were emitted.
+    pub emissions: Vec<(u32, Batch)>,
+    /// Indexes of rejected records, each once, and why.
+    pub rejected: Vec<(u32, String)>,
+}
+
+/// What a keyed operator made of a call. The change is not checked yet.
+#[derive(Debug, Default)]
+pub struct FoldOutcome {
+    /// Emissions and rejections.
+    pub outcome: Outcome,
+    /// What to change in the state.
+    pub change: Change,
+}
+
+/// What time it is for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The watermark, once there is one.
+    pub watermark: Option<i64>,
+    /// Milliseconds since 1970.
+    pub processing: i64,
+}
+
+type Answer<T> = (Result<T, String>,);
+type Open = TypedFunc<(abi::Context<'static>,), Answer<()>>;
+
+/// An operator instance in its sandbox. After a failure that was not the
+/// guest's own `err`, it is done for: drop it.
+pub struct Instance {
+    store: Store<SlotState>,
+    calls: Calls,
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("memory", &self.memory()).finish_non_exhaustive()
+    }
+}
+
+enum Calls {
+    Processor {
+        process: TypedFunc<(u32, abi::BatchIn<'static>), Answer<abi::OutcomeOut>>,
+        finish: TypedFunc<(), Answer<abi::OutcomeOut>>,
+        #[expect(clippy::type_complexity, reason = "the two go together")]
+        snapshot: Option<(TypedFunc<(), Answer<Vec<u8>>>, TypedFunc<(&'static [u8],), Answer<()>>)>,
+    },
+    Keyed {
+        fold: TypedFunc<
+            (abi::Time, u32, abi::BatchIn<'static>, abi::GroupsIn<'static>),
+            Answer<abi::FoldOutcomeOut>,
+        >,
+        fire: TypedFunc<
+            (abi::Time, abi::FiringsIn<'static>, abi::GroupsIn<'static>),
+            Answer<abi::FoldOutcomeOut>,
+        >,
+        merge: Option<
+            TypedFunc<
+                (abi::ColumnIn<'static>, abi::ColumnIn<'static>, abi::ColumnIn<'static>),
+                Answer<abi::ColumnOut>,
+            >,
+        >,
+    },
+}
+
+impl Artifact {
+    /// Makes an instance and opens it.
+    ///
+    /// # Errors
+    /// If the component's start fails, its functions have wrong types, or its
+    /// `open` refuses, usually because of the configuration.
+    pub async fn instantiate(&self, settings: &SlotSettings) -> Result<Instance, Failure> {
+        let state = SlotState::new(
+            settings.memory,
+            settings.deadline,
+            settings.operator.clone(),
+            settings.subtask,
+            settings.config.clone(),
+            settings.metrics.clone(),
+            self.wasi,
+        );
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.limits);
+        store.epoch_deadline_callback(|mut cx| {
+            let state = cx.data_mut();
+            state.ticks_left = state.ticks_left.saturating_sub(1);
+            if state.ticks_left == 0 {
+                return Err(trap::DeadlineReached.into());
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        begin_call(&mut store);
+        let instance = self
+            .pre
+            .instantiate_async(&mut store)
+            .await
+            .map_err(|e| trap::classify(&e, store.data(), "instantiate"))?;
+        let mut find = Finder { store: &mut store, instance };
+        let (open, calls) = find.calls(self.exports).map_err(|e| {
+            Failure::new(
+                FailureKind::BadArtifact,
+                format!("a function has another type than the contract says: {e:#}"),
+            )
+        })?;
+        let mut instance = Instance { store, calls };
+        let context = abi::Context {
+            operator: &settings.operator,
+            subtask: settings.subtask,
+            parallelism: settings.parallelism,
+            inputs: settings.inputs,
+            outputs: settings.outputs,
+        };
+        instance.call(&open, (context,), "open").await?;
+        Ok(instance)
+    }
+}
+
+struct Finder<'a> {
+    store: &'a mut Store<SlotState>,
+    instance: wasmtime::component::Instance,
+}
+
+impl Finder<'_> {
+    fn func<P, R>(&mut self, index: ComponentExportIndex) -> wasmtime::Result<TypedFunc<P, R>>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        self.instance.get_typed_func(&mut *self.store, index)
+    }
+
+    fn calls(&mut self, exports: super::artifact::Exports) -> wasmtime::Result<(Open, Calls)> {
+        use super::artifact::Exports;
+        Ok(match exports {
+            Exports::Processor { open, process, finish, snapshot } => {
+                let snapshot = match snapshot {
+                    Some((take, restore)) => Some((self.func(take)?, self.func(restore)?)),
+                    None => None,
+                };
+                let calls = Calls::Processor {
+                    process: self.func(process)?,
+                    finish: self.func(finish)?,
+                    snapshot,
+                };
+                (self.func(open)?, calls)
+            }
+            Exports::Keyed { open, fold, fire, merge } => {
+                let merge = merge.map(|index| self.func(index)).transpose()?;
+                let calls = Calls::Keyed { fold: self.func(fold)?, fire: self.func(fire)?, merge };
+                (self.func(open)?, calls)
+            }
+        })
+    }
+}
+
+fn begin_call(store: &mut Store<SlotState>) {
+    // The first interruption may come at any time within an epoch, so one
+    // epoch more than the deadline has.
+    let epochs = store.data().deadline.as_millis().div_ceil(EPOCH.as_millis()) + 1;
+    store.data_mut().begin_call(u64::try_from(epochs).unwrap_or(u64::MAX));
+    store.set_epoch_deadline(1);
+}
+
+impl Instance {
+    /// Bytes of linear memory and tables.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.store.data().limits.held()
+    }
+
+    async fn call<P, T>(
+        &mut self,
+        function: &TypedFunc<P, Answer<T>>,
+        params: P,
+        name: &str,
+    ) -> Result<T, Failure>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        T: Send + Sync + 'static,
+        Answer<T>: ComponentNamedList + Lift + Send + Sync,
+    {
+        begin_call(&mut self.store);
+        let called = function.call_async(&mut self.store, params).await;
+        match called {
+            Ok((Ok(answer),)) => Ok(answer),
+            Ok((Err(said),)) => Err(Failure::new(
+                FailureKind::GuestError,
+                format!("`{name}` said: {}", if said.is_empty() { "(nothing)" } else { &said }),
+            )),
+            Err(error) => Err(trap::classify(&error, self.store.data(), name)),
+        }
+    }
+
+    /// Processes a batch.
+    ///
+    /// # Errors
+    /// As classified. After any but [`FailureKind::GuestError`] the instance is
+    /// done for.
+    pub async fn process(&mut self, input: u32, batch: &Batch) -> Result<Outcome, Failure> {
+        let Calls::Processor { process, .. } = self.calls else { return Err(wrong_kind("process")) };
+        let raw = self.call(&process, (input, batch_in(batch)), "process").await?;
+        outcome::decode(raw, batch)
+    }
+
+    /// The input has ended.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub async fn finish(&mut self) -> Result<Outcome, Failure> {
+        let Calls::Processor { finish, .. } = self.calls else { return Err(wrong_kind("finish")) };
+        let raw = self.call(&finish, (), "finish").await?;
+        outcome::decode(raw, &Batch::default())
+    }
+
+    /// What a later instance needs to go on from here; nothing if the operator
+    /// cannot say.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let Calls::Processor { snapshot: Some((take, _)), .. } = self.calls else { return Ok(None) };
+        self.call(&take, (), "snapshot").await.map(Some)
+    }
+
+    /// Goes on from a snapshot; to be called before the first batch.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process); if the operator has no `restore`.
+    pub async fn restore(&mut self, snapshot: &[u8]) -> Result<(), Failure> {
+        let Calls::Processor { snapshot: Some((_, restore)), .. } = self.calls else {
+            return Err(Failure::new(
+                FailureKind::BadArtifact,
+                "the checkpoint holds state of this operator, but it exports no `restore` any more",
+            ));
+        };
+        self.call(&restore, (snapshot,), "restore").await
+    }
+
+    /// Folds a batch into the states of its groups.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub async fn fold(
+        &mut self,
+        now: Now,
+        input: u32,
+        batch: &Batch,
+        groups: &Groups,
+    ) -> Result<FoldOutcome, Failure> {
+        let Calls::Keyed { fold, .. } = self.calls else { return Err(wrong_kind("fold")) };
+        let params = (time(now), input, batch_in(batch), groups_in(groups));
+        let raw = self.call(&fold, params, "fold").await?;
+        outcome::decode_fold(raw, batch)
+    }
+
+    /// Hands over what is due. `records` are the firings as records, which
+    /// emissions refer to.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub async fn fire(
+        &mut self,
+        now: Now,
+        due: &[Firing],
+        groups: &Groups,
+        records: &Batch,
+    ) -> Result<FoldOutcome, Failure> {
+        let Calls::Keyed { fire, .. } = self.calls else { return Err(wrong_kind("fire")) };
+        let kinds: Vec<_> = due.iter().map(|f| firing_kind(f.kind)).collect();
+        let times: Vec<_> = due.iter().map(|f| f.at).collect();
+        let firings = abi::FiringsIn { kinds: &kinds, times: &times };
+        let raw = self.call(&fire, (time(now), firings, groups_in(groups)), "fire").await?;
+        outcome::decode_fold(raw, records)
+    }
+
+    /// Merges states of sessions.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub async fn merge(&mut self, pairs: &MergePairs) -> Result<Column, Failure> {
+        let Calls::Keyed { merge: Some(merge), .. } = self.calls else {
+            return Err(wrong_kind("merge"));
+        };
+        let params = (column_in(&pairs.keys), column_in(&pairs.left), column_in(&pairs.right));
+        let raw = self.call(&merge, params, "merge").await?;
+        outcome::required_column("merged states", raw)
+    }
+}
+
+/// The driver calls only what the artifact's kind has.
+fn wrong_kind(function: &str) -> Failure {
+    Failure::new(FailureKind::HostBug, format!("`{function}` was called on the wrong kind of operator"))
+}
+
+fn column_in(column: &Column) -> abi::ColumnIn<'_> {
+    abi::ColumnIn { data: column.data(), offsets: column.offsets() }
+}
+
+const ABSENT: abi::ColumnIn<'static> = abi::ColumnIn { data: &[], offsets: &[] };
+
+fn batch_in(batch: &Batch) -> abi::BatchIn<'_> {
+    abi::BatchIn {
+        // Offsets are 32 bits, so a batch that has any column has fewer records.
+        len: u32::try_from(batch.len()).unwrap_or(u32::MAX),
+        keys: batch.keys().map_or(ABSENT, |c| column_in(c)),
+        values: batch.values().map_or(ABSENT, |c| column_in(c)),
+        timestamps: batch.timestamps().map_or(&[], |t| t.as_slice()),
+    }
+}
+
+fn groups_in(groups: &Groups) -> abi::GroupsIn<'_> {
+    abi::GroupsIn {
+        keys: column_in(&groups.keys),
+        states: column_in(&groups.states),
+        window_starts: &groups.window_starts,
+        window_ends: &groups.window_ends,
+        rows: &groups.rows,
+        row_offsets: &groups.row_offsets,
+    }
+}
+
+fn time(now: Now) -> abi::Time {
+    abi::Time { watermark: now.watermark, processing: now.processing }
+}
+
+fn firing_kind(kind: FiringKind) -> abi::FiringKind {
+    match kind {
+        FiringKind::Window => abi::FiringKind::Window,
+        FiringKind::Event => abi::FiringKind::Event,
+        FiringKind::Processing => abi::FiringKind::Processing,
+    }
+}

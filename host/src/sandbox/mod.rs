@@ -1,0 +1,27 @@
+//! Everything wasmtime: no other room names it.
+//!
+//! - [`engine`]: the process's one engine, its allocator, its epoch ticker, and
+//!   the cache of compiled code.
+//! - [`artifact`]: a component that was checked against the contract.
+//! - [`instance`]: one store with one operator instance, and the calls into it.
+//! - `abi`: the contract's types as they cross.
+//! - `outcome`: what came back, checked before anything else sees it.
+//! - `capabilities`: what a guest may import.
+//! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
+//!
+//! No guest input may panic, hang or bloat the host.
+
+mod abi;
+pub mod artifact;
+mod cache;
+mod capabilities;
+pub mod engine;
+pub mod instance;
+mod limits;
+mod outcome;
+mod trap;
+
+pub use artifact::{Artifact, LoadError, OperatorKind};
+pub use capabilities::GuestMetrics;
+pub use engine::{Sandbox, SandboxConfig};
+pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};

@@ -1,0 +1,80 @@
+//! What wasmtime's errors mean: which class of failure, in which words.
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::{
+    failure::{Failure, FailureKind},
+    sandbox::{capabilities::SlotState, limits::Refusal},
+};
+
+/// How many guest frames a failure shows.
+const MAX_FRAMES: usize = 20;
+
+/// The guest ran into its deadline; raised by the epoch callback.
+#[derive(Debug, thiserror::Error)]
+#[error("the guest ran into its deadline")]
+pub(super) struct DeadlineReached;
+
+/// Classifies the error of a call into a guest.
+pub(super) fn classify(error: &wasmtime::Error, state: &SlotState, doing: &str) -> Failure {
+    let (kind, what) = if error.downcast_ref::<DeadlineReached>().is_some() {
+        let limit = state.deadline;
+        (
+            FailureKind::DeadlineExceeded,
+            format!(
+                "`{doing}` did not return within {limit:?}; \
+                 raise the operator's `deadline`, or look for an endless loop"
+            ),
+        )
+    } else if let Some(refused) = state.limits.refused {
+        (FailureKind::OutOfMemory, out_of_memory(doing, refused))
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        (FailureKind::GuestTrap, trap_message(doing, *trap, state))
+    } else {
+        // Malformed values (a list that leaves the memory, bad UTF-8) and the
+        // host's own limits on what one call may return end up here.
+        (FailureKind::GuestTrap, format!("`{doing}` failed: {}", error.root_cause()))
+    };
+    Failure { kind, message: what, backtrace: frames(error) }
+}
+
+fn out_of_memory(doing: &str, refused: Refusal) -> String {
+    format!(
+        "`{doing}` asked for {} bytes more while holding {} of {} bytes; \
+         raise the operator's `memory`, or keep less in the guest",
+        refused.asked, refused.held, refused.limit
+    )
+}
+
+fn trap_message(doing: &str, trap: Trap, state: &SlotState) -> String {
+    match (trap, &state.last_error) {
+        // A Rust guest's panic is an `unreachable` after a log line.
+        (Trap::UnreachableCodeReached, Some(said)) => format!("`{doing}`: {said}"),
+        _ => format!("`{doing}`: {trap}"),
+    }
+}
+
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    backtrace
+        .frames()
+        .iter()
+        .take(MAX_FRAMES)
+        .map(|frame| {
+            let name = frame.func_name().map_or_else(
+                || format!("function {}", frame.func_index()),
+                demangle,
+            );
+            let symbol = frame.symbols().first();
+            match symbol.and_then(|s| s.file().map(|file| (file, s.line().unwrap_or(0)))) {
+                Some((file, line)) => format!("{name} ({file}:{line})"),
+                None => name,
+            }
+        })
+        .collect()
+}
+
+/// wasmtime gives names as they stand in the name section.
+fn demangle(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
