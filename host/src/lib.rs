@@ -11,7 +11,7 @@
 //! | [`ids`], [`clock`], `metrics`, `restart`, [`config`] | names, time, numbers, restart strategies, job files |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
-//! | `checkpoint` | the format of a checkpoint and the sled store |
+//! | [`checkpoint`] | the format of a checkpoint and the sled store |
 //! | [`connectors`] | sources and sinks, one file each |
 //! | [`sandbox`] | everything wasmtime: nobody else names it |
 //! | `catalog` | artifacts: found, validated, compiled, cached |
@@ -19,6 +19,7 @@
 //! | `job_manager` | a job's life: plan, checkpoints, failover |
 //! | `cli` | arguments, progress, exit codes |
 
+pub mod checkpoint;
 pub mod clock;
 pub mod config;
 pub mod connectors;

@@ -1,0 +1,101 @@
+//! The manifest: what a checkpoint is made of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    checkpoint::format::{self, BadFrame, Kind},
+    ids::{CheckpointId, JobName, OperatorName},
+    stream::keys::KeyGroup,
+};
+
+/// The BLAKE3 digest of a chunk's content, which names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChunkDigest(pub [u8; 32]);
+
+impl ChunkDigest {
+    /// Names a content.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self(*blake3::hash(content).as_bytes())
+    }
+}
+
+/// A completed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Its number.
+    pub id: CheckpointId,
+    /// The job that it belongs to.
+    pub job: JobName,
+    /// When it was triggered, milliseconds since 1970.
+    pub triggered_at: i64,
+    /// The number of key groups that keyed state is divided into.
+    pub max_parallelism: u32,
+    /// Whether the job was at its end: all sources done, all windows fired.
+    pub finished: bool,
+    /// The state of each source, operator and sink.
+    pub operators: BTreeMap<OperatorName, OperatorState>,
+}
+
+/// The state of a source, operator or sink.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorState {
+    /// Keyed state and timers: a chunk for each key group that has any.
+    pub key_groups: BTreeMap<KeyGroup, ChunkDigest>,
+    /// What belongs to a parallel instance, in the order of the subtasks.
+    pub subtasks: Vec<SubtaskState>,
+}
+
+/// The state of a parallel instance that is not divided by key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtaskState {
+    /// What a guest that keeps its own state said in its `snapshot`.
+    pub guest: Option<ChunkDigest>,
+    /// Where a source stands in its splits.
+    pub positions: BTreeMap<String, Vec<u8>>,
+    /// The newest event time that a source has seen.
+    pub newest: Option<i64>,
+    /// What a sink needs to commit, or to go on.
+    pub sink: Option<Vec<u8>>,
+    /// How many records a source or operator has rejected so far.
+    pub rejected: u64,
+}
+
+/// Why bytes are not a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadManifest {
+    /// The frame is wrong.
+    #[error(transparent)]
+    Frame(#[from] BadFrame),
+    /// The payload cannot be decoded.
+    #[error("it cannot be decoded: {0}")]
+    Undecodable(String),
+}
+
+impl Manifest {
+    /// The manifest as it is stored.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let payload = postcard::to_stdvec(self).expect("plain data in memory can be encoded");
+        format::frame(Kind::Manifest, &payload)
+    }
+
+    /// Reads a stored manifest.
+    ///
+    /// # Errors
+    /// [`BadManifest`] says what is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadManifest> {
+        let payload = format::unframe(Kind::Manifest, bytes)?;
+        postcard::from_bytes(payload).map_err(|e| BadManifest::Undecodable(e.to_string()))
+    }
+
+    /// Every chunk that the checkpoint needs.
+    pub fn chunks(&self) -> impl Iterator<Item = ChunkDigest> + '_ {
+        self.operators.values().flat_map(|operator| {
+            let guests = operator.subtasks.iter().filter_map(|s| s.guest);
+            operator.key_groups.values().copied().chain(guests)
+        })
+    }
+}
