@@ -8,7 +8,7 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | [`ids`], [`clock`], `metrics`, `restart`, [`config`] | names, time, numbers, restart strategies, job files |
+//! | [`ids`], [`clock`], [`failure`], `metrics`, [`config`], [`restart`] | names, time, ways to fail, numbers, job files, restart strategies |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
 //! | [`checkpoint`] | the format of a checkpoint and the sled store |
@@ -23,8 +23,9 @@ pub mod checkpoint;
 pub mod clock;
 pub mod config;
 pub mod connectors;
-pub mod ids;
 pub mod failure;
+pub mod ids;
+pub mod restart;
 pub mod sandbox;
 pub mod state;
 pub mod stream;

@@ -2,7 +2,7 @@
 //! names are valid and unique, durations are in range, enumerations are closed.
 //! Whether the graph hangs together is decided by the job manager's plan.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use crate::ids::{JobName, OperatorName, PortName};
 
@@ -59,6 +59,18 @@ pub struct CheckpointSection {
     pub retain: u32,
 }
 
+impl Default for CheckpointSection {
+    fn default() -> Self {
+        Self {
+            interval: None,
+            every_records: None,
+            min_pause: Duration::ZERO,
+            timeout: Duration::from_secs(600),
+            retain: 1,
+        }
+    }
+}
+
 /// `[restart]`: what to do after a failure. The formulas stand with
 /// the restart room, which turns this into decisions.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,11 +86,11 @@ pub enum RestartSection {
     },
     /// `strategy = "exponential-delay"`, the default.
     ExponentialDelay {
-        /// `initial_backoff`; 1 s if not given... tests and demos set it lower.
+        /// `initial_backoff`; 1 s if not given.
         initial_backoff: Duration,
-        /// `max_backoff`; 1 minute if not given.
+        /// `max_backoff`, at least `initial_backoff`; 1 minute if not given.
         max_backoff: Duration,
-        /// `multiplier`, above 1; 1.5 if not given.
+        /// `multiplier`, at least 1; 1.5 if not given.
         multiplier: f64,
         /// `jitter`, 0 to 1: the part of the backoff that is random; 0.1 if not given.
         jitter: f64,
@@ -97,6 +109,19 @@ pub enum RestartSection {
         /// `delay` before each restart; 1 s if not given.
         delay: Duration,
     },
+}
+
+impl Default for RestartSection {
+    fn default() -> Self {
+        Self::ExponentialDelay {
+            initial_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(60),
+            multiplier: 1.5,
+            jitter: 0.1,
+            reset_after: Duration::from_secs(3_600),
+            attempts: None,
+        }
+    }
 }
 
 /// Where an input comes from: `"name"` is the main output (port 0) of a source
@@ -215,9 +240,11 @@ pub struct CsvSource {
     /// `columns`: which columns to read and their types, in order; all as
     /// strings if not given. A column that the header lacks is an error.
     pub columns: Option<Vec<(String, ColumnType)>>,
-    /// `key`: a column whose text becomes the record's key.
+    /// `key`: a column whose text becomes the record's key; one of `columns`, if
+    /// those are given.
     pub key: Option<String>,
-    /// `timestamp`
+    /// `timestamp = "column"` (RFC 3339) or `timestamp = { field, format }`; the
+    /// field is one of `columns`, if those are given.
     pub timestamp: Option<TimestampField>,
 }
 
@@ -243,9 +270,11 @@ pub struct GeneratorSource {
     pub seed: u64,
     /// `keys`: how many distinct keys there are, drawn uniformly; no key if not given.
     pub keys: Option<u64>,
-    /// `start`: event time of the first record, milliseconds since 1970; 0 if not given.
+    /// `start`: event time of the first record, an RFC 3339 time or milliseconds
+    /// since 1970; 0 if not given.
     pub start: i64,
-    /// `step`: event time from one record to the next, in microseconds; 1 ms if not given.
+    /// `step`: event time from one record to the next, a duration of whole
+    /// microseconds; 1 ms if not given.
     pub step_micros: u64,
     /// What the values look like.
     pub values: GeneratorValues,
@@ -258,11 +287,12 @@ pub enum GeneratorValues {
     Bytes(usize),
     /// `[source.fields]`: JSON objects; the key, if any, is in the field `key`.
     Fields(Vec<(String, GeneratorField)>),
-    /// `words`: lines of so many random words, for word counts.
+    /// `words = { per_line, vocabulary }`: lines of so many random words, for
+    /// word counts.
     Words {
-        /// Words a line.
+        /// `per_line`: words a line; 10 if not given.
         per_line: usize,
-        /// Distinct words.
+        /// `vocabulary`: distinct words; 10,000 if not given.
         vocabulary: usize,
     },
 }
@@ -281,9 +311,9 @@ pub enum GeneratorField {
         mean: f64,
         /// Standard deviation.
         deviation: f64,
-        /// Probability of a spike, 0 to 1.
+        /// `spikes`: probability of a spike, 0 to 1; 0 if not given.
         spikes: f64,
-        /// How many deviations a spike is off.
+        /// `spike`: how many deviations a spike is off; 10 if not given.
         factor: f64,
     },
     /// `{ one_of = [..] }`: one of the given texts.
@@ -312,7 +342,8 @@ pub struct OperatorSpec {
     pub memory: usize,
     /// `deadline`: how long the guest may take for one batch; 30 s if not given.
     pub deadline: Duration,
-    /// `grants`: what the operator may import.
+    /// `grants`: all that the operator may import; `["log", "config",
+    /// "metrics"]` if not given.
     pub grants: Vec<Grant>,
     /// `[operator.config]`, as JSON.
     pub config: serde_json::Map<String, serde_json::Value>,
@@ -330,11 +361,11 @@ pub enum ArtifactRef {
 /// Something that an operator may import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Grant {
-    /// `"log"`, granted by default.
+    /// `"log"`, granted if `grants` is not given.
     Log,
-    /// `"config"`, granted by default.
+    /// `"config"`, granted if `grants` is not given.
     Config,
-    /// `"metrics"`, granted by default.
+    /// `"metrics"`, granted if `grants` is not given.
     Metrics,
     /// `"wasi"`: WASI preview 2 with no file system, network, environment or
     /// arguments; standard output goes to the log.
@@ -438,6 +469,3 @@ pub enum Compression {
     /// Zstandard; a checkpoint ends a frame.
     Zstd,
 }
-
-/// What to change in a job file from outside: `--set operator.key=value`.
-pub type Overrides = BTreeMap<(OperatorName, String), serde_json::Value>;

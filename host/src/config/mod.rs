@@ -1,4 +1,33 @@
 //! Job files: the text that people write, and the checked model of it that the
-//! rest of the host works with.
+//! rest of the host works with. [`parse`] turns one into the other and reports
+//! every mistake of a file at once, each with its line and what to do.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | [`job`] | the checked model: what the rest of the host sees |
+//! | [`units`] | durations and sizes as people write them |
+//! | `node` | the file as a tree that knows its places; `--set` |
+//! | `section` | reading a table key by key, with errors |
+//! | `read`, `read_source`, `read_sink`, `read_operator` | one per kind of table |
+//! | `paths` | file names and globs, relative to the job file |
+//! | `graph` | names and references between nodes |
+//! | [`errors`] | a mistake, its place, and how it is shown |
 
+pub mod errors;
+mod graph;
 pub mod job;
+mod node;
+mod paths;
+mod read;
+mod read_operator;
+mod read_sink;
+mod read_source;
+mod section;
+pub mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use errors::{JobFileError, JobFileErrors};
+pub use node::{InvalidOverride, Override};
+pub use read::parse;

@@ -1,0 +1,192 @@
+//! Reads an `[[operator]]`.
+
+use std::time::Duration;
+
+use super::{
+    graph::{Graph, Kind},
+    job::{ArtifactRef, Grant, OperatorSpec, OutputRef, WindowAssigner, WindowSpec},
+    node::{Node, Value},
+    read::Surroundings,
+    section::{self, Read, Refusal, Section},
+};
+use crate::ids::{OperatorName, PortName};
+
+/// A page of Wasm memory: with less, nothing runs.
+const LEAST_MEMORY: u64 = 64 << 10;
+/// What a 32-bit guest can address.
+const MOST_MEMORY: u64 = 4 << 30;
+
+const GRANTS: &[(&str, Grant)] = &[
+    ("log", Grant::Log),
+    ("config", Grant::Config),
+    ("metrics", Grant::Metrics),
+    ("wasi", Grant::Wasi),
+];
+
+pub(super) fn read(
+    node: Node,
+    around: &Surroundings<'_>,
+    graph: &mut Graph,
+) -> Option<OperatorSpec> {
+    let mut section = Section::new("[[operator]]", node, around.problems)?;
+    let name = graph.name(&mut section, Kind::Operator);
+    let artifact =
+        section.require("artifact", "artifact = \"filter\"", |node| artifact(node, around));
+    let ports = section.get("ports", ports).unwrap_or_default();
+    // A window with a mistake in it is still one.
+    graph.offers(&ports, section.has("window"));
+    let window = section.table("window").and_then(read_window);
+    let inputs = read_inputs(&mut section, graph);
+    let parallelism = section.get("parallelism", section::integer(1..=around.max_parallelism));
+    let memory = section
+        .get("memory", section::memory_size(LEAST_MEMORY..=MOST_MEMORY))
+        .unwrap_or(256 << 20);
+    let deadline = section.get("deadline", section::millis).unwrap_or(Duration::from_secs(30));
+    let grants = section.get("grants", section::list(section::one_of(GRANTS)));
+    let config = section.get("config", config).unwrap_or_default();
+    section.finish();
+    Some(OperatorSpec {
+        name: name?,
+        artifact: artifact?,
+        inputs: inputs?,
+        parallelism,
+        ports,
+        window,
+        memory,
+        deadline,
+        grants: grants.unwrap_or_else(|| vec![Grant::Log, Grant::Config, Grant::Metrics]),
+        config,
+    })
+}
+
+fn artifact(node: &Node, around: &Surroundings<'_>) -> Read<ArtifactRef> {
+    let text = section::text(node)?;
+    if text.contains('/') || text.ends_with(".wasm") {
+        return around.folder.file(node).map(ArtifactRef::Path);
+    }
+    let name = OperatorName::new(text).map_err(|bad| {
+        Refusal::new(format!("is not a valid name: {}", bad.reason))
+            .with_help("a name on the shelf, or a path to a .wasm file")
+    })?;
+    Ok(ArtifactRef::Named(name))
+}
+
+fn ports(node: &Node) -> Read<Vec<PortName>> {
+    let names = section::list(section::name::<PortName>)(node)?;
+    for (index, name) in names.iter().enumerate() {
+        let text = name.as_str();
+        if matches!(text, "late" | "dead-letters") || text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Refusal::new(format!("cannot name a port `{text}`, which means another")));
+        }
+        if names[..index].contains(name) {
+            return Err(Refusal::new(format!("names `{text}` twice")));
+        }
+    }
+    Ok(names)
+}
+
+/// Each entry of `inputs` is an input port, and may merge several outputs.
+fn read_inputs(section: &mut Section<'_>, graph: &mut Graph) -> Option<Vec<Vec<OutputRef>>> {
+    if !section.one_of_two("input", "inputs") {
+        return None;
+    }
+    if !section.has("inputs") {
+        section.take("inputs");
+        let one = section.require("input", "input = \"NAME\"", |node| placed(graph, node));
+        return one.map(|output| vec![vec![output]]);
+    }
+    section.take("input");
+    section.get("inputs", |node| {
+        let Value::List(items) = &node.value else {
+            return Err(Refusal::new(format!("must be a list, not {}", node.describe()))
+                .with_help("for a single one, write `input = \"NAME\"`"));
+        };
+        if items.is_empty() {
+            return Err(Refusal::new("is empty: an operator needs at least one input"));
+        }
+        items
+            .iter()
+            .map(|item| match &item.value {
+                Value::List(merged) if merged.is_empty() => {
+                    Err(Refusal::new("has an input port that nothing leads to").at(&item.place))
+                }
+                Value::List(merged) => merged.iter().map(|one| placed(graph, one)).collect(),
+                _ => Ok(vec![placed(graph, item)?]),
+            })
+            .collect()
+    })
+}
+
+fn placed(graph: &mut Graph, node: &Node) -> Read<OutputRef> {
+    graph.reference(node).map_err(|refusal| refusal.at(&node.place))
+}
+
+fn config(node: &Node) -> Read<serde_json::Map<String, serde_json::Value>> {
+    match node.to_json() {
+        Ok(serde_json::Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Refusal::new(format!("must be a table, not {}", node.describe()))
+            .with_help("write [operator.config] and its keys below")),
+        Err((place, why)) => Err(Refusal::new(format!("is not possible: {why}")).at(&place)),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum WindowType {
+    Tumbling,
+    Sliding,
+    Session,
+}
+
+const WINDOW_TYPES: &[(&str, WindowType)] = &[
+    ("tumbling", WindowType::Tumbling),
+    ("sliding", WindowType::Sliding),
+    ("session", WindowType::Session),
+];
+
+fn read_window(mut section: Section<'_>) -> Option<WindowSpec> {
+    // Which keys there may be depends on the type: without it, read no further.
+    let kind = section.require("type", "type = \"tumbling\"", section::one_of(WINDOW_TYPES))?;
+    let assigner = match kind {
+        WindowType::Tumbling => {
+            let size = section.require("size", "size = \"1m\"", section::millis);
+            let offset = read_offset(&mut section, size, "size");
+            size.map(|size| WindowAssigner::Tumbling { size, offset })
+        }
+        WindowType::Sliding => {
+            let size = section.require("size", "size = \"1m\"", section::millis);
+            let slide = section.require("slide", "slide = \"10s\"", |node| {
+                let slide = section::millis(node)?;
+                match size {
+                    Some(size) if slide > size => {
+                        Err(Refusal::new(format!("must be at most the window's size, {size:?}")))
+                    }
+                    _ => Ok(slide),
+                }
+            });
+            let offset = read_offset(&mut section, slide, "slide");
+            size.zip(slide).map(|(size, slide)| WindowAssigner::Sliding { size, slide, offset })
+        }
+        WindowType::Session => section
+            .require("gap", "gap = \"30m\"", section::millis)
+            .map(|gap| WindowAssigner::Session { gap }),
+    };
+    let allowed_lateness = section.get("allowed_lateness", section::millis_or_zero);
+    section.finish();
+    Some(WindowSpec {
+        assigner: assigner?,
+        allowed_lateness: allowed_lateness.unwrap_or(Duration::ZERO),
+    })
+}
+
+fn read_offset(section: &mut Section<'_>, limit: Option<Duration>, of: &str) -> Duration {
+    let offset = section.get("offset", |node| {
+        let offset = section::millis_or_zero(node)?;
+        match limit {
+            Some(limit) if offset >= limit => {
+                Err(Refusal::new(format!("must be less than `{of}`, {limit:?}")))
+            }
+            _ => Ok(offset),
+        }
+    });
+    offset.unwrap_or(Duration::ZERO)
+}
