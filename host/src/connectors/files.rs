@@ -260,7 +260,8 @@ impl Lines {
     /// Takes an overlong line: keeps its beginning, skips to its end.
     fn cut(&mut self) -> Result<Line<'_>, ConnectorError> {
         let unread = &self.buffer[self.start..self.end];
-        let shown = unread[..unread.len().min(SHOWN)].to_vec();
+        let here = memchr::memchr(b'\n', unread).unwrap_or(unread.len());
+        let shown = unread[..here.min(SHOWN)].to_vec();
         let mut len = 0_u64;
         loop {
             let unread = &self.buffer[self.start..self.end];

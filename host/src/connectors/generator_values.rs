@@ -28,7 +28,7 @@ fn mix(x: u64) -> u64 {
 
 /// Numbers that depend on the seed, a purpose, and a record.
 #[derive(Clone, Copy)]
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     fn new(seed: u64, purpose: u64) -> Self {
