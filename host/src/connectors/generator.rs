@@ -43,7 +43,7 @@ impl Split {
     /// After making `count` records that do not cross the end of a run.
     fn advance(&mut self, count: u64) {
         self.next += count;
-        if self.next % RUN == 0 {
+        if self.next.is_multiple_of(RUN) {
             self.next = self.next.saturating_add(RUN * (SPLITS - 1));
         }
     }
@@ -136,7 +136,7 @@ fn write_times(start: i64, step_micros: u64, records: std::ops::Range<u64>, out:
     let base = start.saturating_add(i64::try_from(micros / 1000).unwrap_or(i64::MAX));
     let rest = (micros % 1000) as u64;
     let count = records.end - records.start;
-    if step_micros % 1000 == 0 {
+    if step_micros.is_multiple_of(1000) {
         let step = i64::try_from(step_micros / 1000).unwrap_or(i64::MAX);
         out.extend((0..count).map(|i| base.saturating_add(step.saturating_mul(i as i64))));
     } else {

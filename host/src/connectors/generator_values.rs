@@ -41,7 +41,6 @@ impl Random {
 }
 
 /// A number below `below`, from a random one (Lemire's multiplication).
-#[expect(clippy::cast_possible_truncation, reason = "the upper half of a product is below `below`")]
 fn scale(random: u64, below: u64) -> u64 {
     ((u128::from(random) * u128::from(below)) >> 64) as u64
 }
@@ -56,8 +55,8 @@ pub(crate) struct Keys {
     random: Random,
     count: u64,
     digits: usize,
-    /// 0000 to 9999, one after the other.
-    quads: Vec<u8>,
+    /// 0000 to 9999.
+    quads: Vec<[u8; 4]>,
 }
 
 impl Keys {
@@ -66,7 +65,9 @@ impl Keys {
     pub(crate) fn new(count: u64, seed: u64) -> Self {
         let count = count.max(1);
         let digits = (count - 1).to_string().len().max(7);
-        let quads = (0..10_000).flat_map(|n| format!("{n:04}").into_bytes()).collect();
+        let digit = |n: u16, unit: u16| b'0' + (n / unit % 10).to_le_bytes()[0];
+        let quad = |n| [digit(n, 1000), digit(n, 100), digit(n, 10), digit(n, 1)];
+        let quads = (0..10_000).map(quad).collect();
         Self { random: Random::new(seed, 1), count, digits, quads }
     }
 
@@ -80,14 +81,18 @@ impl Keys {
         if self.digits != 7 {
             return records.for_each(|record| self.write_one(record, out));
         }
-        for record in records {
-            #[expect(clippy::cast_possible_truncation, reason = "below ten million")]
-            let number = scale(self.random.of(record), self.count) as usize;
-            let (high, low) = (number / 10_000, number % 10_000);
-            let mut key = *b"key-0000000";
-            key[4..7].copy_from_slice(&self.quads[high * 4 + 1..high * 4 + 4]);
-            key[7..].copy_from_slice(&self.quads[low * 4..low * 4 + 4]);
-            out.extend_from_slice(&key);
+        let start = out.len();
+        let width = Self::PREFIX.len() + 7;
+        #[expect(clippy::cast_possible_truncation, reason = "a run is short")]
+        out.resize(start + (records.end - records.start) as usize * width, b'0');
+        for (record, key) in records.zip(out[start..].chunks_exact_mut(width)) {
+            #[expect(clippy::cast_possible_truncation, reason = "at most ten million")]
+            let number = scale(self.random.of(record), self.count) as u32;
+            let (high, low) = ((number / 10_000) as usize, (number % 10_000) as usize);
+            // The first digit of the upper four is 0, and the prefix's end is put over it.
+            key[3..7].copy_from_slice(&self.quads[high]);
+            key[7..11].copy_from_slice(&self.quads[low]);
+            key[..4].copy_from_slice(Self::PREFIX);
         }
     }
 
@@ -124,6 +129,7 @@ impl Values {
             GeneratorValues::Bytes(size) => {
                 // Letters and digits only, so that a value needs no quoting anywhere.
                 let alphabet = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+                #[expect(clippy::cast_possible_truncation, reason = "below the number of letters")]
                 let letter = |i| alphabet[scale(random.of(i), alphabet.len() as u64) as usize];
                 let text = (0..(OFFSETS + size) as u64).map(letter).collect();
                 Self::Bytes { random, size: *size, text }
@@ -152,8 +158,9 @@ impl Values {
                     // Four bits a letter, a to p.
                     let letters = (hash & 0x0f0f_0f0f_0f0f_0f0f) + 0x6161_6161_6161_6161;
                     out.push_with(|data| {
-                        data.extend_from_slice(&letters.to_le_bytes()[..own]);
-                        data.extend_from_slice(&text[from + own..from + size]);
+                        let start = data.len();
+                        data.extend_from_slice(&text[from..from + size]);
+                        data[start..start + own].copy_from_slice(&letters.to_le_bytes()[..own]);
                     });
                 }
             }
@@ -305,10 +312,10 @@ mod tests {
         column.get(0).to_vec()
     }
 
-    fn keys(count: u64, records: u64) -> Vec<String> {
+    fn keys(count: u64, records: u32) -> Vec<String> {
         let keys = Keys::new(count, 3);
         let mut data = Vec::new();
-        keys.write(0..records, &mut data);
+        keys.write(0..u64::from(records), &mut data);
         let column = keys.column(data, records as usize);
         column.iter().map(|key| String::from_utf8(key.to_vec()).unwrap()).collect()
     }
