@@ -1,11 +1,46 @@
 //! Sources and sinks: native, trusted, one file each. They know nothing of
 //! operators or jobs; the task manager drives them.
 
+//!
+//! | connector | file |
+//! | --- | --- |
+//! | sources | `csv_source`, `jsonl_source`, `lines_source` (all on `file_source`), `generator`, `stdin` |
+//! | sinks | `csv_sink`, `jsonl_sink`, `lines_sink` (all on `file_sink`), `stdout`, `discard` |
+//! | what they share | `files` (reading), `part` (writing), `json`, `timestamps` |
+
+mod csv_sink;
+mod csv_source;
+mod discard;
+mod file_sink;
+mod file_source;
+mod files;
+mod generator;
+mod generator_values;
+mod json;
+mod jsonl_sink;
+mod jsonl_source;
+mod lines_sink;
+mod lines_source;
+mod part;
+mod stdin;
+mod stdout;
+mod timestamps;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use async_trait::async_trait;
 
-use crate::stream::{Batch, DeadLetter};
+use self::{
+    csv_sink::CsvEncoder, csv_source::CsvFormat, discard::DiscardSink, file_sink::FileSink,
+    file_source::FileSource, generator::Generator, jsonl_sink::JsonLinesEncoder,
+    jsonl_source::JsonLinesFormat, lines_sink::LinesEncoder, lines_source::LinesFormat,
+    stdin::StdinSource, stdout::StdoutSink,
+};
+use crate::{
+    clock::Clock,
+    config::job::{SinkConnector, SourceConnector},
+    stream::{Batch, DeadLetter},
+};
 
 /// Where a source stands in each of its splits (a file, a range of generated
 /// records), in a form that only the source understands.
@@ -64,6 +99,78 @@ pub trait Sink: Send {
     /// The checkpoint is complete: makes everything up to it visible. May be
     /// called again after a restart, for the same checkpoint.
     async fn commit(&mut self, checkpoint: u64) -> Result<(), ConnectorError>;
+}
+
+/// Into how many splits a source's input is divided: more parallel instances than
+/// that have nothing to do. `None` if there is no limit.
+#[must_use]
+pub fn splits(spec: &SourceConnector) -> Option<usize> {
+    match spec {
+        SourceConnector::Csv(csv) => Some(csv.files.paths.len()),
+        SourceConnector::JsonLines(jsonl) => Some(jsonl.files.paths.len()),
+        SourceConnector::Lines(files) => Some(files.paths.len()),
+        SourceConnector::Generator(_) => usize::try_from(generator::SPLITS).ok(),
+        SourceConnector::Stdin => Some(1),
+    }
+}
+
+/// Opens one parallel instance of a source. `restore` is where *all* instances
+/// stood at a checkpoint, merged; the parallelism may have been another then.
+///
+/// # Errors
+/// If a file cannot be read or lacks a column, or if the source is not what it
+/// was at the checkpoint. Some of that shows only as the source goes on.
+pub fn open_source(
+    spec: &SourceConnector,
+    context: ConnectorContext,
+    clock: &Clock,
+    restore: Option<&SplitPositions>,
+) -> Result<Box<dyn Source>, ConnectorError> {
+    Ok(match spec {
+        SourceConnector::Csv(csv) => {
+            Box::new(FileSource::open(CsvFormat::new(csv), &csv.files, context, restore)?)
+        }
+        SourceConnector::JsonLines(jsonl) => {
+            Box::new(FileSource::open(JsonLinesFormat::new(jsonl), &jsonl.files, context, restore)?)
+        }
+        SourceConnector::Lines(files) => {
+            Box::new(FileSource::open(LinesFormat, files, context, restore)?)
+        }
+        SourceConnector::Generator(spec) => Box::new(Generator::open(spec, context, restore)?),
+        SourceConnector::Stdin => {
+            Box::new(StdinSource::open(stdin::Shared::stdin(clock), context, restore)?)
+        }
+    })
+}
+
+/// Opens one parallel instance of a sink. `restore` is what *each* instance
+/// returned from [`Sink::prepare_commit`] for a checkpoint, in the order of their
+/// subtasks; the parallelism may have been another then. What that checkpoint
+/// covers is committed, and what was written after it is deleted. `None` starts
+/// afresh: what an earlier run left unfinished is deleted, and its output is
+/// replaced as this one's is committed.
+///
+/// # Errors
+/// If files cannot be written, or are not what the checkpoint left.
+pub fn open_sink(
+    spec: &SinkConnector,
+    context: ConnectorContext,
+    restore: Option<&[Vec<u8>]>,
+) -> Result<Box<dyn Sink>, ConnectorError> {
+    Ok(match spec {
+        SinkConnector::Csv { file, columns, delimiter } => {
+            let encoder = CsvEncoder::new(columns, *delimiter);
+            Box::new(FileSink::open(encoder, file, context, restore)?)
+        }
+        SinkConnector::JsonLines(file) => {
+            Box::new(FileSink::open(JsonLinesEncoder, file, context, restore)?)
+        }
+        SinkConnector::Lines(file) => {
+            Box::new(FileSink::open(LinesEncoder, file, context, restore)?)
+        }
+        SinkConnector::Stdout { key } => Box::new(StdoutSink::open(*key)),
+        SinkConnector::Discard => Box::new(DiscardSink),
+    })
 }
 
 /// What a connector is told about itself.

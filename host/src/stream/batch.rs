@@ -341,7 +341,11 @@ impl BatchBuilder {
             self.timestamps = timestamp.map(|_| Vec::with_capacity(TARGET_RECORDS));
         }
         assert_eq!(self.keys.is_some(), key.is_some(), "a key in every record or in none");
-        assert_eq!(self.timestamps.is_some(), timestamp.is_some(), "a time in every record or in none");
+        assert_eq!(
+            self.timestamps.is_some(),
+            timestamp.is_some(),
+            "a time in every record or in none"
+        );
         if let (Some(keys), Some(key)) = (&mut self.keys, key) {
             keys.push(key);
         }
