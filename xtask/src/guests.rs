@@ -86,7 +86,8 @@ struct Module {
 /// Compiles all guests by one call of cargo.
 fn compile(workspace: &Workspace, toolchain: &Toolchain, guests: &[Guest]) -> Result<Vec<Module>> {
     let target = workspace.target.join("guests-build");
-    forget_the_modules_of_another_clone(workspace, &target)?;
+    let maker = format!("{}\n{}\n", workspace.root.display(), toolchain.name());
+    forget_the_modules_of_another(&maker, &target)?;
     let mut command = toolchain.cargo();
     command
         .arg("build")
@@ -146,12 +147,12 @@ fn modules_in(messages: impl BufRead) -> Result<BTreeMap<PathBuf, PathBuf>> {
 }
 
 /// Cargo calls a `cdylib` for WebAssembly `deps/NAME.wasm`, with nothing in the
-/// name that tells two clones apart which share a target directory, and takes
-/// what the other left for its own. What this clone did not make goes away.
-fn forget_the_modules_of_another_clone(workspace: &Workspace, target: &Path) -> Result<()> {
-    let marker = target.join("clone");
-    let root = workspace.root.to_string_lossy();
-    if fs::read_to_string(&marker).is_ok_and(|last| last == root) {
+/// name that tells two clones that share a target directory apart, or two
+/// toolchains, and takes what the other left for its own. So what another maker
+/// left goes away.
+fn forget_the_modules_of_another(maker: &str, target: &Path) -> Result<()> {
+    let marker = target.join("maker");
+    if fs::read_to_string(&marker).is_ok_and(|last| last == maker) {
         return Ok(());
     }
     let deps = target.join(TARGET).join(PROFILE).join("deps");
@@ -161,9 +162,7 @@ fn forget_the_modules_of_another_clone(workspace: &Workspace, target: &Path) -> 
             fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))?;
         }
     }
-    fs::create_dir_all(target).with_context(|| format!("cannot create {}", target.display()))?;
-    fs::write(&marker, root.as_bytes())
-        .with_context(|| format!("cannot write {}", marker.display()))
+    fs::write(&marker, maker).with_context(|| format!("cannot write {}", marker.display()))
 }
 
 /// Clippy for the guests as they are compiled for WebAssembly, with warnings denied.
@@ -208,19 +207,11 @@ not a message
         let deps = target.path().join(TARGET).join(PROFILE).join("deps");
         fs::create_dir_all(&deps).unwrap();
         let module = deps.join("filter.wasm");
-        let workspace = |root: &str| {
-            let json =
-                format!(r#"{{"workspace_root":"{root}","target_directory":"/t","packages":[]}}"#);
-            serde_json::from_str::<Workspace>(&json).unwrap()
-        };
-        let forget = |root| {
-            forget_the_modules_of_another_clone(&workspace(root), target.path()).unwrap();
-        };
-        forget("/one");
+        forget_the_modules_of_another("one", target.path()).unwrap();
         fs::write(&module, "one").unwrap();
-        forget("/one");
+        forget_the_modules_of_another("one", target.path()).unwrap();
         assert!(module.exists(), "our own module stays");
-        forget("/two");
+        forget_the_modules_of_another("two", target.path()).unwrap();
         assert!(!module.exists(), "the other clone's is gone");
     }
 }

@@ -95,6 +95,14 @@ impl Toolchain {
         }
     }
 
+    /// Tells it from the other kind.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Active => "active",
+            Kind::Separate { .. } => "debian",
+        }
+    }
+
     /// Whether its clippy can check code for the target.
     pub(crate) fn has_clippy(&self) -> bool {
         self.kind == Kind::Active
