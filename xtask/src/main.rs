@@ -1,1 +1,53 @@
-fn main(){}
+//! The project's chores: `cargo xtask guests | demo | test | ci`. One file a
+//! chore; what they share stands in `workspace` (where things lie), `process`
+//! (running programs) and `stopwatch`. Nothing that Cofferdam itself needs when
+//! it runs lives here.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks")]
+
+mod ci;
+mod demo;
+mod guests;
+mod process;
+mod stopwatch;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, tests and checks Cofferdam.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Builds every operator and test guest into a WebAssembly component
+    Guests(guests::Arguments),
+    /// Sets up what is missing, builds, and runs the flights example
+    Demo(demo::Arguments),
+    /// Builds the guests and runs all tests; arguments go to `cargo test`
+    Test(test::Arguments),
+    /// Runs every check and reports all that failed
+    Ci(ci::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Guests(arguments) => guests::run(&arguments),
+        Chore::Demo(arguments) => demo::run(&arguments),
+        Chore::Test(arguments) => test::run(&arguments),
+        Chore::Ci(arguments) => ci::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
