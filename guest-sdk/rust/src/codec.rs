@@ -1,0 +1,80 @@
+//! States as bytes: postcard, with one rule added. The contract reads an empty
+//! byte string as "no state", so a state that encodes to nothing (`()`, for
+//! instance) is written as one zero byte, which decoding ignores.
+
+use postcard::ser_flavors::Flavor;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::Error;
+
+/// Appends to a vector without postcard's own buffer in between.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Appends the state's encoding: at least one byte.
+#[inline]
+pub(crate) fn encode<S: Serialize>(state: &S, out: &mut Vec<u8>) -> Result<(), Error> {
+    let before = out.len();
+    postcard::serialize_with_flavor(state, Append(out))
+        .map_err(|e| Error::new(format!("the state cannot be encoded: {e}")))?;
+    if out.len() == before {
+        out.push(0);
+    }
+    Ok(())
+}
+
+/// Reads a state; none from an empty byte string.
+#[inline]
+pub(crate) fn decode<S: DeserializeOwned>(bytes: &[u8]) -> Result<Option<S>, Error> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    postcard::from_bytes(bytes).map(Some).map_err(|e| {
+        Error::new(format!(
+            "a state of {} bytes cannot be decoded ({e}); was it written by a version of this \
+             operator with another state type?",
+            bytes.len()
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_without_content_is_still_a_state() {
+        let mut bytes = Vec::new();
+        encode(&(), &mut bytes).unwrap();
+        assert_eq!(bytes.len(), 1);
+        assert_eq!(decode::<()>(&bytes).unwrap(), Some(()));
+        assert_eq!(decode::<()>(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_state_of_another_type_says_so() {
+        let mut bytes = Vec::new();
+        encode(&(300_u64, "abc"), &mut bytes).unwrap();
+        let e = decode::<(u64, u64, String)>(&bytes[..2]).unwrap_err().to_string();
+        assert!(e.contains("another state type"), "{e}");
+    }
+}

@@ -1,0 +1,160 @@
+//! Writing JSON straight into an output column.
+
+use super::{Number, Raw};
+
+/// Writes a JSON object field by field, with nothing in between.
+///
+/// ```
+/// use cofferdam_sdk::json::Object;
+///
+/// let mut out = Vec::new();
+/// let mut object = Object::begin(&mut out);
+/// object.text("carrier", "UA").int("flights", 12).float("mean", 2.5);
+/// object.end();
+/// assert_eq!(out, br#"{"carrier":"UA","flights":12,"mean":2.5}"#);
+/// ```
+#[derive(Debug)]
+#[must_use = "an object is complete after `end`"]
+pub struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    first: bool,
+}
+
+impl<'o> Object<'o> {
+    /// Begins an object at the end of `out`.
+    pub fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    /// Writes a field's name, and lends the buffer for its value.
+    pub fn field(&mut self, name: &str) -> &mut Vec<u8> {
+        if !std::mem::replace(&mut self.first, false) {
+            self.out.push(b',');
+        }
+        write_string(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
+    /// A field with text.
+    pub fn text(&mut self, name: &str, text: &str) -> &mut Self {
+        write_string(self.field(name), text);
+        self
+    }
+
+    /// A field with a record's key: see [`write_key`].
+    pub fn key(&mut self, name: &str, key: &[u8]) -> &mut Self {
+        write_key(self.field(name), key);
+        self
+    }
+
+    /// A field with an integer.
+    pub fn int(&mut self, name: &str, n: impl Into<i128>) -> &mut Self {
+        write_int(self.field(name), n.into());
+        self
+    }
+
+    /// A field with a number; `null` if it is not finite. A whole number below
+    /// 2^53 is written without a fraction.
+    pub fn float(&mut self, name: &str, x: f64) -> &mut Self {
+        write_float(self.field(name), x);
+        self
+    }
+
+    /// A field with a number.
+    pub fn number(&mut self, name: &str, number: Number) -> &mut Self {
+        match number {
+            Number::Int(n) => self.int(name, n),
+            Number::Float(x) => self.float(name, x),
+        }
+    }
+
+    /// A field with a value as it stood elsewhere.
+    pub fn raw(&mut self, name: &str, raw: Raw<'_>) -> &mut Self {
+        self.json(name, raw.json())
+    }
+
+    /// A field with a value that is JSON already.
+    pub fn json(&mut self, name: &str, json: &str) -> &mut Self {
+        self.field(name).extend_from_slice(json.as_bytes());
+        self
+    }
+
+    /// Ends the object.
+    pub fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+fn write_int(out: &mut Vec<u8>, n: i128) {
+    use std::io::Write;
+    // Formatting 128 bits is slow, and hardly ever needed.
+    let _ = match i64::try_from(n) {
+        Ok(n) => write!(out, "{n}"),
+        Err(_) => write!(out, "{n}"),
+    };
+}
+
+fn write_float(out: &mut Vec<u8>, x: f64) {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+    if x.fract() == 0.0 && x.abs() < EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+        write_int(out, i128::from(x as i64));
+    } else if x.is_finite() {
+        let _ = serde_json::to_writer(out, &x); // a Vec takes everything
+    } else {
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// Writes a text as a JSON string.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        let _ = serde_json::to_writer(out, text); // a Vec takes everything
+    }
+}
+
+/// Writes a key, which may be any bytes, as a JSON string; what is not UTF-8
+/// becomes U+FFFD.
+pub fn write_key(out: &mut Vec<u8>, key: &[u8]) {
+    write_string(out, &String::from_utf8_lossy(key));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(text in any::<String>(), n in any::<i64>(), x in any::<f64>()) {
+            let mut out = Vec::new();
+            let mut object = Object::begin(&mut out);
+            object.text("text", &text).int("n", n).float("x", x).key(&text, text.as_bytes());
+            object.end();
+            let read: Value = serde_json::from_slice(&out).unwrap();
+            prop_assert_eq!(&read["text"], &json!(text));
+            prop_assert_eq!(&read["n"], &json!(n));
+            if x.is_finite() {
+                let [raw] = crate::json::fields(&out, ["x"]).unwrap();
+                prop_assert_eq!(raw.and_then(|raw| raw.number()).map(Number::as_f64), Some(x));
+            }
+        }
+    }
+
+    #[test]
+    fn whole_floats_are_written_as_integers_and_infinities_as_null() {
+        let mut out = Vec::new();
+        let mut object = Object::begin(&mut out);
+        object.float("a", -3.0).float("b", 0.5).float("c", f64::INFINITY).float("d", 1e300);
+        object.end();
+        assert_eq!(out, br#"{"a":-3,"b":0.5,"c":null,"d":1e+300}"#);
+    }
+}
