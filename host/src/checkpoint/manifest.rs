@@ -59,8 +59,8 @@ pub struct SubtaskState {
     pub newest: Option<i64>,
     /// What a sink needs to commit, or to go on.
     pub sink: Option<Vec<u8>>,
-    /// How many records a source or operator has rejected so far.
-    pub rejected: u64,
+    /// Whether its input had ended and it had said all that it had to say.
+    pub finished: bool,
 }
 
 /// Why bytes are not a manifest.

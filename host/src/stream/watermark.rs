@@ -21,6 +21,18 @@ impl BoundedOutOfOrderness {
         Self { bound: bound_millis, newest: NONE }
     }
 
+    /// With what it had seen at a checkpoint.
+    #[must_use]
+    pub fn restored(bound_millis: i64, newest: Option<i64>) -> Self {
+        Self { bound: bound_millis, newest: newest.unwrap_or(NONE) }
+    }
+
+    /// The newest event time seen, to be restored.
+    #[must_use]
+    pub fn newest(&self) -> Option<i64> {
+        (self.newest != NONE).then_some(self.newest)
+    }
+
     /// Takes note of records, and returns the watermark after them, or [`NONE`].
     pub fn observe(&mut self, timestamps: &[i64]) -> i64 {
         self.newest = timestamps.iter().copied().fold(self.newest, i64::max);

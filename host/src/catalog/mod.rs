@@ -1,0 +1,141 @@
+//! Artifacts: where they are found by name, and loaded once however many
+//! operators use them.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    config::job::{ArtifactRef, Grant},
+    sandbox::{Artifact, LoadError, Sandbox},
+};
+
+/// Why an artifact cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// There is none of that name.
+    #[error(
+        "there is no operator `{name}`{suggestion}; looked for `{name}.wasm` in {}. \
+         Build the shelf with `cargo xtask guests`, or name a directory with --artifacts",
+        list(searched)
+    )]
+    NotFound {
+        /// The name.
+        name: String,
+        /// "; did you mean …?", or nothing.
+        suggestion: String,
+        /// Where it was looked for.
+        searched: Vec<PathBuf>,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the operator {}: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It was refused.
+    #[error("the operator {} is refused: {source}", path.display())]
+    Refused {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: LoadError,
+    },
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+    if paths.is_empty() { "no directory".into() } else { paths.join(", ") }
+}
+
+/// Finds and loads artifacts.
+#[derive(Debug)]
+pub struct Catalog {
+    sandbox: Arc<Sandbox>,
+    dirs: Vec<PathBuf>,
+    loaded: HashMap<(PathBuf, Vec<Grant>), Artifact>,
+}
+
+impl Catalog {
+    /// Looks for names in these directories, in order.
+    #[must_use]
+    pub fn new(sandbox: Arc<Sandbox>, dirs: Vec<PathBuf>) -> Self {
+        Self { sandbox, dirs, loaded: HashMap::new() }
+    }
+
+    /// An artifact, loaded and checked.
+    ///
+    /// # Errors
+    /// If it cannot be found or read, or is refused.
+    pub fn load(&mut self, reference: &ArtifactRef, grants: &[Grant]) -> Result<Artifact, CatalogError> {
+        let path = match reference {
+            ArtifactRef::Named(name) => self.find(name.as_str())?,
+            ArtifactRef::Path(path) => path.clone(),
+        };
+        let key = (path, grants.to_vec());
+        if let Some(artifact) = self.loaded.get(&key) {
+            return Ok(artifact.clone());
+        }
+        let path = &key.0;
+        let bytes = std::fs::read(path)
+            .map_err(|source| CatalogError::Unreadable { path: path.clone(), source })?;
+        let artifact = self
+            .sandbox
+            .load(&bytes, grants)
+            .map_err(|source| CatalogError::Refused { path: path.clone(), source })?;
+        self.loaded.insert(key, artifact.clone());
+        Ok(artifact)
+    }
+
+    fn find(&self, name: &str) -> Result<PathBuf, CatalogError> {
+        let file = format!("{name}.wasm");
+        self.dirs.iter().map(|dir| dir.join(&file)).find(|path| path.is_file()).ok_or_else(|| {
+            CatalogError::NotFound {
+                name: name.to_owned(),
+                suggestion: self.suggest(name),
+                searched: self.dirs.clone(),
+            }
+        })
+    }
+
+    fn suggest(&self, name: &str) -> String {
+        let known = self.dirs.iter().flat_map(|dir| names_in(dir));
+        let nearest = known.map(|known| (strsim::damerau_levenshtein(name, &known), known)).min();
+        match nearest {
+            Some((distance, known)) if distance <= name.len() / 2 => {
+                format!("; did you mean `{known}`?")
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+fn names_in(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".wasm").map(str::to_owned))
+        .collect()
+}
+
+/// Where operators are looked for by name: where the user says, where the
+/// environment says, and beside the program (`operators/`), which is where
+/// `cargo xtask guests` and an installation put them.
+#[must_use]
+pub fn search_path(given: Option<&Path>) -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> = given.map(Path::to_owned).into_iter().collect();
+    dirs.extend(std::env::var_os("COFFERDAM_ARTIFACTS").map(PathBuf::from));
+    if let Ok(program) = std::env::current_exe()
+        && let Some(dir) = program.parent()
+    {
+        dirs.push(dir.join("operators"));
+        // A build of this repository: target/<profile>/cofferdam, target/guests.
+        dirs.extend(dir.parent().map(|target| target.join("guests")));
+    }
+    dirs
+}

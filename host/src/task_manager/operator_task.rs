@@ -1,0 +1,220 @@
+//! Drives one parallel instance of an operator: what is common to both kinds,
+//! and the calls of the stateless one.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    checkpoint::SubtaskState,
+    clock::{Clock, Stopwatch},
+    failure::Failure,
+    metrics::{SharedMetrics, add},
+    sandbox::{Instance, Outcome},
+    stream::{Barrier, Batch, DeadLetter, Element, watermark},
+    task_manager::{
+        Reporter, Snapshot, TaskEnd, TaskError,
+        input::{Input, InputEvent},
+        keyed_task::KeyedOperator,
+        output::{OutputPort, Outputs},
+        slots::SlotLease,
+        source_task::RejectedLimit,
+    },
+};
+
+/// An operator instance and what it needs to run.
+pub struct OperatorTask {
+    /// The instance in its slot, of either kind.
+    pub operator: Operator,
+    /// The slot, held as long as the task lives.
+    pub slot: SlotLease,
+    /// What comes in.
+    pub input: Input,
+    /// The rest.
+    pub context: OperatorContext,
+}
+
+/// What both kinds of operator use.
+pub struct OperatorContext {
+    /// Where records go.
+    pub outputs: Outputs,
+    /// Whom it tells.
+    pub reporter: Reporter,
+    /// What it counts.
+    pub metrics: SharedMetrics,
+    /// The job's limit of rejected records.
+    pub job_rejected: Arc<RejectedLimit>,
+    /// What time it is.
+    pub clock: Clock,
+    /// The watermark; `watermark::NONE` before the first.
+    pub watermark: i64,
+    /// Whether it had said all that it had to say before the checkpoint that it
+    /// was restored from.
+    pub was_finished: bool,
+}
+
+/// Either kind of operator.
+pub enum Operator {
+    /// Stateless, or with its own state.
+    Processor(Instance),
+    /// With state by key.
+    Keyed(Box<KeyedOperator>),
+}
+
+impl OperatorTask {
+    /// Runs the operator to its end.
+    pub async fn run(mut self) {
+        let end = self.drive().await;
+        self.context.reporter.clone().ended(end).await;
+    }
+
+    async fn drive(&mut self) -> Result<TaskEnd, TaskError> {
+        loop {
+            let event = self.next_event().await?;
+            tokio::task::consume_budget().await;
+            let clock = Stopwatch::start();
+            let step = self.step(event).await;
+            let busy = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.context.metrics.busy_nanos.fetch_add(busy, Ordering::Relaxed);
+            if let Some(end) = step? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// The next event of the input; `None` when a processing-time timer is due.
+    async fn next_event(&mut self) -> Result<Option<InputEvent>, TaskError> {
+        let due = match &self.operator {
+            Operator::Keyed(keyed) => keyed.next_processing(),
+            Operator::Processor(_) => None,
+        };
+        let Some(due) = due else { return Ok(Some(self.input.next().await?)) };
+        let wait = u64::try_from(due.saturating_sub(self.context.clock.now_millis())).unwrap_or(0);
+        tokio::select! {
+            event = self.input.next() => Ok(Some(event?)),
+            () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => Ok(None),
+        }
+    }
+
+    async fn step(&mut self, event: Option<InputEvent>) -> Result<Option<TaskEnd>, TaskError> {
+        let context = &mut self.context;
+        match event {
+            None => {
+                if let Operator::Keyed(keyed) = &mut self.operator {
+                    keyed.fire_processing(context).await?;
+                }
+            }
+            Some(InputEvent::Batch(port, batch)) => {
+                context.metrics.count_in(&batch);
+                match &mut self.operator {
+                    Operator::Processor(instance) => {
+                        let outcome = instance.process(port, &batch).await?;
+                        context.forward(&batch, outcome).await?;
+                    }
+                    Operator::Keyed(keyed) => keyed.batch(context, port, batch).await?,
+                }
+                let memory = self.operator.memory() as u64;
+                context.metrics.memory.store(memory, Ordering::Relaxed);
+            }
+            Some(InputEvent::Watermark(watermark)) => {
+                if let Operator::Keyed(keyed) = &mut self.operator {
+                    keyed.advance(context, watermark).await?;
+                }
+                context.watermark = watermark;
+                context.metrics.watermark.store(watermark, Ordering::Relaxed);
+                context.outputs.broadcast(Element::Watermark(watermark)).await?;
+            }
+            Some(InputEvent::Idle) => context.outputs.broadcast(Element::Idle).await?,
+            Some(InputEvent::Barrier(barrier)) => return self.barrier(barrier).await,
+            Some(InputEvent::End) => return self.finish().await.map(Some),
+        }
+        Ok(None)
+    }
+
+    async fn barrier(&mut self, barrier: Barrier) -> Result<Option<TaskEnd>, TaskError> {
+        // The barrier goes first: those behind need not wait for our snapshot.
+        self.context.outputs.broadcast(Element::Barrier(barrier)).await?;
+        let snapshot = self.operator.snapshot(false).await?;
+        self.context.reporter.snapshot(barrier.checkpoint, snapshot).await;
+        Ok(barrier.stop.then_some(TaskEnd::Stopped))
+    }
+
+    async fn finish(&mut self) -> Result<TaskEnd, TaskError> {
+        if let Operator::Processor(instance) = &mut self.operator
+            && !self.context.was_finished
+        {
+            let outcome = instance.finish().await?;
+            self.context.forward(&Batch::default(), outcome).await?;
+        }
+        let snapshot = self.operator.snapshot(true).await?;
+        self.context.outputs.broadcast(Element::End).await?;
+        Ok(TaskEnd::Finished(Box::new(snapshot)))
+    }
+}
+
+impl Operator {
+    fn memory(&self) -> usize {
+        match self {
+            Operator::Processor(instance) => instance.memory(),
+            Operator::Keyed(keyed) => keyed.memory(),
+        }
+    }
+
+    async fn snapshot(&mut self, finished: bool) -> Result<Snapshot, Failure> {
+        let state = SubtaskState { finished, ..SubtaskState::default() };
+        Ok(match self {
+            Operator::Processor(instance) => {
+                Snapshot { guest: instance.snapshot().await?, state, ..Snapshot::default() }
+            }
+            Operator::Keyed(keyed) => {
+                Snapshot { key_groups: keyed.snapshot(), state, ..Snapshot::default() }
+            }
+        })
+    }
+}
+
+impl OperatorContext {
+    /// Sends on what an operator made of `batch`.
+    ///
+    /// # Errors
+    /// If a reader is gone, or too many records were rejected.
+    pub async fn forward(&mut self, batch: &Batch, outcome: Outcome) -> Result<(), TaskError> {
+        for (port, records) in outcome.emissions {
+            self.outputs.emit(OutputPort::Number(port), records).await?;
+        }
+        if !outcome.rejected.is_empty() {
+            let letters: Vec<DeadLetter> = outcome
+                .rejected
+                .into_iter()
+                .map(|(index, reason)| {
+                    let i = index as usize;
+                    DeadLetter {
+                        reason,
+                        key: batch.key(i).to_vec(),
+                        value: batch.value(i).to_vec(),
+                        timestamp: batch.timestamp(i),
+                    }
+                })
+                .collect();
+            self.outputs.reject(&letters).await?;
+            self.job_rejected.count(&letters)?;
+        }
+        Ok(())
+    }
+
+    /// Sends records that were too late to the late output.
+    ///
+    /// # Errors
+    /// If a reader is gone.
+    pub async fn late(&mut self, batch: &Batch, rows: &[u32]) -> Result<(), TaskError> {
+        if !rows.is_empty() {
+            add(&self.metrics.late, rows.len());
+            self.outputs.emit(OutputPort::Late, batch.gather(rows)).await?;
+        }
+        Ok(())
+    }
+
+    /// The watermark, once there is one.
+    #[must_use]
+    pub fn watermark(&self) -> Option<i64> {
+        (self.watermark != watermark::NONE).then_some(self.watermark)
+    }
+}

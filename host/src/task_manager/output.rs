@@ -1,0 +1,126 @@
+//! A subtask's outputs: what goes to which edge.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    metrics::{SharedMetrics, add},
+    stream::{Batch, BatchBuilder, DeadLetter, Element, channel::Closed, exchange::EdgeOutput},
+};
+
+/// An output of a source or operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutputPort {
+    /// A port that the operator emits to.
+    Number(u32),
+    /// Records that were too late for their windows.
+    Late,
+    /// Rejected records.
+    DeadLetters,
+}
+
+/// The outputs of a subtask.
+#[derive(Debug)]
+pub struct Outputs {
+    edges: BTreeMap<OutputPort, Vec<EdgeOutput>>,
+    metrics: SharedMetrics,
+    /// The source's or operator's name, which dead letters carry.
+    name: String,
+}
+
+impl Outputs {
+    /// The edges that lead away from each port.
+    #[must_use]
+    pub fn new(edges: Vec<(OutputPort, EdgeOutput)>, metrics: SharedMetrics, name: &str) -> Self {
+        let mut by_port: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (port, edge) in edges {
+            by_port.entry(port).or_default().push(edge);
+        }
+        Self { edges: by_port, metrics, name: name.to_owned() }
+    }
+
+    /// Sends a batch along every edge of a port. What nothing reads is counted.
+    ///
+    /// # Errors
+    /// [`Closed`] if a reader is gone.
+    pub async fn emit(&mut self, port: OutputPort, batch: Batch) -> Result<(), Closed> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let Some(edges) = self.edges.get_mut(&port) else {
+            add(&self.metrics.records_unread, batch.len());
+            return Ok(());
+        };
+        self.metrics.count_out(&batch);
+        let Some((last, others)) = edges.split_last_mut() else { return Ok(()) };
+        for edge in others {
+            edge.send_batch(batch.clone()).await?;
+        }
+        last.send_batch(batch).await
+    }
+
+    /// Whether anything reads a port.
+    #[must_use]
+    pub fn is_read(&self, port: OutputPort) -> bool {
+        self.edges.contains_key(&port)
+    }
+
+    /// Counts rejected records and sends them to the dead-letter output.
+    ///
+    /// # Errors
+    /// [`Closed`] if a reader is gone.
+    pub async fn reject(&mut self, letters: &[DeadLetter]) -> Result<(), Closed> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        add(&self.metrics.rejected, letters.len());
+        if !self.is_read(OutputPort::DeadLetters) {
+            for letter in letters.iter().take(3) {
+                tracing::warn!(operator = self.name, "record rejected: {}", letter.reason);
+            }
+            return Ok(());
+        }
+        let mut builder = BatchBuilder::new();
+        for letter in letters {
+            let value = self.encode(letter);
+            builder.push(Some(&letter.key), &value, Some(letter.timestamp.unwrap_or(0)));
+        }
+        self.emit(OutputPort::DeadLetters, builder.take()).await
+    }
+
+    /// A dead letter as a record: a JSON object. Bytes that are no UTF-8 are
+    /// given in hexadecimal, under `value_hex`.
+    fn encode(&self, letter: &DeadLetter) -> Vec<u8> {
+        let mut object = serde_json::Map::new();
+        object.insert("operator".into(), self.name.clone().into());
+        object.insert("reason".into(), letter.reason.clone().into());
+        for (name, bytes) in [("key", &letter.key), ("value", &letter.value)] {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => object.insert(name.into(), text.into()),
+                Err(_) => object.insert(format!("{name}_hex"), hex(bytes).into()),
+            };
+        }
+        if let Some(timestamp) = letter.timestamp {
+            object.insert("timestamp".into(), timestamp.into());
+        }
+        serde_json::Value::Object(object).to_string().into_bytes()
+    }
+
+    /// Sends a control element along every edge.
+    ///
+    /// # Errors
+    /// [`Closed`] if a reader is gone.
+    pub async fn broadcast(&mut self, element: Element) -> Result<(), Closed> {
+        for edge in self.edges.values_mut().flatten() {
+            edge.broadcast(&element).await?;
+        }
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,105 @@
+//! Drives one parallel instance of a sink, through both phases of its commits.
+
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use crate::{
+    checkpoint::SubtaskState,
+    clock::Stopwatch,
+    connectors::Sink,
+    ids::CheckpointId,
+    metrics::SharedMetrics,
+    task_manager::{
+        Command, Reporter, Snapshot, TaskEnd, TaskError,
+        input::{Input, InputEvent},
+        source_task::failure,
+    },
+};
+
+/// A sink and what it needs to run.
+pub struct SinkTask {
+    /// The connector.
+    pub sink: Box<dyn Sink>,
+    /// What comes in.
+    pub input: Input,
+    /// Commits, and requests to prepare once the input has ended.
+    pub commands: mpsc::Receiver<Command>,
+    /// Whom it tells.
+    pub reporter: Reporter,
+    /// What it counts.
+    pub metrics: SharedMetrics,
+}
+
+impl SinkTask {
+    /// Runs the sink to its last commit.
+    pub async fn run(mut self) {
+        let end = self.drive().await;
+        self.reporter.ended(end).await;
+    }
+
+    async fn drive(&mut self) -> Result<TaskEnd, TaskError> {
+        let mut input_ended = false;
+        loop {
+            let event = tokio::select! {
+                biased;
+                Some(command) = self.commands.recv() => {
+                    if self.obey(command, input_ended).await? {
+                        return Ok(TaskEnd::Committed);
+                    }
+                    continue;
+                }
+                event = self.input.next(), if !input_ended => event?,
+            };
+            match event {
+                InputEvent::Batch(_, batch) => {
+                    let clock = Stopwatch::start();
+                    self.metrics.count_in(&batch);
+                    self.sink.write(&batch).await.map_err(|e| failure(&e))?;
+                    let busy = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    self.metrics.busy_nanos.fetch_add(busy, Ordering::Relaxed);
+                }
+                InputEvent::Watermark(watermark) => {
+                    self.metrics.watermark.store(watermark, Ordering::Relaxed);
+                }
+                InputEvent::Idle => {}
+                // After a stopping barrier the input is silent, and the last
+                // commit comes as a command.
+                InputEvent::Barrier(barrier) => {
+                    self.prepare(barrier.checkpoint, false).await?;
+                    input_ended |= barrier.stop;
+                }
+                InputEvent::End => {
+                    input_ended = true;
+                    let finished = TaskEnd::Finished(Box::default());
+                    self.reporter.ended(Ok(finished)).await;
+                }
+            }
+        }
+    }
+
+    async fn prepare(&mut self, checkpoint: CheckpointId, last: bool) -> Result<(), TaskError> {
+        let prepared = self.sink.prepare_commit(checkpoint.0, last).await;
+        let sink = Some(prepared.map_err(|e| failure(&e))?);
+        let state = SubtaskState { sink, finished: last, ..SubtaskState::default() };
+        self.reporter.snapshot(checkpoint, Snapshot { state, ..Snapshot::default() }).await;
+        Ok(())
+    }
+
+    /// Whether that was the last command.
+    async fn obey(&mut self, command: Command, input_ended: bool) -> Result<bool, TaskError> {
+        match command {
+            Command::Prepare { checkpoint, last } if input_ended => {
+                self.prepare(checkpoint, last).await?;
+            }
+            // A barrier is on its way, or the command came to the wrong one.
+            Command::Prepare { .. } | Command::Trigger(_) => {}
+            Command::Commit { checkpoint, last } => {
+                self.sink.commit(checkpoint.0).await.map_err(|e| failure(&e))?;
+                return Ok(last);
+            }
+        }
+        Ok(false)
+    }
+}
+
