@@ -16,15 +16,17 @@
 //! | [`sandbox`] | everything wasmtime: nobody else names it |
 //! | `catalog` | artifacts: found, validated, compiled, cached |
 //! | `task_manager` | slots and the subtasks that run in them |
-//! | `job_manager` | a job's life: plan, checkpoints, failover |
-//! | `cli` | arguments, progress, exit codes |
+//! | [`job_manager`] | a job's life: plan, checkpoints, failover |
+//! | [`cli`] | arguments, progress, exit codes |
 
 pub mod checkpoint;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connectors;
 pub mod failure;
 pub mod ids;
+pub mod job_manager;
 pub mod restart;
 pub mod sandbox;
 pub mod state;

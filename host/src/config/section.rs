@@ -292,7 +292,7 @@ pub(super) fn millis_or_zero(node: &Node) -> Read<Duration> {
 }
 
 fn whole_millis(read: Duration) -> Read<Duration> {
-    if read.subsec_nanos() % 1_000_000 == 0 {
+    if read.subsec_nanos().is_multiple_of(1_000_000) {
         return Ok(read);
     }
     Err(Refusal::new(format!("must be whole milliseconds, not {read:?}")))

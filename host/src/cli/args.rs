@@ -1,0 +1,123 @@
+//! The command line: what can be asked, and the help that goes with it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::exit::EXIT_CODES;
+use crate::config::Override;
+
+/// Runs stream jobs whose operators are WebAssembly components, each in a
+/// sandbox of its own.
+#[derive(Debug, Parser)]
+#[command(name = "cofferdam", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a job to its end
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
+    /// Look at job files
+    #[command(subcommand, arg_required_else_help = true)]
+    Job(JobCommand),
+}
+
+/// `cofferdam job …`
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// Check a job file and print its plan, without running it
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+}
+
+/// `cofferdam run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The job file (TOML)
+    #[arg(value_name = "JOB.toml")]
+    pub file: PathBuf,
+
+    /// How many slots (sandboxes) there are; as many as the job needs if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub slots: Option<u32>,
+
+    /// Keep checkpoints here; if there is one of this job, go on from it
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Change a setting of the job file (may be repeated)
+    #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
+    pub sets: Vec<Override>,
+
+    /// Print progress and the summary as JSON, one object a line, on standard output
+    #[arg(long)]
+    pub json: bool,
+
+    /// Look up operators by name in this directory first
+    #[arg(long, value_name = "DIR")]
+    pub artifacts: Option<PathBuf>,
+}
+
+/// `cofferdam job check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The job file (TOML)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Print the plan as a graph for Graphviz
+    #[arg(long, conflicts_with = "mermaid")]
+    pub dot: bool,
+
+    /// Print the plan as a Mermaid flowchart
+    #[arg(long)]
+    pub mermaid: bool,
+
+    /// Change a setting of the job file (may be repeated)
+    #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
+    pub sets: Vec<Override>,
+}
+
+const RUN_HELP: &str = "\
+Examples:
+  cofferdam run job.toml
+  cofferdam run job.toml --state ./state          survive Ctrl-C and kill; run again to resume
+  cofferdam run job.toml --set job.parallelism=4  change a setting
+  cofferdam run job.toml --set flown.field=delay  change an operator's config
+  cofferdam run job.toml --json | jq .state       for programs
+
+Ctrl-C stops the job with a final checkpoint; a second Ctrl-C ends the program at once.
+Progress goes to standard error: live on a terminal, else a line now and then.
+COFFERDAM_LOG (such as info, or cofferdam=debug) says what is logged; NO_COLOR turns colours off.";
+
+const CHECK_HELP: &str = "\
+Examples:
+  cofferdam job check job.toml
+  cofferdam job check job.toml --dot | dot -Tsvg > plan.svg
+  cofferdam job check job.toml --set job.parallelism=4";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_set_that_is_none_is_refused_with_an_example() {
+        let error = Cli::try_parse_from(["cofferdam", "run", "j.toml", "--set", "x"]).unwrap_err();
+        assert!(error.to_string().contains("write NAME.KEY=VALUE"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}

@@ -1,0 +1,48 @@
+//! `cofferdam job check`: reads a job file and shows the plan.
+
+use std::io::{self, Write as _};
+
+use super::{args::CheckArgs, exit::Exit, plan_view, read_job, terminal};
+use crate::{
+    config::job::{JobSpec, OperatorSpec},
+    job_manager::plan_view::PlanView,
+};
+
+pub(super) fn check(args: &CheckArgs) -> Exit {
+    let spec = match read_job(&args.file, &args.sets) {
+        Ok(spec) => spec,
+        Err(exit) => return exit,
+    };
+    let plan = PlanView::of_spec(&spec, keeps_state_by_key);
+    let shown = match (args.dot, args.mermaid) {
+        (true, _) => plan_view::dot(&plan),
+        (_, true) => plan_view::mermaid(&plan),
+        _ => format!("{}\n{}", headline(&spec), plan_view::text(&plan)),
+    };
+    match io::stdout().lock().write_all(shown.as_bytes()) {
+        Ok(()) => Exit::Success,
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+        Err(error) => {
+            terminal::say(&format!("error: cannot print the plan: {error}"));
+            Exit::Usage
+        }
+    }
+}
+
+fn headline(spec: &JobSpec) -> String {
+    let counted = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    format!(
+        "job {}: {}, {}, {}",
+        spec.job.name,
+        counted(spec.sources.len(), "source"),
+        counted(spec.operators.len(), "operator"),
+        counted(spec.sinks.len(), "sink"),
+    )
+}
+
+/// As far as the job file tells. An operator without windows may be keyed too,
+/// which only its component says.
+fn keeps_state_by_key(operator: &OperatorSpec) -> bool {
+    operator.window.is_some()
+}

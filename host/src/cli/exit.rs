@@ -1,0 +1,66 @@
+//! Exit codes: what a script can rely on. Also shown by `--help`.
+
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: the job finished, or the check found nothing.
+    Success,
+    /// 1: the job failed.
+    JobFailed,
+    /// 2: wrong arguments, a bad job file, or an operator that cannot be used.
+    Usage,
+    /// 3: a signal stopped the job; with `--state` the same command resumes it.
+    Stopped,
+    /// 4: the state directory cannot be used.
+    State,
+    /// 130: a second signal ended the program at once.
+    Aborted,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::JobFailed => 1,
+            Self::Usage => 2,
+            Self::Stopped => 3,
+            Self::State => 4,
+            Self::Aborted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// The exit codes as `--help` shows them.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    the job finished (or the check found nothing wrong)
+  1    the job failed
+  2    wrong arguments, a bad job file, or an operator that cannot be used
+  3    a signal stopped the job; with --state, the same command resumes it
+  4    the state directory cannot be used
+  130  a second signal ended the program at once";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_lists_every_code() {
+        for exit in
+            [Exit::Success, Exit::JobFailed, Exit::Usage, Exit::Stopped, Exit::State, Exit::Aborted]
+        {
+            let line = format!("\n  {:<5}", exit.code());
+            assert!(EXIT_CODES.contains(&line), "{exit:?}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The command line: arguments, progress, exit codes. Holds nothing that an
+//! HTTP API would need too.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | [`args`] | the commands, their options and help |
+//! | [`exit`] | exit codes |
+//! | `run` | `cofferdam run` |
+//! | `check` | `cofferdam job check` |
+//! | `progress`, `human` | a job's numbers as text |
+//! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
+//! | `terminal` | where text goes, live display, colours |
+
+pub mod args;
+mod check;
+pub mod exit;
+mod human;
+mod plan_view;
+mod progress;
+mod run;
+mod terminal;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::Parser as _;
+use indicatif::MultiProgress;
+use tracing_subscriber::EnvFilter;
+
+use self::{
+    args::{Cli, Command, JobCommand},
+    exit::Exit,
+};
+use crate::config::{self, Override, job::JobSpec};
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let progress = terminal::shared_progress();
+    start_log(&progress);
+    let exit = match cli.command {
+        Command::Run(args) => run::run(&args, progress),
+        Command::Job(JobCommand::Check(args)) => check::check(&args),
+    };
+    exit.into()
+}
+
+fn start_log(progress: &MultiProgress) {
+    let filter = std::env::var("COFFERDAM_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let writer = terminal::LogWriter(progress.clone());
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(terminal::colours())
+        .with_writer(move || writer.clone())
+        .init();
+}
+
+/// Reads and checks a job file; says what is wrong with it.
+fn read_job(file: &Path, sets: &[Override]) -> Result<JobSpec, Exit> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        terminal::say(&format!("error: cannot read the job file {}: {error}", file.display()));
+        Exit::Usage
+    })?;
+    config::parse(&text, file, sets).map_err(|errors| {
+        terminal::say(&errors.to_string());
+        Exit::Usage
+    })
+}

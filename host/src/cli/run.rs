@@ -1,0 +1,262 @@
+//! `cofferdam run`: runs a job in this process to its end, shows progress, and
+//! turns Ctrl-C into a final checkpoint.
+
+use std::{io, path::Path};
+
+use indicatif::MultiProgress;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    args::RunArgs,
+    exit::Exit,
+    read_job,
+    terminal::{self, Display, Mode},
+};
+use crate::{
+    config::job::{JobSpec, SinkConnector},
+    job_manager::{
+        control::{Control, Outcome, RunOptions},
+        status::JobStatus,
+    },
+};
+
+pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
+    let spec = match read_job(&args.file, &args.sets) {
+        Ok(spec) => spec,
+        Err(exit) => return exit,
+    };
+    let options = RunOptions {
+        slots: args.slots,
+        state: args.state.clone(),
+        artifacts: args.artifacts.clone(),
+    };
+    let prints =
+        spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));
+    let mode = Mode::choose(args.json, prints);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            terminal::say(&format!("error: cannot start the threads of the runtime: {error}"));
+            return Exit::JobFailed;
+        }
+    };
+    let ended = runtime.block_on(drive(spec, options, mode, progress));
+    // A source that waits for standard input would hold the program up.
+    runtime.shutdown_background();
+    match ended {
+        Ok(Some(outcome)) => conclude(&outcome, args),
+        Ok(None) => Exit::Aborted,
+        Err(error) => {
+            terminal::say(&format!("error: cannot listen for signals: {error}"));
+            Exit::JobFailed
+        }
+    }
+}
+
+/// Hands a job to the job manager.
+///
+/// The job publishes to `status` as it goes, looks at `control` for a request
+/// to stop, and returns when it has ended.
+async fn start_job(
+    spec: JobSpec,
+    options: RunOptions,
+    control: watch::Receiver<Control>,
+    status: watch::Sender<JobStatus>,
+) -> Outcome {
+    // To be joined with `job_manager::run`.
+    drop((options, control, status));
+    Outcome::CannotStart {
+        error: format!("this build cannot run jobs yet, so {} was only checked", spec.job.name),
+    }
+}
+
+/// Runs the job beside its display. None if a second signal came.
+async fn drive(
+    spec: JobSpec,
+    options: RunOptions,
+    mode: Mode,
+    progress: MultiProgress,
+) -> io::Result<Option<Outcome>> {
+    let mut signals = Signals::new()?;
+    let first = JobStatus::created(spec.job.name.clone());
+    let (publish, status) = watch::channel(first.clone());
+    let (control, listen) = watch::channel(Control::Run);
+    let mut display = Display::new(mode, progress, first);
+    let mut job = tokio::spawn(start_job(spec, options, listen, publish));
+    let mut ticks = interval(mode.period());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // The first one comes at once, when there is nothing to see.
+    ticks.tick().await;
+    let outcome = loop {
+        tokio::select! {
+            ended = &mut job => break ended.unwrap_or_else(|error| Outcome::Failed {
+                error: format!("a bug in cofferdam: the job's task ended with: {error}"),
+            }),
+            () = signals.next() => {
+                if *control.borrow() == Control::Stop {
+                    job.abort();
+                    return Ok(None);
+                }
+                control.send_replace(Control::Stop);
+                display.say("stopping with a final checkpoint; once more to end at once");
+            }
+            _ = ticks.tick() => {
+                let now = status.borrow().clone();
+                display.update(&now);
+            }
+        }
+    };
+    let end = status.borrow().clone();
+    // Of a job that never began there is nothing to sum up.
+    if end.generation > 0 || mode == Mode::Json {
+        display.finish(&end, word(&outcome));
+    }
+    Ok(Some(outcome))
+}
+
+/// What ends the program politely.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Finished => "finished",
+        Outcome::Stopped { .. } => "stopped",
+        Outcome::Failed { .. } => "failed",
+        Outcome::CannotStart { .. } => "cannot-start",
+        Outcome::StateUnusable { .. } => "state-unusable",
+    }
+}
+
+/// Says how it ended and what to do next.
+fn conclude(outcome: &Outcome, args: &RunArgs) -> Exit {
+    match outcome {
+        Outcome::Finished => Exit::Success,
+        Outcome::Stopped { checkpoint } => {
+            terminal::say(&match (checkpoint, &args.state) {
+                (Some(id), Some(state)) => {
+                    format!("stopped at checkpoint {id}; to go on:\n  {}", resume(args, state))
+                }
+                _ => "stopped; without --state DIR nothing is kept, and the next run \
+                      begins from the start"
+                    .to_owned(),
+            });
+            Exit::Stopped
+        }
+        Outcome::Failed { error } => {
+            terminal::say(&format!("error: the job failed: {error}"));
+            Exit::JobFailed
+        }
+        Outcome::CannotStart { error } => {
+            terminal::say(&format!("error: the job cannot be started: {error}"));
+            Exit::Usage
+        }
+        Outcome::StateUnusable { error } => {
+            terminal::say(&format!("error: the state directory cannot be used: {error}"));
+            Exit::State
+        }
+    }
+}
+
+/// The command that goes on where this one stopped.
+fn resume(args: &RunArgs, state: &Path) -> String {
+    let mut words = vec!["cofferdam".to_owned(), "run".to_owned(), shell(&args.file)];
+    words.extend(["--state".to_owned(), shell(state)]);
+    if let Some(slots) = args.slots {
+        words.extend(["--slots".to_owned(), slots.to_string()]);
+    }
+    if let Some(artifacts) = &args.artifacts {
+        words.extend(["--artifacts".to_owned(), shell(artifacts)]);
+    }
+    for set in &args.sets {
+        words.extend(["--set".to_owned(), shell(Path::new(set.as_str()))]);
+    }
+    if args.json {
+        words.push("--json".to_owned());
+    }
+    words.join(" ")
+}
+
+/// Quotes a word for the shell, if it needs that.
+fn shell(word: &Path) -> String {
+    let text = word.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn args(line: &[&str]) -> RunArgs {
+        match Cli::parse_from(line).command {
+            Command::Run(args) => args,
+            Command::Job(_) => unreachable!("a run"),
+        }
+    }
+
+    #[test]
+    fn the_command_to_resume_is_the_same_command() {
+        let line = [
+            "cofferdam",
+            "run",
+            "my job.toml",
+            "--state",
+            "st",
+            "--slots",
+            "4",
+            "--set",
+            "f.x=it's",
+            "--json",
+        ];
+        let args = args(&line);
+        let again = resume(&args, args.state.as_deref().unwrap());
+        assert_eq!(
+            again,
+            "cofferdam run 'my job.toml' --state st --slots 4 --set 'f.x=it'\\''s' --json"
+        );
+    }
+
+    #[test]
+    fn each_outcome_has_its_exit_code() {
+        let args = args(&["cofferdam", "run", "j.toml"]);
+        let error = String::new;
+        for (outcome, code) in [
+            (Outcome::Finished, 0),
+            (Outcome::Failed { error: error() }, 1),
+            (Outcome::CannotStart { error: error() }, 2),
+            (Outcome::Stopped { checkpoint: None }, 3),
+            (Outcome::StateUnusable { error: error() }, 4),
+        ] {
+            assert_eq!(conclude(&outcome, &args).code(), code, "{outcome:?}");
+        }
+    }
+}

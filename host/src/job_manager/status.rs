@@ -1,0 +1,193 @@
+//! What a job looks like at one moment: plain numbers, made by the job manager
+//! and published with a growing generation. Rates are not here: who shows them
+//! takes two of these and divides.
+
+use serde::Serialize;
+
+use crate::ids::{CheckpointId, JobName, OperatorName};
+
+/// A job at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobStatus {
+    /// Grows with every publication.
+    pub generation: u64,
+    /// The job.
+    pub job: JobName,
+    /// What it is doing.
+    pub state: JobState,
+    /// Since the job was started, in milliseconds.
+    pub elapsed_millis: u64,
+    /// Sources, operators and sinks, in the plan's order.
+    pub vertices: Vec<VertexStatus>,
+    /// Checkpoints.
+    pub checkpoints: CheckpointStatus,
+    /// Restarts.
+    pub restarts: RestartStatus,
+}
+
+impl JobStatus {
+    /// A job of which nothing has happened yet.
+    #[must_use]
+    pub fn created(job: JobName) -> Self {
+        Self {
+            generation: 0,
+            job,
+            state: JobState::Created,
+            elapsed_millis: 0,
+            vertices: Vec::new(),
+            checkpoints: CheckpointStatus::default(),
+            restarts: RestartStatus::default(),
+        }
+    }
+}
+
+/// What a job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobState {
+    /// Loading operators, restoring state.
+    Created,
+    /// Moving records.
+    Running,
+    /// Waiting to restart after a failure.
+    Restarting,
+    /// Taking its final checkpoint.
+    Stopping,
+    /// At its end: every input was read.
+    Finished,
+    /// Stopped on request.
+    Stopped,
+    /// Given up.
+    Failed,
+}
+
+impl JobState {
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "starting",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a vertex of the plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VertexKind {
+    /// It brings records in.
+    Source,
+    /// It runs in slots.
+    Operator,
+    /// It takes records out.
+    Sink,
+}
+
+impl VertexKind {
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Operator => "operator",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// One source, operator or sink, all its subtasks together. Counts are since
+/// the job was started; what is read again after a restart counts once.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VertexStatus {
+    /// Its name.
+    pub name: OperatorName,
+    /// What it is.
+    pub kind: VertexKind,
+    /// How many subtasks it has.
+    pub parallelism: u32,
+    /// Records that came in; 0 for a source.
+    pub records_in: u64,
+    /// Records that went out, all ports together; 0 for a sink.
+    pub records_out: u64,
+    /// Bytes that came in.
+    pub bytes_in: u64,
+    /// Bytes that went out.
+    pub bytes_out: u64,
+    /// Event time: the lowest watermark of its subtasks, milliseconds since 1970.
+    pub watermark: Option<i64>,
+    /// How far the watermark is behind the host's clock, in milliseconds.
+    /// Means something only for live data.
+    pub lag_millis: Option<i64>,
+    /// The part of the time that it was at work, 0 to 1, of the busiest subtask.
+    pub busy: f64,
+    /// How often a subtask of it failed and was restarted.
+    pub restarts: u32,
+    /// Bytes that its slots hold; 0 where there are none.
+    pub slot_memory: u64,
+    /// Records that went to its dead letters.
+    pub rejected: u64,
+    /// Records that came after their windows were closed.
+    pub late: u64,
+}
+
+impl VertexStatus {
+    /// One that has done nothing yet.
+    #[must_use]
+    pub fn new(name: OperatorName, kind: VertexKind, parallelism: u32) -> Self {
+        Self {
+            name,
+            kind,
+            parallelism,
+            records_in: 0,
+            records_out: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            watermark: None,
+            lag_millis: None,
+            busy: 0.0,
+            restarts: 0,
+            slot_memory: 0,
+            rejected: 0,
+            late: 0,
+        }
+    }
+}
+
+/// A job's checkpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CheckpointStatus {
+    /// How many were completed since the job was started.
+    pub completed: u64,
+    /// How many were given up.
+    pub failed: u64,
+    /// The last completed one.
+    pub last: Option<CompletedCheckpoint>,
+    /// The checkpoint that the job was resumed from, if it was.
+    pub resumed_from: Option<CheckpointId>,
+}
+
+/// A completed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CompletedCheckpoint {
+    /// Its number.
+    pub id: CheckpointId,
+    /// From its start to its completion, in milliseconds.
+    pub duration_millis: u64,
+    /// Bytes that were written for it.
+    pub bytes: u64,
+}
+
+/// A job's restarts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RestartStatus {
+    /// How many.
+    pub count: u32,
+    /// Why the last one was: the subtask and its failure, in words.
+    pub last_failure: Option<String>,
+}
