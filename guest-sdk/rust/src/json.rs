@@ -27,7 +27,7 @@ pub use write::{Object, write_key, write_string};
 pub struct Raw<'a>(&'a str);
 
 /// A JSON number. Integers beyond 64 bits are read as floating point.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Number {
     /// Written without fraction or exponent.
     Int(i64),

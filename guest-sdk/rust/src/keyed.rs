@@ -134,10 +134,41 @@ pub struct Group<'a, S> {
     pub(crate) timers: Timers,
 }
 
+/// Timers to set and to delete. The contract applies the two lists in no order,
+/// so that the last word on a timer must stand in one of them only.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     pub(crate) set: Vec<Timer>,
     pub(crate) delete: Vec<Timer>,
+}
+
+impl Timers {
+    fn set(&mut self, timer: Timer) {
+        forget(&mut self.delete, timer);
+        if self.set.last() != Some(&timer) {
+            self.set.push(timer);
+        }
+    }
+
+    fn delete(&mut self, timer: Timer) {
+        forget(&mut self.set, timer);
+        if self.delete.last() != Some(&timer) {
+            self.delete.push(timer);
+        }
+    }
+}
+
+/// Removes a timer of the group at hand, whose timers are the last ones.
+fn forget(timers: &mut Vec<Timer>, timer: Timer) {
+    let of_group = timers.iter().rev().take_while(|t| t.group == timer.group).count();
+    let mut at = timers.len() - of_group;
+    while at < timers.len() {
+        if timers[at] == timer {
+            timers.remove(at);
+        } else {
+            at += 1;
+        }
+    }
 }
 
 impl<'a, S> Group<'a, S> {
@@ -232,11 +263,32 @@ impl<'a, S> Group<'a, S> {
     /// time has passed `at` (milliseconds since 1970). Setting a timer twice is
     /// setting it once.
     pub fn set_timer(&mut self, kind: TimerKind, at: i64) {
-        self.timers.set.push(Timer { group: self.index, kind, at });
+        self.timers.set(Timer { group: self.index, kind, at });
     }
 
-    /// Deletes a timer; nothing happens if there is none.
+    /// Deletes a timer; nothing happens if there is none. Of setting and deleting
+    /// the same timer in one call, the last counts.
     pub fn delete_timer(&mut self, kind: TimerKind, at: i64) {
-        self.timers.delete.push(Timer { group: self.index, kind, at });
+        self.timers.delete(Timer { group: self.index, kind, at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_on_a_timer_stands_in_one_list_only() {
+        let timer = |group, at| Timer { group, kind: TimerKind::Event, at };
+        let mut timers = Timers::default();
+        timers.set(timer(0, 1));
+        timers.set(timer(1, 1));
+        timers.set(timer(1, 2));
+        timers.set(timer(1, 1));
+        timers.delete(timer(1, 1));
+        timers.delete(timer(1, 3));
+        timers.set(timer(1, 3));
+        assert_eq!(timers.set, [timer(0, 1), timer(1, 2), timer(1, 3)]);
+        assert_eq!(timers.delete, [timer(1, 1)]);
     }
 }

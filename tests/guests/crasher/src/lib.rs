@@ -1,0 +1,109 @@
+//! A guest for tests: passes records on, and goes down in the way that its
+//! configuration says. Records are counted from 1, by each instance afresh.
+
+use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// Panics at this record.
+    trap_at: Option<u64>,
+    /// Panics at every record with this value: a poison record.
+    trap_on_value: Option<String>,
+    /// Fails the batch with this record.
+    err_at: Option<u64>,
+    /// Takes memory without end at this record.
+    oom: Option<u64>,
+    /// Loops without end at this record.
+    spin: Option<u64>,
+    /// Refuses to open, with this message.
+    refuse: Option<String>,
+}
+
+/// Goes down as told.
+#[derive(Debug)]
+pub struct Crasher {
+    config: Config,
+    seen: u64,
+}
+
+impl Processor for Crasher {
+    fn open(ctx: &Context) -> Result<Self, Error> {
+        let config: Config = ctx.config()?;
+        match config.refuse {
+            Some(message) => Err(message.into()),
+            None => Ok(Self { config, seen: 0 }),
+        }
+    }
+
+    fn process(&mut self, batch: &Batch, out: &mut Outcome) -> Result<(), Error> {
+        for record in batch.records() {
+            self.seen += 1;
+            let now = Some(self.seen);
+            if self.config.trap_at == now {
+                panic!("trap_at = {}, as configured", self.seen);
+            }
+            if self.config.trap_on_value.as_ref().is_some_and(|v| v.as_bytes() == record.value()) {
+                panic!("poison record {}, as configured", record.index());
+            }
+            if self.config.err_at == now {
+                return Err(format!("err_at = {}, as configured", self.seen).into());
+            }
+            if self.config.oom == now {
+                take_everything();
+            }
+            if self.config.spin == now {
+                spin();
+            }
+            out.keep(&record);
+        }
+        Ok(())
+    }
+}
+
+/// Touches ever more memory, until the host refuses.
+fn take_everything() {
+    let mut hoard: Vec<Vec<u8>> = Vec::new();
+    loop {
+        hoard.push(vec![1; 1 << 20]);
+        std::hint::black_box(&hoard);
+    }
+}
+
+fn spin() {
+    let mut n = 0_u64;
+    loop {
+        n = std::hint::black_box(n.wrapping_add(1));
+    }
+}
+
+cofferdam_sdk::export!(processor: Crasher);
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_sdk::testing::Harness;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn records_pass_until_the_one_that_fails() {
+        let mut harness = Harness::processor::<Crasher>(json!({"err_at": 3})).unwrap();
+        assert_eq!(harness.values(["a", "b"]).unwrap().texts(0), ["a", "b"]);
+        assert_eq!(harness.values(["c"]).unwrap_err().to_string(), "err_at = 3, as configured");
+    }
+
+    #[test]
+    #[should_panic(expected = "poison record 1")]
+    fn a_poison_record_traps_wherever_it_stands() {
+        let mut harness = Harness::processor::<Crasher>(json!({"trap_on_value": "x"})).unwrap();
+        let _ = harness.values(["a", "x"]);
+    }
+
+    #[test]
+    fn it_refuses_to_open_when_told() {
+        let e = Harness::processor::<Crasher>(json!({"refuse": "no"})).unwrap_err();
+        assert_eq!(e.to_string(), "no");
+    }
+}
