@@ -8,17 +8,18 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | [`ids`], [`clock`], [`failure`], `metrics`, [`config`], [`restart`] | names, time, ways to fail, numbers, job files, restart strategies |
+//! | [`ids`], [`clock`], [`failure`], [`metrics`], [`config`], [`restart`] | names, time, ways to fail, numbers, job files, restart strategies |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
 //! | [`checkpoint`] | the format of a checkpoint and the sled store |
 //! | [`connectors`] | sources and sinks, one file each |
 //! | [`sandbox`] | everything wasmtime: nobody else names it |
-//! | `catalog` | artifacts: found, validated, compiled, cached |
-//! | `task_manager` | slots and the subtasks that run in them |
+//! | [`catalog`] | artifacts: found, validated, compiled, cached |
+//! | [`task_manager`] | slots and the subtasks that run in them |
 //! | [`job_manager`] | a job's life: plan, checkpoints, failover |
 //! | [`cli`] | arguments, progress, exit codes |
 
+pub mod catalog;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
@@ -27,7 +28,9 @@ pub mod connectors;
 pub mod failure;
 pub mod ids;
 pub mod job_manager;
+pub mod metrics;
 pub mod restart;
 pub mod sandbox;
 pub mod state;
 pub mod stream;
+pub mod task_manager;

@@ -5,7 +5,27 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::stream::{Batch, watermark};
+
+/// What a subtask had counted at a moment. It goes into checkpoints, so that
+/// what is read again after a restart counts once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// As in [`SubtaskMetrics`].
+    pub records_in: u64,
+    /// As in [`SubtaskMetrics`].
+    pub bytes_in: u64,
+    /// As in [`SubtaskMetrics`].
+    pub records_out: u64,
+    /// As in [`SubtaskMetrics`].
+    pub bytes_out: u64,
+    /// As in [`SubtaskMetrics`].
+    pub rejected: u64,
+    /// As in [`SubtaskMetrics`].
+    pub late: u64,
+}
 
 /// What a subtask counts. Only the subtask writes.
 #[derive(Debug)]
@@ -61,6 +81,37 @@ pub fn get(counter: &AtomicU64) -> u64 {
 }
 
 impl SubtaskMetrics {
+    /// Goes on counting from a checkpoint.
+    #[must_use]
+    pub fn restored(from: &Counters) -> Self {
+        let metrics = Self::default();
+        let pairs = [
+            (&metrics.records_in, from.records_in),
+            (&metrics.bytes_in, from.bytes_in),
+            (&metrics.records_out, from.records_out),
+            (&metrics.bytes_out, from.bytes_out),
+            (&metrics.rejected, from.rejected),
+            (&metrics.late, from.late),
+        ];
+        for (counter, value) in pairs {
+            counter.store(value, Ordering::Relaxed);
+        }
+        metrics
+    }
+
+    /// What it has counted now.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            records_in: get(&self.records_in),
+            bytes_in: get(&self.bytes_in),
+            records_out: get(&self.records_out),
+            bytes_out: get(&self.bytes_out),
+            rejected: get(&self.rejected),
+            late: get(&self.late),
+        }
+    }
+
     /// A batch came in.
     pub fn count_in(&self, batch: &Batch) {
         add(&self.records_in, batch.len());

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checkpoint::format::{self, BadFrame, Kind},
     ids::{CheckpointId, JobName, OperatorName},
+    metrics::Counters,
     stream::keys::KeyGroup,
 };
 
@@ -61,6 +62,8 @@ pub struct SubtaskState {
     pub sink: Option<Vec<u8>>,
     /// Whether its input had ended and it had said all that it had to say.
     pub finished: bool,
+    /// What it had counted.
+    pub counters: Counters,
 }
 
 /// Why bytes are not a manifest.

@@ -80,6 +80,10 @@ pub struct CheckArgs {
     #[arg(long)]
     pub mermaid: bool,
 
+    /// Look up operators by name in this directory first
+    #[arg(long, value_name = "DIR")]
+    pub artifacts: Option<PathBuf>,
+
     /// Change a setting of the job file (may be repeated)
     #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
     pub sets: Vec<Override>,

@@ -1,11 +1,11 @@
-//! `cofferdam job check`: reads a job file and shows the plan.
+//! `cofferdam job check`: reads a job file, loads its operators, and shows the plan.
 
 use std::io::{self, Write as _};
 
 use super::{args::CheckArgs, exit::Exit, plan_view, read_job, terminal};
 use crate::{
-    config::job::{JobSpec, OperatorSpec},
-    job_manager::plan_view::PlanView,
+    config::job::JobSpec,
+    job_manager::{control::RunOptions, plan_view::PlanView, prepare::load_and_plan},
 };
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
@@ -13,7 +13,14 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
         Ok(spec) => spec,
         Err(exit) => return exit,
     };
-    let plan = PlanView::of_spec(&spec, keeps_state_by_key);
+    let options = RunOptions { artifacts: args.artifacts.clone(), ..RunOptions::default() };
+    let plan = match load_and_plan(&spec, &options) {
+        Ok((_, _, plan)) => PlanView::of(&plan),
+        Err(error) => {
+            terminal::say(&format!("error: {error}"));
+            return Exit::Usage;
+        }
+    };
     let shown = match (args.dot, args.mermaid) {
         (true, _) => plan_view::dot(&plan),
         (_, true) => plan_view::mermaid(&plan),
@@ -39,10 +46,4 @@ fn headline(spec: &JobSpec) -> String {
         counted(spec.operators.len(), "operator"),
         counted(spec.sinks.len(), "sink"),
     )
-}
-
-/// As far as the job file tells. An operator without windows may be keyed too,
-/// which only its component says.
-fn keeps_state_by_key(operator: &OperatorSpec) -> bool {
-    operator.window.is_some()
 }

@@ -93,7 +93,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config;
+    use crate::{config, job_manager::plan::Plan, sandbox::OperatorKind};
 
     fn plan() -> PlanView {
         let text = r#"
@@ -120,7 +120,14 @@ mod tests {
             path = "out.jsonl"
         "#;
         let spec = config::parse(text, Path::new("j.toml"), &[]).unwrap();
-        PlanView::of_spec(&spec, |operator| operator.window.is_some())
+        let kinds = spec.operators.iter().map(|operator| {
+            let kind = match operator.window {
+                Some(_) => OperatorKind::Keyed { merge: false },
+                None => OperatorKind::Processor { snapshot: false },
+            };
+            (operator.name.clone(), kind)
+        });
+        PlanView::of(&Plan::new(&spec, &kinds.collect()).unwrap())
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::job::{JobSpec, SinkConnector},
     job_manager::{
+        self,
         control::{Control, Outcome, RunOptions},
         status::JobStatus,
     },
@@ -57,23 +58,6 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
     }
 }
 
-/// Hands a job to the job manager.
-///
-/// The job publishes to `status` as it goes, looks at `control` for a request
-/// to stop, and returns when it has ended.
-async fn start_job(
-    spec: JobSpec,
-    options: RunOptions,
-    control: watch::Receiver<Control>,
-    status: watch::Sender<JobStatus>,
-) -> Outcome {
-    // To be joined with `job_manager::run`.
-    drop((options, control, status));
-    Outcome::CannotStart {
-        error: format!("this build cannot run jobs yet, so {} was only checked", spec.job.name),
-    }
-}
-
 /// Runs the job beside its display. None if a second signal came.
 async fn drive(
     spec: JobSpec,
@@ -86,7 +70,7 @@ async fn drive(
     let (publish, status) = watch::channel(first.clone());
     let (control, listen) = watch::channel(Control::Run);
     let mut display = Display::new(mode, progress, first);
-    let mut job = tokio::spawn(start_job(spec, options, listen, publish));
+    let mut job = tokio::spawn(job_manager::run(spec, options, listen, publish));
     let mut ticks = interval(mode.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // The first one comes at once, when there is nothing to see.

@@ -1,5 +1,29 @@
-//! A job's life.
+//! A job's life: planned, deployed, checkpointed, restarted, ended.
+//!
+//! ```text
+//!                    ┌────────────── restart ◀──────────┐
+//!                    ▼                                  │ the strategy says so
+//! CREATED ──▶ deploy from the ──▶ RUNNING ──▶ a subtask failed ──▶ FAILED
+//!    │        last checkpoint       │  │
+//!    │ cannot start                 │  └─ asked to stop ──▶ STOPPING ──▶ STOPPED
+//!    ▼                              ▼                    (last checkpoint)
+//!  (refused)                 every input ended ──▶ final checkpoint ──▶ FINISHED
+//! ```
+//!
+//! One task, the [`master`], owns all of that. What it decides is decided by
+//! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), and the
+//! `restart` strategies. [`deploy`] puts a plan into slots; [`writer`] writes
+//! checkpoints beside the job.
 
 pub mod control;
+pub mod coordinator;
+pub mod deploy;
+pub mod master;
+pub mod plan;
 pub mod plan_view;
+pub mod prepare;
+pub mod progress;
 pub mod status;
+pub mod writer;
+
+pub use master::run;

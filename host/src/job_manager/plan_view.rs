@@ -5,13 +5,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::status::VertexKind;
+use super::{
+    plan::{Edge, Plan, Role, Vertex},
+    status::VertexKind,
+};
 use crate::{
-    config::job::{
-        ArtifactRef, JobSpec, OperatorSpec, OutputRef, PortRef, SinkConnector, SourceConnector,
-        WindowAssigner,
-    },
+    config::job::{ArtifactRef, OperatorSpec, SinkConnector, SourceConnector, WindowAssigner},
     ids::OperatorName,
+    stream::exchange::Exchange,
+    task_manager::output::OutputPort,
 };
 
 /// A plan as boxes and arrows.
@@ -74,63 +76,43 @@ impl fmt::Display for ExchangeKind {
 }
 
 impl PlanView {
-    /// The plan that a job file describes. `keyed` says which operators keep
-    /// state by key, which only their components tell.
+    /// What a plan looks like.
     #[must_use]
-    pub fn of_spec(spec: &JobSpec, keyed: impl Fn(&OperatorSpec) -> bool) -> Self {
-        let mut view = Self { vertices: Vec::new(), edges: Vec::new() };
-        for source in &spec.sources {
-            let parallelism = source.parallelism.unwrap_or(spec.job.parallelism);
-            let detail = source_detail(&source.connector);
-            view.add(&source.name, VertexKind::Source, detail, parallelism);
-        }
-        for operator in &spec.operators {
-            let parallelism = operator.parallelism.unwrap_or(spec.job.parallelism);
-            view.add(&operator.name, VertexKind::Operator, operator_detail(operator), parallelism);
-        }
-        for sink in &spec.sinks {
-            let detail = sink_detail(&sink.connector);
-            view.add(&sink.name, VertexKind::Sink, detail, sink.parallelism);
-        }
-        for operator in &spec.operators {
-            let hash = keyed(operator);
-            for (port, outputs) in (0..).zip(&operator.inputs) {
-                for output in outputs {
-                    view.connect(output, &operator.name, port, hash);
-                }
-            }
-        }
-        for sink in &spec.sinks {
-            for output in &sink.inputs {
-                view.connect(output, &sink.name, 0, false);
-            }
-        }
-        view
+    pub fn of(plan: &Plan) -> Self {
+        let vertices = plan.vertices.iter().map(vertex_view).collect();
+        let edges = plan.edges.iter().map(|edge| edge_view(plan, edge)).collect();
+        Self { vertices, edges }
     }
+}
 
-    fn add(&mut self, name: &OperatorName, kind: VertexKind, detail: String, parallelism: u32) {
-        self.vertices.push(PlanVertex { name: name.clone(), kind, detail, parallelism });
-    }
+fn vertex_view(vertex: &Vertex) -> PlanVertex {
+    let (kind, detail) = match &vertex.role {
+        Role::Source(source) => (VertexKind::Source, source_detail(&source.connector)),
+        Role::Operator(operator, _) => (VertexKind::Operator, operator_detail(operator)),
+        Role::Sink(sink) => (VertexKind::Sink, sink_detail(&sink.connector)),
+    };
+    PlanVertex { name: vertex.name.clone(), kind, detail, parallelism: vertex.parallelism }
+}
 
-    fn connect(&mut self, output: &OutputRef, to: &OperatorName, to_port: u32, hash: bool) {
-        let parallelism = |name: &OperatorName| {
-            self.vertices.iter().find(|vertex| vertex.name == *name).map(|v| v.parallelism)
-        };
-        let exchange = match hash {
-            true => ExchangeKind::Hash,
-            false if parallelism(&output.node) == parallelism(to) => ExchangeKind::Forward,
-            false => ExchangeKind::Rebalance,
-        };
-        let from_port = match &output.port {
-            PortRef::Number(0) => None,
-            PortRef::Number(number) => Some(number.to_string()),
-            PortRef::Name(name) => Some(name.to_string()),
-            PortRef::Late => Some("late".to_owned()),
-            PortRef::DeadLetters => Some("dead-letters".to_owned()),
-        };
-        let from = output.node.clone();
-        self.edges.push(PlanEdge { from, from_port, to: to.clone(), to_port, exchange });
-    }
+fn edge_view(plan: &Plan, edge: &Edge) -> PlanEdge {
+    let from = &plan.vertices[edge.from];
+    let from_port = match (edge.port, &from.role) {
+        (OutputPort::Number(0), _) => None,
+        (OutputPort::Number(number), Role::Operator(operator, _)) => {
+            let name = operator.ports.get(number as usize);
+            Some(name.map_or_else(|| number.to_string(), ToString::to_string))
+        }
+        (OutputPort::Number(number), _) => Some(number.to_string()),
+        (OutputPort::Late, _) => Some("late".to_owned()),
+        (OutputPort::DeadLetters, _) => Some("dead-letters".to_owned()),
+    };
+    let exchange = match edge.exchange {
+        Exchange::Forward => ExchangeKind::Forward,
+        Exchange::Hash(_) => ExchangeKind::Hash,
+        Exchange::Rebalance => ExchangeKind::Rebalance,
+    };
+    let to = plan.vertices[edge.to].name.clone();
+    PlanEdge { from: from.name.clone(), from_port, to, to_port: edge.input, exchange }
 }
 
 fn source_detail(connector: &SourceConnector) -> String {

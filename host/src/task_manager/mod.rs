@@ -35,6 +35,7 @@ use crate::{
     checkpoint::SubtaskState,
     failure::Failure,
     ids::{CheckpointId, SubtaskIndex},
+    metrics::SharedMetrics,
     state::chunks::BadChunk,
     stream::{Barrier, channel::Closed, keys::KeyGroup},
 };
@@ -140,24 +141,29 @@ impl From<BadChunk> for Failure {
 pub struct Reporter {
     id: SubtaskId,
     events: mpsc::Sender<TaskEvent>,
+    metrics: SharedMetrics,
 }
 
 impl Reporter {
     /// For a subtask.
     #[must_use]
-    pub fn new(id: SubtaskId, events: mpsc::Sender<TaskEvent>) -> Self {
-        Self { id, events }
+    pub fn new(id: SubtaskId, events: mpsc::Sender<TaskEvent>, metrics: SharedMetrics) -> Self {
+        Self { id, events, metrics }
     }
 
     /// Gives the subtask's part of a checkpoint.
-    pub async fn snapshot(&self, checkpoint: CheckpointId, snapshot: Snapshot) {
+    pub async fn snapshot(&self, checkpoint: CheckpointId, mut snapshot: Snapshot) {
+        snapshot.state.counters = self.metrics.counters();
         self.tell(TaskEvent::Snapshot(self.id, checkpoint, Box::new(snapshot))).await;
     }
 
     /// Gives the subtask's end.
     pub async fn ended(&self, end: Result<TaskEnd, TaskError>) {
         let event = match end {
-            Ok(TaskEnd::Finished(snapshot)) => TaskEvent::Finished(self.id, snapshot),
+            Ok(TaskEnd::Finished(mut snapshot)) => {
+                snapshot.state.counters = self.metrics.counters();
+                TaskEvent::Finished(self.id, snapshot)
+            }
             Ok(TaskEnd::Stopped) => TaskEvent::Stopped(self.id),
             Ok(TaskEnd::Committed) => TaskEvent::Committed(self.id),
             Err(TaskError::Failed(failure)) => TaskEvent::Failed(self.id, failure),

@@ -1,0 +1,295 @@
+//! The checkpoint coordinator: when a checkpoint begins, who has to answer, and
+//! when it is whole. Pure: it is told what happened and says what to do.
+//!
+//! At most one checkpoint is under way. Snapshots of key groups hold what
+//! changed since the subtask's last snapshot, whatever became of that
+//! checkpoint; so changes of a checkpoint that was given up are kept for the
+//! next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    checkpoint::SubtaskState,
+    ids::CheckpointId,
+    stream::{Barrier, keys::KeyGroup},
+    task_manager::{Command, Snapshot, SubtaskId},
+};
+
+/// Why a checkpoint is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The job goes on.
+    Periodic,
+    /// The job was asked to stop, and stops at it.
+    Stop,
+    /// Every input has ended; this is what remains.
+    Final,
+}
+
+/// What a subtask does in a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It begins: barriers come from it.
+    Source,
+    /// It answers the barrier.
+    Operator,
+    /// It answers the barrier, and commits when the checkpoint is complete.
+    Sink,
+}
+
+/// A checkpoint whose subtasks have all answered, to be written.
+#[derive(Debug)]
+pub struct Ready {
+    /// Its number.
+    pub id: CheckpointId,
+    /// Why it was taken.
+    pub purpose: Purpose,
+    /// When it began, milliseconds since 1970.
+    pub triggered_at: i64,
+    /// Key groups that changed since the last one that was written: vertex, key
+    /// group, chunk.
+    pub changed: BTreeMap<(usize, KeyGroup), Vec<u8>>,
+    /// What belongs to each subtask, and a guest's own snapshot.
+    pub subtasks: BTreeMap<SubtaskId, (SubtaskState, Option<Vec<u8>>)>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    id: CheckpointId,
+    purpose: Purpose,
+    triggered_at: i64,
+    waiting: BTreeSet<SubtaskId>,
+}
+
+/// What to do: commands to send, and perhaps a checkpoint to write.
+#[derive(Debug, Default)]
+pub struct Actions {
+    /// Commands, and to whom.
+    pub commands: Vec<(SubtaskId, Command)>,
+    /// A checkpoint that is whole.
+    pub ready: Option<Box<Ready>>,
+}
+
+/// The coordinator of one attempt to run a job.
+#[derive(Debug)]
+pub struct Coordinator {
+    parts: BTreeMap<SubtaskId, Part>,
+    next: CheckpointId,
+    pending: Option<Pending>,
+    finished: BTreeSet<SubtaskId>,
+    /// What every subtask said last.
+    answers: BTreeMap<SubtaskId, (SubtaskState, Option<Vec<u8>>)>,
+    changed: BTreeMap<(usize, KeyGroup), Vec<u8>>,
+}
+
+impl Coordinator {
+    /// For these subtasks; the first checkpoint will have the number `next`.
+    #[must_use]
+    pub fn new(parts: BTreeMap<SubtaskId, Part>, next: CheckpointId) -> Self {
+        Self {
+            parts,
+            next,
+            pending: None,
+            finished: BTreeSet::new(),
+            answers: BTreeMap::new(),
+            changed: BTreeMap::new(),
+        }
+    }
+
+    /// The number of the next checkpoint.
+    #[must_use]
+    pub fn next_id(&self) -> CheckpointId {
+        self.next
+    }
+
+    /// The checkpoint that is under way, and when it began.
+    #[must_use]
+    pub fn pending(&self) -> Option<(CheckpointId, i64)> {
+        self.pending.as_ref().map(|p| (p.id, p.triggered_at))
+    }
+
+    /// Whether every subtask's input has ended.
+    #[must_use]
+    pub fn all_finished(&self) -> bool {
+        self.finished.len() == self.parts.len()
+    }
+
+    /// Whether any source can still put a barrier into the stream.
+    #[must_use]
+    pub fn has_running_source(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|(id, part)| *part == Part::Source && !self.finished.contains(id))
+    }
+
+    /// Begins a checkpoint, unless one is under way, or no source is left that
+    /// could (the final checkpoint needs none).
+    pub fn begin(&mut self, purpose: Purpose, now_millis: i64) -> Option<Actions> {
+        let possible = match purpose {
+            Purpose::Final => self.all_finished(),
+            Purpose::Periodic | Purpose::Stop => self.has_running_source(),
+        };
+        if self.pending.is_some() || !possible {
+            return None;
+        }
+        let id = self.next;
+        self.next = CheckpointId(id.0 + 1);
+        let mut waiting = BTreeSet::new();
+        let mut actions = Actions::default();
+        let barrier = Barrier { checkpoint: id, stop: purpose == Purpose::Stop };
+        for (subtask, part) in &self.parts {
+            let finished = self.finished.contains(subtask);
+            match part {
+                Part::Source if !finished => {
+                    actions.commands.push((*subtask, Command::Trigger(barrier)));
+                }
+                Part::Sink if finished => {
+                    let last = purpose == Purpose::Final;
+                    let prepare = Command::Prepare { checkpoint: id, last };
+                    actions.commands.push((*subtask, prepare));
+                }
+                // What a finished source or operator said last stands.
+                Part::Source | Part::Operator if finished => continue,
+                _ => {}
+            }
+            waiting.insert(*subtask);
+        }
+        self.pending = Some(Pending { id, purpose, triggered_at: now_millis, waiting });
+        actions.ready = self.complete();
+        Some(actions)
+    }
+
+    /// A subtask answered.
+    pub fn snapshot(&mut self, subtask: SubtaskId, id: CheckpointId, snapshot: Snapshot) -> Actions {
+        self.take(subtask, snapshot);
+        if let Some(pending) = &mut self.pending
+            && pending.id == id
+        {
+            pending.waiting.remove(&subtask);
+        }
+        Actions { commands: Vec::new(), ready: self.complete() }
+    }
+
+    /// A subtask's input has ended.
+    pub fn finished(&mut self, subtask: SubtaskId, snapshot: Snapshot) -> Actions {
+        self.finished.insert(subtask);
+        let mut actions = Actions::default();
+        let sink = self.parts.get(&subtask) == Some(&Part::Sink);
+        if !sink {
+            self.take(subtask, snapshot);
+        }
+        if let Some(pending) = &mut self.pending
+            && pending.waiting.contains(&subtask)
+        {
+            if sink {
+                let prepare = Command::Prepare { checkpoint: pending.id, last: false };
+                actions.commands.push((subtask, prepare));
+            } else {
+                pending.waiting.remove(&subtask);
+            }
+        }
+        actions.ready = self.complete();
+        actions
+    }
+
+    /// Gives up the checkpoint that is under way. What its subtasks said is
+    /// kept for the next one.
+    pub fn abort(&mut self) -> Option<CheckpointId> {
+        self.pending.take().map(|p| p.id)
+    }
+
+    /// A checkpoint could not be written: its changes go with the next one.
+    pub fn put_back(&mut self, ready: Ready) {
+        for (key, chunk) in ready.changed {
+            self.changed.entry(key).or_insert(chunk);
+        }
+    }
+
+    fn take(&mut self, subtask: SubtaskId, snapshot: Snapshot) {
+        for (group, chunk) in snapshot.key_groups {
+            self.changed.insert((subtask.vertex, group), chunk);
+        }
+        self.answers.insert(subtask, (snapshot.state, snapshot.guest));
+    }
+
+    fn complete(&mut self) -> Option<Box<Ready>> {
+        let pending = self.pending.take_if(|p| p.waiting.is_empty())?;
+        Some(Box::new(Ready {
+            id: pending.id,
+            purpose: pending.purpose,
+            triggered_at: pending.triggered_at,
+            changed: std::mem::take(&mut self.changed),
+            subtasks: self.answers.clone(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SubtaskIndex;
+
+    fn id(vertex: usize) -> SubtaskId {
+        SubtaskId { vertex, index: SubtaskIndex(0) }
+    }
+
+    fn coordinator() -> Coordinator {
+        let parts = [(id(0), Part::Source), (id(1), Part::Operator), (id(2), Part::Sink)];
+        Coordinator::new(BTreeMap::from(parts), CheckpointId(1))
+    }
+
+    fn state(group: u16, chunk: &[u8]) -> Snapshot {
+        Snapshot { key_groups: vec![(KeyGroup(group), chunk.to_vec())], ..Snapshot::default() }
+    }
+
+    #[test]
+    fn a_checkpoint_is_whole_when_every_subtask_has_answered() {
+        let mut c = coordinator();
+        let begun = c.begin(Purpose::Periodic, 5).unwrap();
+        let barrier = Barrier { checkpoint: CheckpointId(1), stop: false };
+        assert_eq!(begun.commands, [(id(0), Command::Trigger(barrier))]);
+        assert!(c.begin(Purpose::Periodic, 6).is_none(), "one at a time");
+        assert!(c.snapshot(id(0), CheckpointId(1), Snapshot::default()).ready.is_none());
+        assert!(c.snapshot(id(1), CheckpointId(1), state(3, b"x")).ready.is_none());
+        let ready = c.snapshot(id(2), CheckpointId(1), Snapshot::default()).ready.unwrap();
+        assert_eq!((ready.id, ready.triggered_at), (CheckpointId(1), 5));
+        assert_eq!(ready.changed[&(1, KeyGroup(3))], b"x");
+        assert_eq!(ready.subtasks.len(), 3);
+    }
+
+    #[test]
+    fn changes_of_a_checkpoint_that_was_given_up_go_with_the_next_one() {
+        let mut c = coordinator();
+        c.begin(Purpose::Periodic, 0).unwrap();
+        c.snapshot(id(1), CheckpointId(1), state(3, b"old"));
+        assert_eq!(c.abort(), Some(CheckpointId(1)));
+        c.begin(Purpose::Periodic, 1).unwrap();
+        // A late answer to the first one counts for nothing but its changes.
+        assert!(c.snapshot(id(0), CheckpointId(1), Snapshot::default()).ready.is_none());
+        for vertex in 0..2 {
+            assert!(c.snapshot(id(vertex), CheckpointId(2), Snapshot::default()).ready.is_none());
+        }
+        let ready = c.snapshot(id(2), CheckpointId(2), Snapshot::default()).ready.unwrap();
+        assert_eq!(ready.changed[&(1, KeyGroup(3))], b"old");
+        let mut again = coordinator();
+        again.changed.insert((1, KeyGroup(3)), b"newer".to_vec());
+        again.put_back(*ready);
+        assert_eq!(again.changed[&(1, KeyGroup(3))], b"newer");
+    }
+
+    #[test]
+    fn subtasks_that_finish_during_a_checkpoint_do_not_hold_it_up() {
+        let mut c = coordinator();
+        c.begin(Purpose::Periodic, 0).unwrap();
+        assert!(c.finished(id(0), Snapshot::default()).ready.is_none());
+        assert!(c.finished(id(1), state(1, b"end")).ready.is_none());
+        let asked = c.finished(id(2), Snapshot::default());
+        let prepare = Command::Prepare { checkpoint: CheckpointId(1), last: false };
+        assert_eq!(asked.commands, [(id(2), prepare)]);
+        assert!(c.snapshot(id(2), CheckpointId(1), Snapshot::default()).ready.is_some());
+        assert!(c.begin(Purpose::Periodic, 1).is_none(), "no source is left");
+        let last = c.begin(Purpose::Final, 1).unwrap();
+        let prepare = Command::Prepare { checkpoint: CheckpointId(2), last: true };
+        assert_eq!(last.commands, [(id(2), prepare)]);
+    }
+}

@@ -1,0 +1,437 @@
+//! Puts a plan into slots: connects channels, opens connectors, makes
+//! instances, gives all of them what a checkpoint holds, and lets them run.
+//!
+//! Everything is made before anything runs, and dropping what was made gives
+//! the slots back: a deployment that fails halfway leaves nothing behind.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use crate::{
+    checkpoint::{Manifest, OperatorState, SubtaskState},
+    clock::Clock,
+    config::job::{JobSpec, OperatorSpec, SinkSpec, SourceSpec},
+    connectors::{self, ConnectorContext, SplitPositions},
+    failure::{Failure, FailureKind},
+    ids::{OperatorName, SubtaskIndex},
+    job_manager::{
+        coordinator::Part,
+        plan::{Edge, Plan, Role, Vertex},
+        writer::SharedStore,
+    },
+    metrics::{Counters, SharedMetrics, SubtaskMetrics},
+    sandbox::{Artifact, GuestMetrics, OperatorKind, SlotSettings},
+    state::{KeyedState, windows::Windows},
+    stream::{
+        channel::{self, Gate, Sender},
+        exchange::{EdgeOutput, Exchange},
+        keys::KeyGroups,
+        watermark::BoundedOutOfOrderness,
+    },
+    task_manager::{
+        Command, Reporter, SubtaskId, TaskEvent,
+        input::Input,
+        keyed_task::KeyedOperator,
+        operator_task::{Operator, OperatorContext, OperatorTask},
+        output::{OutputPort, Outputs},
+        sink_task::SinkTask,
+        slots::Slots,
+        source_task::{EmittedRecords, RejectedLimit, SourceTask, failure},
+    },
+};
+
+/// How many commands may wait for a subtask. One checkpoint at a time needs two.
+const COMMANDS: usize = 16;
+/// How many events may wait for the job manager.
+const EVENTS: usize = 1024;
+
+/// What deploying needs, and does not change from attempt to attempt.
+#[derive(Debug)]
+pub struct Deployer {
+    /// The job file.
+    pub spec: JobSpec,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The operators' artifacts.
+    pub artifacts: HashMap<OperatorName, Artifact>,
+    /// Where instances go.
+    pub slots: Slots,
+    /// Where chunks of a checkpoint are read.
+    pub store: SharedStore,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// A job that runs.
+#[derive(Debug)]
+pub struct Deployment {
+    /// How to tell each source and sink.
+    pub commands: BTreeMap<SubtaskId, mpsc::Sender<Command>>,
+    /// What the subtasks tell.
+    pub events: mpsc::Receiver<TaskEvent>,
+    /// What they count, by vertex and subtask.
+    pub metrics: BTreeMap<SubtaskId, SharedMetrics>,
+    /// What each does in a checkpoint.
+    pub parts: BTreeMap<SubtaskId, Part>,
+    /// Counts for checkpoints by record count.
+    pub emitted: Arc<EmittedRecords>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// The channels of one subtask.
+#[derive(Default)]
+struct Wiring {
+    gate: Option<Gate>,
+    /// The input port of each channel of the gate.
+    ports: Vec<u32>,
+    outputs: Vec<(OutputPort, EdgeOutput)>,
+}
+
+/// A subtask that is ready to run.
+enum Ready {
+    Source(Box<SourceTask>),
+    Operator(Box<OperatorTask>),
+    Sink(Box<SinkTask>),
+}
+
+impl Deployer {
+    /// Deploys the job, from a checkpoint if one is given.
+    ///
+    /// # Errors
+    /// The first failure; then nothing runs.
+    pub async fn deploy(&self, from: Option<&Manifest>) -> Result<Deployment, Failure> {
+        let (events_out, events) = mpsc::channel(EVENTS);
+        let mut deployment = Deployment {
+            commands: BTreeMap::new(),
+            events,
+            metrics: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            emitted: Arc::new(EmittedRecords::new(self.spec.checkpoints.every_records)),
+            tasks: Vec::new(),
+        };
+        let job_rejected = Arc::new(RejectedLimit::new(self.spec.job.max_rejected));
+        let mut wiring = self.wire();
+        let mut ready = Vec::new();
+        for (i, vertex) in self.plan.vertices.iter().enumerate() {
+            let saved = from.and_then(|m| m.operators.get(&vertex.name));
+            for index in 0..vertex.parallelism {
+                let id = SubtaskId { vertex: i, index: SubtaskIndex(index) };
+                let counters = counters_for(saved, index, vertex.parallelism);
+                let metrics: SharedMetrics = Arc::new(SubtaskMetrics::restored(&counters));
+                deployment.metrics.insert(id, metrics.clone());
+                let reporter = Reporter::new(id, events_out.clone(), metrics.clone());
+                let (command, commands) = mpsc::channel(COMMANDS);
+                let mut builder = Builder {
+                    deployer: self,
+                    vertex,
+                    id,
+                    saved,
+                    from,
+                    wiring: wiring.remove(&id).unwrap_or_default(),
+                    metrics,
+                    reporter,
+                    commands,
+                    emitted: &deployment.emitted,
+                    job_rejected: &job_rejected,
+                };
+                let (part, task) = builder.build().await?;
+                deployment.parts.insert(id, part);
+                deployment.commands.insert(id, command);
+                ready.push(task);
+            }
+        }
+        deployment.tasks = ready.into_iter().map(start).collect();
+        Ok(deployment)
+    }
+
+    /// Makes every channel of the plan.
+    fn wire(&self) -> BTreeMap<SubtaskId, Wiring> {
+        let mut wiring: BTreeMap<SubtaskId, Wiring> = BTreeMap::new();
+        // Senders of each edge, by sending subtask, in the order of receivers.
+        let mut senders: HashMap<(usize, u32), Vec<Sender>> = HashMap::new();
+        for (i, vertex) in self.plan.vertices.iter().enumerate() {
+            for index in 0..vertex.parallelism {
+                let mut sources = Vec::new();
+                for (e, edge) in self.plan.edges.iter().enumerate().filter(|(_, e)| e.to == i) {
+                    sources.extend(self.senders_to(edge, index).map(|from| (e, from, edge.input)));
+                }
+                let (gate, made) = channel::gate(sources.len(), self.spec.job.channel_capacity);
+                let entry = wiring
+                    .entry(SubtaskId { vertex: i, index: SubtaskIndex(index) })
+                    .or_default();
+                entry.gate = Some(gate);
+                entry.ports = sources.iter().map(|(_, _, port)| *port).collect();
+                for ((e, from, _), sender) in sources.into_iter().zip(made) {
+                    senders.entry((e, from)).or_default().push(sender);
+                }
+            }
+        }
+        for (e, edge) in self.plan.edges.iter().enumerate() {
+            for from in 0..self.plan.vertices[edge.from].parallelism {
+                let made = senders.remove(&(e, from)).unwrap_or_default();
+                let id = SubtaskId { vertex: edge.from, index: SubtaskIndex(from) };
+                let output = EdgeOutput::new(edge.exchange, made);
+                wiring.entry(id).or_default().outputs.push((edge.port, output));
+            }
+        }
+        wiring
+    }
+
+    /// The sending subtasks of an edge that subtask `to` hears.
+    fn senders_to(&self, edge: &Edge, to: u32) -> std::ops::Range<u32> {
+        match edge.exchange {
+            Exchange::Forward => to..to + 1,
+            Exchange::Hash(_) | Exchange::Rebalance => {
+                0..self.plan.vertices[edge.from].parallelism
+            }
+        }
+    }
+}
+
+fn start(task: Ready) -> AbortHandle {
+    match task {
+        Ready::Source(task) => tokio::spawn(task.run()),
+        Ready::Operator(task) => tokio::spawn(task.run()),
+        Ready::Sink(task) => tokio::spawn(task.run()),
+    }
+    .abort_handle()
+}
+
+/// The counters of a saved subtask; where the parallelism changed, those of all
+/// saved subtasks go to the first one, since only their sum means anything.
+fn counters_for(saved: Option<&OperatorState>, index: u32, parallelism: u32) -> Counters {
+    let Some(saved) = saved else { return Counters::default() };
+    if saved.subtasks.len() == parallelism as usize {
+        return saved.subtasks[index as usize].counters;
+    }
+    if index > 0 {
+        return Counters::default();
+    }
+    saved.subtasks.iter().map(|s| s.counters).fold(Counters::default(), |a, b| Counters {
+        records_in: a.records_in + b.records_in,
+        bytes_in: a.bytes_in + b.bytes_in,
+        records_out: a.records_out + b.records_out,
+        bytes_out: a.bytes_out + b.bytes_out,
+        rejected: a.rejected + b.rejected,
+        late: a.late + b.late,
+    })
+}
+
+/// Builds one subtask.
+struct Builder<'a> {
+    deployer: &'a Deployer,
+    vertex: &'a Vertex,
+    id: SubtaskId,
+    saved: Option<&'a OperatorState>,
+    from: Option<&'a Manifest>,
+    wiring: Wiring,
+    metrics: SharedMetrics,
+    reporter: Reporter,
+    commands: mpsc::Receiver<Command>,
+    emitted: &'a Arc<EmittedRecords>,
+    job_rejected: &'a Arc<RejectedLimit>,
+}
+
+impl Builder<'_> {
+    async fn build(&mut self) -> Result<(Part, Ready), Failure> {
+        let vertex = self.vertex;
+        let built = match &vertex.role {
+            Role::Source(spec) => {
+                self.source(spec).map(|t| (Part::Source, Ready::Source(Box::new(t))))
+            }
+            Role::Operator(spec, kind) => self
+                .operator(spec, *kind)
+                .await
+                .map(|t| (Part::Operator, Ready::Operator(Box::new(t)))),
+            Role::Sink(spec) => self.sink(spec).map(|t| (Part::Sink, Ready::Sink(Box::new(t)))),
+        };
+        built.map_err(|mut failure| {
+            failure.message = format!("`{}`: {}", vertex.name, failure.message);
+            failure
+        })
+    }
+
+    fn context(&self) -> ConnectorContext {
+        ConnectorContext { subtask: self.id.index.0, parallelism: self.vertex.parallelism }
+    }
+
+    fn outputs(&mut self) -> Outputs {
+        let edges = std::mem::take(&mut self.wiring.outputs);
+        Outputs::new(edges, self.metrics.clone(), self.vertex.name.as_str())
+    }
+
+    fn input(&mut self) -> Result<Input, Failure> {
+        let gate = self.wiring.gate.take();
+        let gate = gate.ok_or_else(|| Failure::new(FailureKind::HostBug, "a subtask has no gate"))?;
+        Ok(Input::new(gate, std::mem::take(&mut self.wiring.ports)))
+    }
+
+    fn commands(&mut self) -> mpsc::Receiver<Command> {
+        std::mem::replace(&mut self.commands, mpsc::channel(1).1)
+    }
+
+    /// The saved state of this very subtask, if there were as many then.
+    fn own_state(&self) -> Option<&SubtaskState> {
+        let saved = self.saved?;
+        let same = saved.subtasks.len() == self.vertex.parallelism as usize;
+        if same { saved.subtasks.get(self.id.index.0 as usize) } else { None }
+    }
+
+    fn source(&mut self, spec: &SourceSpec) -> Result<SourceTask, Failure> {
+        let positions: Option<SplitPositions> = self.saved.map(|saved| {
+            let all = saved.subtasks.iter().flat_map(|s| &s.positions);
+            all.map(|(split, at)| (split.clone(), at.clone())).collect()
+        });
+        let clock = &self.deployer.clock;
+        let source =
+            connectors::open_source(&spec.connector, self.context(), clock, positions.as_ref())
+                .map_err(|e| failure(&e))?;
+        let bound = i64::try_from(spec.max_out_of_orderness.as_millis()).unwrap_or(i64::MAX);
+        let newest = match (self.own_state(), self.saved) {
+            (Some(own), _) => own.newest,
+            // Splits were divided anew: only what all had seen is sure.
+            (None, Some(saved)) => saved.subtasks.iter().filter_map(|s| s.newest).min(),
+            (None, None) => None,
+        };
+        Ok(SourceTask {
+            source,
+            outputs: self.outputs(),
+            commands: self.commands(),
+            reporter: self.reporter.clone(),
+            metrics: self.metrics.clone(),
+            watermarks: BoundedOutOfOrderness::restored(bound, newest),
+            idle_timeout: spec.idle_timeout,
+            emitted: self.emitted.clone(),
+            own_rejected: RejectedLimit::new(spec.max_rejected),
+            job_rejected: self.job_rejected.clone(),
+        })
+    }
+
+    fn sink(&mut self, spec: &SinkSpec) -> Result<SinkTask, Failure> {
+        let states: Option<Vec<Vec<u8>>> =
+            self.saved.map(|saved| saved.subtasks.iter().filter_map(|s| s.sink.clone()).collect());
+        let sink = connectors::open_sink(&spec.connector, self.context(), states.as_deref())
+            .map_err(|e| failure(&e))?;
+        Ok(SinkTask {
+            sink,
+            input: self.input()?,
+            commands: self.commands(),
+            reporter: self.reporter.clone(),
+            metrics: self.metrics.clone(),
+        })
+    }
+
+    async fn operator(
+        &mut self,
+        spec: &OperatorSpec,
+        kind: OperatorKind,
+    ) -> Result<OperatorTask, Failure> {
+        let slot = self
+            .deployer
+            .slots
+            .acquire()
+            .map_err(|e| Failure::new(FailureKind::HostBug, e.to_string()))?;
+        let settings = SlotSettings {
+            memory: spec.memory,
+            deadline: spec.deadline,
+            operator: Arc::from(spec.name.as_str()),
+            subtask: self.id.index.0,
+            parallelism: self.vertex.parallelism,
+            inputs: self.deployer.plan.inputs_of(self.id.vertex),
+            outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
+            config: Arc::new(spec.config.clone()),
+            metrics: Arc::new(Mutex::new(GuestMetrics::default())),
+        };
+        let mut instance = self.deployer.artifacts[&spec.name].instantiate(&settings).await?;
+        let operator = match kind {
+            OperatorKind::Processor { .. } => {
+                if let Some(snapshot) = self.guest_snapshot()? {
+                    instance.restore(&snapshot).await?;
+                }
+                Operator::Processor(instance)
+            }
+            OperatorKind::Keyed { .. } => {
+                let state = self.keyed_state(spec)?;
+                Operator::Keyed(Box::new(KeyedOperator::new(instance, state)))
+            }
+        };
+        let was_finished = match (self.own_state(), self.saved) {
+            (Some(own), _) => own.finished,
+            (None, Some(saved)) => saved.subtasks.iter().all(|s| s.finished),
+            (None, None) => false,
+        };
+        Ok(OperatorTask {
+            operator,
+            slot,
+            input: self.input()?,
+            context: OperatorContext {
+                outputs: self.outputs(),
+                reporter: self.reporter.clone(),
+                metrics: self.metrics.clone(),
+                job_rejected: self.job_rejected.clone(),
+                clock: self.deployer.clock.clone(),
+                watermark: crate::stream::watermark::NONE,
+                was_finished,
+            },
+        })
+    }
+
+    /// What the guest said in its snapshot.
+    fn guest_snapshot(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(saved) = self.saved else { return Ok(None) };
+        let with_state = saved.subtasks.iter().any(|s| s.guest.is_some());
+        if with_state && self.own_state().is_none() {
+            return Err(Failure::new(
+                FailureKind::CheckpointFailure,
+                format!(
+                    "it keeps its own state, which cannot be divided: it had {} subtasks at the \
+                     checkpoint and has {} now; set its parallelism back",
+                    saved.subtasks.len(),
+                    self.vertex.parallelism
+                ),
+            ));
+        }
+        match (self.own_state().and_then(|s| s.guest), self.from) {
+            (Some(digest), Some(manifest)) => self.chunk(manifest, digest).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn keyed_state(&self, spec: &OperatorSpec) -> Result<KeyedState, Failure> {
+        let groups = KeyGroups::new(self.deployer.plan.max_parallelism, self.vertex.parallelism);
+        let windows = spec.window.as_ref().map(Windows::new);
+        let mut state = KeyedState::new(windows, groups);
+        if let (Some(saved), Some(manifest)) = (self.saved, self.from) {
+            let own = groups.range_of(self.id.index.0);
+            for (group, digest) in &saved.key_groups {
+                if own.contains(&u32::from(group.0)) {
+                    state.restore(*group, &self.chunk(manifest, *digest)?)?;
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    fn chunk(
+        &self,
+        manifest: &Manifest,
+        digest: crate::checkpoint::ChunkDigest,
+    ) -> Result<Vec<u8>, Failure> {
+        let store = self.deployer.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store
+            .chunk(manifest.id, digest)
+            .map_err(|e| Failure::new(FailureKind::CheckpointFailure, e.to_string()))
+    }
+}

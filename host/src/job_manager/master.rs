@@ -1,0 +1,519 @@
+//! The job's master: the one task that owns a job's state. It hears what the
+//! subtasks, the writer, the clock and the user say, asks the pure parts what
+//! to do, and does it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use crate::{
+    checkpoint::{Manifest, StoreError},
+    clock::{Clock, Stopwatch},
+    config::job::JobSpec,
+    failure::{Failure, FailureKind},
+    ids::CheckpointId,
+    job_manager::{
+        control::{Control, Outcome, RunOptions},
+        coordinator::{Actions, Coordinator, Part, Purpose, Ready},
+        deploy::Deployment,
+        prepare::{Prepared, prepare},
+        progress::Progress,
+        status::{CompletedCheckpoint, JobState, JobStatus},
+        writer::{LiveChunks, Written},
+    },
+    restart::{Decision, RestartStrategy},
+    task_manager::{Command, SubtaskId, TaskEvent},
+};
+
+/// How often the status is published while nothing else happens.
+const PUBLISH: Duration = Duration::from_millis(200);
+
+/// Runs a job to its end, in this process.
+///
+/// `status` gets what there is to see, `control` is looked at for a request to
+/// stop.
+pub async fn run(
+    spec: JobSpec,
+    options: RunOptions,
+    control: watch::Receiver<Control>,
+    status: watch::Sender<JobStatus>,
+) -> Outcome {
+    run_with_clock(spec, options, control, status, Clock::System).await
+}
+
+/// As [`run`], with a clock of the caller's.
+pub async fn run_with_clock(
+    spec: JobSpec,
+    options: RunOptions,
+    control: watch::Receiver<Control>,
+    status: watch::Sender<JobStatus>,
+    clock: Clock,
+) -> Outcome {
+    // Loading compiles, and opening a store reads: neither belongs on a thread
+    // that others wait for.
+    let preparing = tokio::task::spawn_blocking({
+        let clock = clock.clone();
+        move || prepare(spec, &options, clock)
+    });
+    let prepared = match preparing.await {
+        Ok(Ok(prepared)) => prepared,
+        Ok(Err(outcome)) => return outcome,
+        Err(error) => {
+            return Outcome::CannotStart { error: format!("preparing the job failed: {error}") };
+        }
+    };
+    Master::new(prepared, clock, control, status).run().await
+}
+
+struct Master {
+    prepared: Arc<Prepared>,
+    clock: Clock,
+    control: watch::Receiver<Control>,
+    publisher: watch::Sender<JobStatus>,
+    progress: Progress,
+    strategy: RestartStrategy,
+    /// The last completed checkpoint.
+    last: Option<Manifest>,
+    next_checkpoint: CheckpointId,
+}
+
+/// How an attempt to run the job ended.
+enum AttemptEnd {
+    Finished,
+    Stopped(Option<CheckpointId>),
+    Failed(Option<SubtaskId>, Failure),
+}
+
+impl Master {
+    fn new(
+        prepared: Prepared,
+        clock: Clock,
+        control: watch::Receiver<Control>,
+        publisher: watch::Sender<JobStatus>,
+    ) -> Self {
+        let spec = &prepared.deployer.spec;
+        let mut progress = Progress::new(spec.job.name.clone(), &prepared.deployer.plan);
+        let last = prepared.resumed.clone();
+        progress.status.checkpoints.resumed_from = last.as_ref().map(|m| m.id);
+        Self {
+            strategy: RestartStrategy::new(&spec.restart),
+            next_checkpoint: CheckpointId(last.as_ref().map_or(1, |m| m.id.0 + 1)),
+            prepared: Arc::new(prepared),
+            clock,
+            control,
+            publisher,
+            progress,
+            last,
+        }
+    }
+
+    async fn run(mut self) -> Outcome {
+        let mut first = true;
+        loop {
+            let deployed = self.prepared.deployer.deploy(self.last.as_ref()).await;
+            let end = match deployed {
+                Ok(deployment) => self.attempt(deployment).await,
+                Err(failure) if first => {
+                    return match failure.kind {
+                        FailureKind::CheckpointFailure => {
+                            Outcome::StateUnusable { error: failure.message }
+                        }
+                        _ => Outcome::CannotStart { error: failure.to_string() },
+                    };
+                }
+                Err(failure) => AttemptEnd::Failed(None, failure),
+            };
+            first = false;
+            match end {
+                AttemptEnd::Finished => {
+                    self.conclude(JobState::Finished);
+                    return Outcome::Finished;
+                }
+                AttemptEnd::Stopped(checkpoint) => {
+                    self.conclude(JobState::Stopped);
+                    return Outcome::Stopped { checkpoint };
+                }
+                AttemptEnd::Failed(subtask, failure) => {
+                    if let Err(outcome) = self.after_failure(subtask, &failure).await {
+                        return outcome;
+                    }
+                }
+            }
+        }
+    }
+
+    fn conclude(&mut self, state: JobState) {
+        self.progress.enter(state);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        self.progress.status.generation += 1;
+        self.publisher.send_replace(self.progress.status.clone());
+    }
+
+    /// Waits as the restart strategy says, or gives the job up.
+    async fn after_failure(
+        &mut self,
+        subtask: Option<SubtaskId>,
+        failure: &Failure,
+    ) -> Result<(), Outcome> {
+        let what = self.describe(subtask, failure);
+        let decision =
+            self.strategy.decide(failure.kind, self.clock.now_millis(), rand::random::<f64>());
+        match decision {
+            Decision::GiveUp { reason } => {
+                self.conclude(JobState::Failed);
+                Err(Outcome::Failed { error: format!("{what}\nno restart: {reason}") })
+            }
+            Decision::RestartAfter(delay) => {
+                let from = match &self.last {
+                    Some(manifest) => format!("checkpoint {}", manifest.id),
+                    None => "the beginning".to_owned(),
+                };
+                tracing::warn!("{what}\nrestarting from {from} in {delay:?}");
+                self.progress.status.restarts.count += 1;
+                self.progress.status.restarts.last_failure = Some(what);
+                if let Some(id) = subtask {
+                    self.progress.status.vertices[id.vertex].restarts += 1;
+                }
+                self.progress.enter(JobState::Restarting);
+                self.publish();
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => Ok(()),
+                    () = stop_requested(&mut self.control) => {
+                        self.conclude(JobState::Stopped);
+                        Err(Outcome::Stopped { checkpoint: self.last.as_ref().map(|m| m.id) })
+                    }
+                }
+            }
+        }
+    }
+
+    fn describe(&self, subtask: Option<SubtaskId>, failure: &Failure) -> String {
+        match subtask {
+            Some(id) => {
+                let vertex = &self.prepared.deployer.plan.vertices[id.vertex];
+                format!("`{}` (subtask {}) failed: {failure}", vertex.name, id.index)
+            }
+            None => failure.to_string(),
+        }
+    }
+
+    async fn attempt(&mut self, deployment: Deployment) -> AttemptEnd {
+        let coordinator = Coordinator::new(deployment.parts.clone(), self.next_checkpoint);
+        let chunks = self.last.as_ref().map(|m| self.live_chunks(m)).unwrap_or_default();
+        self.progress.enter(JobState::Running);
+        self.publish();
+        let mut attempt = Attempt {
+            master: self,
+            deployment,
+            coordinator,
+            chunks,
+            writing: None,
+            stopping: false,
+            committing: None,
+            last_started: Instant::now(),
+            last_ended: Instant::now(),
+            failed_checkpoints: 0,
+        };
+        let end = attempt.run().await;
+        let next = attempt.coordinator.next_id();
+        attempt.refresh();
+        self.next_checkpoint = next;
+        end
+    }
+
+    fn live_chunks(&self, manifest: &Manifest) -> LiveChunks {
+        let mut chunks = LiveChunks::new();
+        for (i, vertex) in self.prepared.deployer.plan.vertices.iter().enumerate() {
+            if let Some(state) = manifest.operators.get(&vertex.name) {
+                chunks.extend(state.key_groups.iter().map(|(group, d)| ((i, *group), *d)));
+            }
+        }
+        chunks
+    }
+}
+
+/// Waits until somebody asks the job to stop.
+async fn stop_requested(control: &mut watch::Receiver<Control>) {
+    // When nobody can ask any more, nobody will.
+    if control.wait_for(|c| *c == Control::Stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The last commit of every sink is under way.
+struct Committing {
+    purpose: Purpose,
+    id: CheckpointId,
+    sinks: usize,
+}
+
+/// How many checkpoints in a row may fail to be written.
+const TOLERABLE_FAILURES: u32 = 3;
+
+struct Writing {
+    ready: Arc<Ready>,
+    clock: Stopwatch,
+    task: JoinHandle<Result<Written, StoreError>>,
+}
+
+/// One attempt to run the job: from a deployment to its end or first failure.
+struct Attempt<'a> {
+    master: &'a mut Master,
+    deployment: Deployment,
+    coordinator: Coordinator,
+    chunks: LiveChunks,
+    writing: Option<Writing>,
+    stopping: bool,
+    committing: Option<Committing>,
+    last_started: Instant,
+    last_ended: Instant,
+    failed_checkpoints: u32,
+}
+
+/// What woke the master up.
+enum Wake {
+    Event(Option<TaskEvent>),
+    Written(Result<Written, StoreError>),
+    Due,
+    Expired,
+    Publish,
+    StopRequested,
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self) -> AttemptEnd {
+        let mut publish = interval(PUBLISH);
+        publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let wake = self.wait(&mut publish).await;
+            let end = match wake {
+                Wake::Event(Some(event)) => self.on_event(event),
+                Wake::Event(None) => Some(AttemptEnd::Failed(
+                    None,
+                    Failure::new(FailureKind::HostBug, "every subtask is gone without a word"),
+                )),
+                Wake::Written(result) => self.on_written(result),
+                Wake::Due => self.begin(Purpose::Periodic),
+                Wake::Expired => {
+                    self.expire();
+                    None
+                }
+                Wake::Publish => {
+                    self.refresh();
+                    None
+                }
+                Wake::StopRequested => {
+                    self.stopping = true;
+                    self.master.progress.enter(JobState::Stopping);
+                    None
+                }
+            };
+            if let Some(end) = end.or_else(|| self.next_step()) {
+                return end;
+            }
+        }
+    }
+
+    async fn wait(&mut self, publish: &mut tokio::time::Interval) -> Wake {
+        let due = self.next_due();
+        let expiry = self.expiry();
+        let emitted = self.deployment.emitted.clone();
+        let by_count = self.coordinator.pending().is_none() && self.writing.is_none();
+        tokio::select! {
+            event = self.deployment.events.recv() => Wake::Event(event),
+            result = written(&mut self.writing), if self.writing.is_some() => Wake::Written(result),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Due,
+            () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
+                Wake::Expired
+            }
+            () = emitted.due.notified(), if by_count => Wake::Due,
+            _ = publish.tick() => Wake::Publish,
+            () = stop_requested(&mut self.master.control), if !self.stopping => Wake::StopRequested,
+        }
+    }
+
+    /// When the next checkpoint is due by time.
+    fn next_due(&self) -> Option<Instant> {
+        let section = &self.master.prepared.deployer.spec.checkpoints;
+        let idle = self.coordinator.pending().is_none()
+            && self.writing.is_none()
+            && !self.stopping
+            && self.coordinator.has_running_source();
+        let interval = section.interval.filter(|_| idle)?;
+        Some((self.last_started + interval).max(self.last_ended + section.min_pause))
+    }
+
+    fn expiry(&self) -> Option<Instant> {
+        let timeout = self.master.prepared.deployer.spec.checkpoints.timeout;
+        self.coordinator.pending().map(|_| self.last_started + timeout)
+    }
+
+    /// What can be begun now that could not before.
+    fn next_step(&mut self) -> Option<AttemptEnd> {
+        let busy = self.coordinator.pending().is_some()
+            || self.writing.is_some()
+            || self.committing.is_some();
+        if busy && !self.coordinator.all_finished() {
+            return None;
+        }
+        if self.coordinator.all_finished() && self.writing.is_none() && self.committing.is_none() {
+            return self.begin(Purpose::Final);
+        }
+        if self.stopping && !busy {
+            return self.begin(Purpose::Stop);
+        }
+        None
+    }
+
+    fn begin(&mut self, purpose: Purpose) -> Option<AttemptEnd> {
+        let now = self.master.clock.now_millis();
+        let actions = self.coordinator.begin(purpose, now)?;
+        self.last_started = Instant::now();
+        self.act(actions)
+    }
+
+    fn expire(&mut self) {
+        if let Some(id) = self.coordinator.abort() {
+            tracing::warn!("checkpoint {id} was not complete in time and is given up");
+            self.master.progress.status.checkpoints.failed += 1;
+            self.last_ended = Instant::now();
+        }
+    }
+
+    fn on_event(&mut self, event: TaskEvent) -> Option<AttemptEnd> {
+        match event {
+            TaskEvent::Snapshot(id, checkpoint, snapshot) => {
+                let actions = self.coordinator.snapshot(id, checkpoint, *snapshot);
+                self.act(actions)
+            }
+            TaskEvent::Finished(id, snapshot) => {
+                let actions = self.coordinator.finished(id, *snapshot);
+                self.act(actions)
+            }
+            TaskEvent::Committed(_) => {
+                let committing = self.committing.as_mut()?;
+                committing.sinks = committing.sinks.saturating_sub(1);
+                self.ended()
+            }
+            // Its snapshot has come before.
+            TaskEvent::Stopped(_) => None,
+            TaskEvent::Failed(id, failure) => Some(AttemptEnd::Failed(Some(id), failure)),
+        }
+    }
+
+    fn act(&mut self, actions: Actions) -> Option<AttemptEnd> {
+        for (id, command) in actions.commands {
+            if let Some(end) = self.send(id, command) {
+                return Some(end);
+            }
+        }
+        if let Some(ready) = actions.ready {
+            let ready: Arc<Ready> = Arc::from(ready);
+            let writer = self.master.prepared.writer.clone();
+            let (to_write, chunks) = (ready.clone(), self.chunks.clone());
+            let task = tokio::task::spawn_blocking(move || writer.write(&to_write, chunks));
+            self.writing = Some(Writing { ready, clock: Stopwatch::start(), task });
+        }
+        None
+    }
+
+    fn send(&self, id: SubtaskId, command: Command) -> Option<AttemptEnd> {
+        use tokio::sync::mpsc::error::TrySendError;
+        match self.deployment.commands[&id].try_send(command) {
+            // A subtask that is gone has said why, or will.
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+            Err(TrySendError::Full(_)) => Some(AttemptEnd::Failed(
+                Some(id),
+                Failure::new(FailureKind::HostBug, "a subtask does not take its commands"),
+            )),
+        }
+    }
+
+    fn on_written(&mut self, result: Result<Written, StoreError>) -> Option<AttemptEnd> {
+        let writing = self.writing.take()?;
+        self.last_ended = Instant::now();
+        match result {
+            Ok(written) => {
+                self.failed_checkpoints = 0;
+                self.completed(&writing, written)
+            }
+            Err(error) => {
+                let id = writing.ready.id;
+                tracing::error!("checkpoint {id} could not be written: {error}");
+                self.master.progress.status.checkpoints.failed += 1;
+                self.failed_checkpoints += 1;
+                let last = writing.ready.purpose != Purpose::Periodic;
+                if let Ok(ready) = Arc::try_unwrap(writing.ready) {
+                    self.coordinator.put_back(ready);
+                }
+                if last || self.failed_checkpoints > TOLERABLE_FAILURES {
+                    let failure = Failure::new(FailureKind::CheckpointFailure, error.to_string());
+                    return Some(AttemptEnd::Failed(None, failure));
+                }
+                None
+            }
+        }
+    }
+
+    fn completed(&mut self, writing: &Writing, written: Written) -> Option<AttemptEnd> {
+        let (id, purpose) = (writing.ready.id, writing.ready.purpose);
+        let checkpoints = &mut self.master.progress.status.checkpoints;
+        checkpoints.completed += 1;
+        let since = self.master.clock.now_millis().saturating_sub(writing.ready.triggered_at);
+        checkpoints.last = Some(CompletedCheckpoint {
+            id,
+            duration_millis: u64::try_from(since).unwrap_or(0),
+            bytes: written.bytes,
+        });
+        tracing::debug!("checkpoint {id} written in {:?}", writing.clock.elapsed());
+        self.chunks = written.chunks;
+        self.master.last = Some(written.manifest);
+        let last = purpose != Purpose::Periodic;
+        let sinks: Vec<SubtaskId> = self.sinks().collect();
+        if last {
+            self.committing = Some(Committing { purpose, id, sinks: sinks.len() });
+        }
+        for sink in sinks {
+            if let Some(end) = self.send(sink, Command::Commit { checkpoint: id, last }) {
+                return Some(end);
+            }
+        }
+        self.ended()
+    }
+
+    fn sinks(&self) -> impl Iterator<Item = SubtaskId> + '_ {
+        self.deployment.parts.iter().filter(|(_, part)| **part == Part::Sink).map(|(id, _)| *id)
+    }
+
+    /// The job's end, once every sink has committed for the last time.
+    fn ended(&self) -> Option<AttemptEnd> {
+        let committing = self.committing.as_ref().filter(|c| c.sinks == 0)?;
+        Some(match committing.purpose {
+            Purpose::Stop => AttemptEnd::Stopped(Some(committing.id)),
+            Purpose::Final | Purpose::Periodic => AttemptEnd::Finished,
+        })
+    }
+
+    fn refresh(&mut self) {
+        let master = &mut *self.master;
+        master.progress.refresh(&self.deployment.metrics, &master.clock);
+        master.publish();
+    }
+}
+
+async fn written(writing: &mut Option<Writing>) -> Result<Written, StoreError> {
+    match writing {
+        Some(writing) => match (&mut writing.task).await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        },
+        None => std::future::pending().await,
+    }
+}

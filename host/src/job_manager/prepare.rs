@@ -1,0 +1,150 @@
+//! What has to be there before a job can run: engine, artifacts, plan, slots,
+//! the store, and the checkpoint to go on from.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    catalog::{self, Catalog},
+    checkpoint::{CheckpointStore, Manifest, memory_store::MemoryStore, sled_store::SledStore},
+    clock::Clock,
+    config::job::JobSpec,
+    ids::OperatorName,
+    job_manager::{
+        control::{Outcome, RunOptions},
+        deploy::Deployer,
+        plan::Plan,
+        writer::{SharedStore, Writer},
+    },
+    sandbox::{Artifact, Sandbox, SandboxConfig},
+    task_manager::slots::Slots,
+};
+
+/// A job that is ready to be deployed.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Puts it into slots.
+    pub deployer: Deployer,
+    /// Writes its checkpoints.
+    pub writer: Writer,
+    /// The checkpoint to go on from.
+    pub resumed: Option<Manifest>,
+    // Stops the engine's ticker when the job is over.
+    _sandbox: Arc<Sandbox>,
+}
+
+/// Loads, plans and opens.
+///
+/// # Errors
+/// As an outcome that says why the job cannot start.
+pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prepared, Outcome> {
+    let cannot = |error: String| Outcome::CannotStart { error };
+    let (sandbox, artifacts, plan) = load_and_plan(&spec, options).map_err(cannot)?;
+    let needed = plan.slots();
+    let total = options.slots.unwrap_or(needed);
+    if total < needed {
+        return Err(cannot(format!(
+            "the job needs {needed} slots, one for each subtask of an operator, but there are \
+             {total}; raise --slots or lower the parallelism"
+        )));
+    }
+    let store = open_store(options.state.as_deref())?;
+    let resumed = find_checkpoint(&*store, &spec, &plan)?;
+    let store: SharedStore = Arc::new(Mutex::new(store));
+    let plan = Arc::new(plan);
+    let writer = Writer {
+        store: store.clone(),
+        job: spec.job.name.clone(),
+        plan: plan.clone(),
+        retain: spec.checkpoints.retain,
+    };
+    let deployer = Deployer { spec, plan, artifacts, slots: Slots::new(total), store, clock };
+    Ok(Prepared { deployer, writer, resumed, _sandbox: sandbox })
+}
+
+/// Loads a job's artifacts and plans it.
+///
+/// # Errors
+/// In words, for the person who wrote the job file.
+pub fn load_and_plan(
+    spec: &JobSpec,
+    options: &RunOptions,
+) -> Result<(Arc<Sandbox>, HashMap<OperatorName, Artifact>, Plan), String> {
+    let subtasks: u32 = spec
+        .operators
+        .iter()
+        .map(|o| o.parallelism.unwrap_or(spec.job.parallelism))
+        .fold(0, u32::saturating_add);
+    let config = SandboxConfig { instances: subtasks.max(1), cache_dir: cache_dir() };
+    let sandbox =
+        Sandbox::new(&config).map_err(|e| format!("the WebAssembly engine does not start: {e:#}"))?;
+    let sandbox = Arc::new(sandbox);
+    let dirs = catalog::search_path(options.artifacts.as_deref());
+    let mut catalog = Catalog::new(sandbox.clone(), dirs);
+    let mut artifacts = HashMap::new();
+    for operator in &spec.operators {
+        let artifact = catalog
+            .load(&operator.artifact, &operator.grants)
+            .map_err(|e| format!("operator `{}`: {e}", operator.name))?;
+        artifacts.insert(operator.name.clone(), artifact);
+    }
+    let kinds = artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
+    let plan = Plan::new(spec, &kinds).map_err(|e| e.to_string())?;
+    Ok((sandbox, artifacts, plan))
+}
+
+/// Where compiled code is kept: `$XDG_CACHE_HOME/cofferdam/compiled`, or the
+/// same below `~/.cache`. Nowhere if there is no home.
+fn cache_dir() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+    Some(base.join("cofferdam").join("compiled"))
+}
+
+fn open_store(path: Option<&Path>) -> Result<Box<dyn CheckpointStore>, Outcome> {
+    Ok(match path {
+        None => Box::new(MemoryStore::default()),
+        Some(path) => Box::new(
+            SledStore::open(path).map_err(|e| Outcome::StateUnusable { error: e.to_string() })?,
+        ),
+    })
+}
+
+/// The newest checkpoint, if it is this job's and fits its plan.
+fn find_checkpoint(
+    store: &dyn CheckpointStore,
+    spec: &JobSpec,
+    plan: &Plan,
+) -> Result<Option<Manifest>, Outcome> {
+    let unusable = |error: String| Outcome::StateUnusable { error };
+    let Some(newest) = store.list().map_err(|e| unusable(e.to_string()))?.into_iter().max() else {
+        return Ok(None);
+    };
+    let manifest = store.manifest(newest).map_err(|e| unusable(e.to_string()))?;
+    if manifest.job != spec.job.name {
+        return Err(unusable(format!(
+            "the state directory belongs to the job `{}`, not to `{}`; choose another directory",
+            manifest.job, spec.job.name
+        )));
+    }
+    if manifest.max_parallelism != plan.max_parallelism {
+        return Err(unusable(format!(
+            "checkpoint {newest} was taken with max_parallelism = {}, and the job now has {}; \
+             keyed state cannot be divided anew: set it back",
+            manifest.max_parallelism, plan.max_parallelism
+        )));
+    }
+    let gone = manifest.operators.keys().find(|name| !plan.vertices.iter().any(|v| v.name == **name));
+    if let Some(name) = gone {
+        return Err(unusable(format!(
+            "checkpoint {newest} holds the state of `{name}`, which the job file does not have any \
+             more; put it back, or begin anew with another state directory"
+        )));
+    }
+    Ok(Some(manifest))
+}

@@ -1,0 +1,92 @@
+//! Turns what subtasks count into the status that is published.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    clock::{Clock, Stopwatch},
+    ids::JobName,
+    job_manager::{
+        plan::{Plan, Role},
+        status::{JobState, JobStatus, VertexKind, VertexStatus},
+    },
+    metrics::{SharedMetrics, get},
+    stream::watermark,
+    task_manager::SubtaskId,
+};
+
+use std::sync::atomic::Ordering;
+
+/// Makes statuses.
+#[derive(Debug)]
+pub struct Progress {
+    /// The last status, which the job's master changes as things happen.
+    pub status: JobStatus,
+    started: Stopwatch,
+    /// Each subtask's time at work when the last status was made.
+    busy_before: BTreeMap<SubtaskId, u64>,
+    last: Duration,
+}
+
+impl Progress {
+    /// For a job that begins now.
+    #[must_use]
+    pub fn new(job: JobName, plan: &Plan) -> Self {
+        let mut status = JobStatus::created(job);
+        status.vertices = plan
+            .vertices
+            .iter()
+            .map(|v| VertexStatus::new(v.name.clone(), kind(&v.role), v.parallelism))
+            .collect();
+        Self { status, started: Stopwatch::start(), busy_before: BTreeMap::new(), last: Duration::ZERO }
+    }
+
+    /// A new state; what is shown with it follows with the next refresh.
+    pub fn enter(&mut self, state: JobState) {
+        self.status.state = state;
+    }
+
+    /// Brings the status up to date.
+    pub fn refresh(&mut self, metrics: &BTreeMap<SubtaskId, SharedMetrics>, clock: &Clock) {
+        let elapsed = self.started.elapsed();
+        let since = elapsed.saturating_sub(self.last).as_nanos().max(1);
+        self.last = elapsed;
+        self.status.generation += 1;
+        self.status.elapsed_millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let now = clock.now_millis();
+        for (i, vertex) in self.status.vertices.iter_mut().enumerate() {
+            let restarts = vertex.restarts;
+            let mut fresh = VertexStatus::new(vertex.name.clone(), vertex.kind, vertex.parallelism);
+            fresh.restarts = restarts;
+            let mut least = i64::MAX;
+            for (id, subtask) in metrics.iter().filter(|(id, _)| id.vertex == i) {
+                let counters = subtask.counters();
+                fresh.records_in += counters.records_in;
+                fresh.records_out += counters.records_out;
+                fresh.bytes_in += counters.bytes_in;
+                fresh.bytes_out += counters.bytes_out;
+                fresh.rejected += counters.rejected;
+                fresh.late += counters.late;
+                fresh.slot_memory += get(&subtask.memory);
+                least = least.min(subtask.watermark.load(Ordering::Relaxed));
+                let busy = get(&subtask.busy_nanos);
+                let before = self.busy_before.insert(*id, busy).unwrap_or(0);
+                #[expect(clippy::cast_precision_loss, reason = "a share, not a sum")]
+                let share = busy.saturating_sub(before) as f64 / since as f64;
+                fresh.busy = fresh.busy.max(share.min(1.0));
+            }
+            if least != watermark::NONE && least != watermark::END {
+                fresh.watermark = Some(least);
+                fresh.lag_millis = Some(now.saturating_sub(least));
+            }
+            *vertex = fresh;
+        }
+    }
+}
+
+fn kind(role: &Role) -> VertexKind {
+    match role {
+        Role::Source(_) => VertexKind::Source,
+        Role::Operator(..) => VertexKind::Operator,
+        Role::Sink(_) => VertexKind::Sink,
+    }
+}

@@ -1,0 +1,108 @@
+//! Writes checkpoints beside the job: on a thread that may block.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    checkpoint::{
+        CheckpointStore, ChunkDigest, Manifest, OperatorState, StoreError, store::superseded,
+    },
+    ids::JobName,
+    job_manager::{
+        coordinator::{Purpose, Ready},
+        plan::Plan,
+    },
+    stream::keys::KeyGroup,
+};
+
+/// A store that the job's master and its writer share.
+pub type SharedStore = Arc<Mutex<Box<dyn CheckpointStore>>>;
+
+/// The chunks that hold the job's keyed state, by vertex and key group.
+pub type LiveChunks = BTreeMap<(usize, KeyGroup), ChunkDigest>;
+
+/// What does not change from one checkpoint to the next.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    /// Where to.
+    pub store: SharedStore,
+    /// Whose.
+    pub job: JobName,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// How many checkpoints to keep.
+    pub retain: u32,
+}
+
+/// A checkpoint that was written.
+#[derive(Debug)]
+pub struct Written {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Bytes that were written for it.
+    pub bytes: u64,
+    /// Where the keyed state is now.
+    pub chunks: LiveChunks,
+}
+
+impl Writer {
+    /// Writes a checkpoint, and drops those that it supersedes. Blocks.
+    ///
+    /// # Errors
+    /// If the store fails; then the checkpoint does not exist.
+    pub fn write(&self, ready: &Ready, mut chunks: LiveChunks) -> Result<Written, StoreError> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = 0;
+        for (key, chunk) in &ready.changed {
+            if chunk.is_empty() {
+                chunks.remove(key);
+            } else {
+                let (digest, written) = store.put_chunk(chunk)?;
+                bytes += written;
+                chunks.insert(*key, digest);
+            }
+        }
+        let mut manifest = self.empty_manifest(ready);
+        for ((vertex, group), digest) in &chunks {
+            self.operator(&mut manifest, *vertex).key_groups.insert(*group, *digest);
+        }
+        for (subtask, (state, guest)) in &ready.subtasks {
+            let mut state = state.clone();
+            if let Some(guest) = guest {
+                let (digest, written) = store.put_chunk(guest)?;
+                bytes += written;
+                state.guest = Some(digest);
+            }
+            let subtasks = &mut self.operator(&mut manifest, subtask.vertex).subtasks;
+            let index = subtask.index.0 as usize;
+            if subtasks.len() <= index {
+                subtasks.resize_with(index + 1, Default::default);
+            }
+            subtasks[index] = state;
+        }
+        bytes += store.commit(&manifest)?;
+        let dropped = superseded(&store.list()?, self.retain);
+        if !dropped.is_empty() {
+            let live: Vec<ChunkDigest> = chunks.values().copied().collect();
+            store.discard(&dropped, &live)?;
+        }
+        Ok(Written { manifest, bytes: bytes as u64, chunks })
+    }
+
+    fn empty_manifest(&self, ready: &Ready) -> Manifest {
+        Manifest {
+            id: ready.id,
+            job: self.job.clone(),
+            triggered_at: ready.triggered_at,
+            max_parallelism: self.plan.max_parallelism,
+            finished: ready.purpose == Purpose::Final,
+            operators: BTreeMap::new(),
+        }
+    }
+
+    fn operator<'a>(&self, manifest: &'a mut Manifest, vertex: usize) -> &'a mut OperatorState {
+        manifest.operators.entry(self.plan.vertices[vertex].name.clone()).or_default()
+    }
+}
