@@ -70,15 +70,24 @@ pub(super) fn make_all(directory: &Path, modules: &[Module]) -> Result<usize> {
         entries.push(Entry { name: name.clone(), file, sha256, size, module_sha256 });
     }
     progress_done();
-    for (name, entry) in before {
-        if !entries.iter().any(|e| e.name == name) {
-            // Gone already is as good as deleted.
-            let _ = fs::remove_file(directory.join(entry.file));
-        }
-    }
+    delete_others(directory, &entries)?;
     let index = serde_json::to_vec_pretty(&entries).context("cannot write the index as JSON")?;
     write_whole(&directory.join(INDEX), &index)?;
     Ok(made)
+}
+
+/// Deletes the components of guests that are gone, whoever made them: a job must
+/// not find an operator that the clone no longer has.
+fn delete_others(directory: &Path, entries: &[Entry]) -> Result<()> {
+    let listing = || format!("cannot list {}", directory.display());
+    for file in fs::read_dir(directory).with_context(listing)? {
+        let path = file.with_context(listing)?.path();
+        let stays = entries.iter().any(|e| path.file_name() == Some(e.file.as_ref()));
+        if !stays && path.extension() == Some("wasm".as_ref()) {
+            fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn encode(core: &[u8]) -> Result<Vec<u8>> {
@@ -164,6 +173,9 @@ mod tests {
         assert_eq!(make(&[module(source.path(), "a", &changed), b()]), 1);
         assert_eq!(make(&[b()]), 0);
         assert!(!out.path().join("a.wasm").exists());
+        fs::write(out.path().join("unknown.wasm"), "of another clone").unwrap();
+        assert_eq!(make(&[b()]), 0);
+        assert!(!out.path().join("unknown.wasm").exists());
         let index = read_index(out.path());
         let component = fs::read(out.path().join("b.wasm")).unwrap();
         assert_eq!(index["b"].sha256, hex_digest(&component));
