@@ -32,12 +32,12 @@ pub(super) fn object<'a>(
 
 impl<'a> Scanner<'a> {
     #[inline]
-    fn whole(&mut self, mut visit: impl FnMut(Cow<'a, str>, Raw<'a>)) -> Result<(), Wrong> {
+    fn whole(&mut self, visit: impl FnMut(Cow<'a, str>, Raw<'a>)) -> Result<(), Wrong> {
         self.space();
         if self.peek() != Some(b'{') {
             return Err("expected `{`");
         }
-        self.members(1, |name, raw| visit(name, raw))?;
+        self.members(1, visit)?;
         self.space();
         if self.at < self.bytes.len() { Err("something after the object") } else { Ok(()) }
     }
