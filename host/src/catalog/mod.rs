@@ -73,7 +73,11 @@ impl Catalog {
     ///
     /// # Errors
     /// If it cannot be found or read, or is refused.
-    pub fn load(&mut self, reference: &ArtifactRef, grants: &[Grant]) -> Result<Artifact, CatalogError> {
+    pub fn load(
+        &mut self,
+        reference: &ArtifactRef,
+        grants: &[Grant],
+    ) -> Result<Artifact, CatalogError> {
         let path = match reference {
             ArtifactRef::Named(name) => self.find(name.as_str())?,
             ArtifactRef::Path(path) => path.clone(),

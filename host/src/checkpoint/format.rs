@@ -82,7 +82,8 @@ fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 /// # Errors
 /// [`BadFrame`] says what is wrong.
 pub fn unframe(kind: Kind, bytes: &[u8]) -> Result<&[u8], BadFrame> {
-    let (header, payload) = bytes.split_first_chunk::<HEADER>().ok_or(BadFrame::Short(bytes.len()))?;
+    let (header, payload) =
+        bytes.split_first_chunk::<HEADER>().ok_or(BadFrame::Short(bytes.len()))?;
     let [magic @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = header;
     if magic != MAGIC {
         return Err(BadFrame::Magic);

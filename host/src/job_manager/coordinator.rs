@@ -117,9 +117,7 @@ impl Coordinator {
     /// Whether any source can still put a barrier into the stream.
     #[must_use]
     pub fn has_running_source(&self) -> bool {
-        self.parts
-            .iter()
-            .any(|(id, part)| *part == Part::Source && !self.finished.contains(id))
+        self.parts.iter().any(|(id, part)| *part == Part::Source && !self.finished.contains(id))
     }
 
     /// Begins a checkpoint, unless one is under way, or no source is left that
@@ -160,7 +158,12 @@ impl Coordinator {
     }
 
     /// A subtask answered.
-    pub fn snapshot(&mut self, subtask: SubtaskId, id: CheckpointId, snapshot: Snapshot) -> Actions {
+    pub fn snapshot(
+        &mut self,
+        subtask: SubtaskId,
+        id: CheckpointId,
+        snapshot: Snapshot,
+    ) -> Actions {
         self.take(subtask, snapshot);
         if let Some(pending) = &mut self.pending
             && pending.id == id

@@ -168,9 +168,8 @@ impl Deployer {
                     sources.extend(self.senders_to(edge, index).map(|from| (e, from, edge.input)));
                 }
                 let (gate, made) = channel::gate(sources.len(), self.spec.job.channel_capacity);
-                let entry = wiring
-                    .entry(SubtaskId { vertex: i, index: SubtaskIndex(index) })
-                    .or_default();
+                let entry =
+                    wiring.entry(SubtaskId { vertex: i, index: SubtaskIndex(index) }).or_default();
                 entry.gate = Some(gate);
                 entry.ports = sources.iter().map(|(_, _, port)| *port).collect();
                 for ((e, from, _), sender) in sources.into_iter().zip(made) {
@@ -193,9 +192,7 @@ impl Deployer {
     fn senders_to(&self, edge: &Edge, to: u32) -> std::ops::Range<u32> {
         match edge.exchange {
             Exchange::Forward => to..to + 1,
-            Exchange::Hash(_) | Exchange::Rebalance => {
-                0..self.plan.vertices[edge.from].parallelism
-            }
+            Exchange::Hash(_) | Exchange::Rebalance => 0..self.plan.vertices[edge.from].parallelism,
         }
     }
 }
@@ -274,7 +271,8 @@ impl Builder<'_> {
 
     fn input(&mut self) -> Result<Input, Failure> {
         let gate = self.wiring.gate.take();
-        let gate = gate.ok_or_else(|| Failure::new(FailureKind::HostBug, "a subtask has no gate"))?;
+        let gate =
+            gate.ok_or_else(|| Failure::new(FailureKind::HostBug, "a subtask has no gate"))?;
         Ok(Input::new(gate, std::mem::take(&mut self.wiring.ports)))
     }
 

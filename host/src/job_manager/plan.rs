@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    config::job::{JobSpec, OperatorSpec, OutputRef, PortRef, SinkSpec, SourceSpec, WindowAssigner},
+    config::job::{
+        JobSpec, OperatorSpec, OutputRef, PortRef, SinkSpec, SourceSpec, WindowAssigner,
+    },
     connectors,
     ids::OperatorName,
     sandbox::OperatorKind,
@@ -106,8 +108,11 @@ impl Plan {
         spec: &JobSpec,
         kinds: &HashMap<OperatorName, OperatorKind>,
     ) -> Result<Self, PlanError> {
-        let mut plan =
-            Plan { vertices: Vec::new(), edges: Vec::new(), max_parallelism: spec.job.max_parallelism };
+        let mut plan = Plan {
+            vertices: Vec::new(),
+            edges: Vec::new(),
+            max_parallelism: spec.job.max_parallelism,
+        };
         for source in &spec.sources {
             let wanted = source.parallelism.unwrap_or(spec.job.parallelism);
             let splits = connectors::splits(&source.connector);
@@ -118,7 +123,11 @@ impl Plan {
             let parallelism = operator.parallelism.unwrap_or(spec.job.parallelism);
             let kind = kinds[&operator.name];
             check_windows(operator, kind)?;
-            plan.add(&operator.name, Role::Operator(Box::new(operator.clone()), kind), parallelism)?;
+            plan.add(
+                &operator.name,
+                Role::Operator(Box::new(operator.clone()), kind),
+                parallelism,
+            )?;
         }
         for sink in &spec.sinks {
             plan.add(&sink.name, Role::Sink(sink.clone()), sink.parallelism)?;

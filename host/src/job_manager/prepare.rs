@@ -79,8 +79,8 @@ pub fn load_and_plan(
         .map(|o| o.parallelism.unwrap_or(spec.job.parallelism))
         .fold(0, u32::saturating_add);
     let config = SandboxConfig { instances: subtasks.max(1), cache_dir: cache_dir() };
-    let sandbox =
-        Sandbox::new(&config).map_err(|e| format!("the WebAssembly engine does not start: {e:#}"))?;
+    let sandbox = Sandbox::new(&config)
+        .map_err(|e| format!("the WebAssembly engine does not start: {e:#}"))?;
     let sandbox = Arc::new(sandbox);
     let dirs = catalog::search_path(options.artifacts.as_deref());
     let mut catalog = Catalog::new(sandbox.clone(), dirs);
@@ -139,7 +139,8 @@ fn find_checkpoint(
             manifest.max_parallelism, plan.max_parallelism
         )));
     }
-    let gone = manifest.operators.keys().find(|name| !plan.vertices.iter().any(|v| v.name == **name));
+    let gone =
+        manifest.operators.keys().find(|name| !plan.vertices.iter().any(|v| v.name == **name));
     if let Some(name) = gone {
         return Err(unusable(format!(
             "checkpoint {newest} holds the state of `{name}`, which the job file does not have any \

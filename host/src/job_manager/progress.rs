@@ -37,7 +37,12 @@ impl Progress {
             .iter()
             .map(|v| VertexStatus::new(v.name.clone(), kind(&v.role), v.parallelism))
             .collect();
-        Self { status, started: Stopwatch::start(), busy_before: BTreeMap::new(), last: Duration::ZERO }
+        Self {
+            status,
+            started: Stopwatch::start(),
+            busy_before: BTreeMap::new(),
+            last: Duration::ZERO,
+        }
     }
 
     /// A new state; what is shown with it follows with the next refresh.

@@ -10,7 +10,10 @@ use wasmtime::component::{
 
 use crate::{
     config::job::Grant,
-    sandbox::{capabilities::{self, SlotState}, engine::Sandbox},
+    sandbox::{
+        capabilities::{self, SlotState},
+        engine::Sandbox,
+    },
 };
 
 /// The package that the contract's interfaces belong to.
@@ -62,9 +65,7 @@ pub enum LoadError {
         found: String,
     },
     /// It wants something that it was not granted.
-    #[error(
-        "it imports `{import}`, which is not granted{hint}"
-    )]
+    #[error("it imports `{import}`, which is not granted{hint}")]
     NotGranted {
         /// The import's name.
         import: String,
@@ -88,7 +89,10 @@ pub struct Artifact {
 
 impl std::fmt::Debug for Artifact {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Artifact").field("kind", &self.kind).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Artifact")
+            .field("kind", &self.kind)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -177,18 +181,17 @@ impl Sandbox {
 
     /// Interfaces that hold functions must have been granted; those of types
     /// alone need nothing.
-    fn check_imports(
-        &self,
-        component: &Component,
-        grants: &[Grant],
-    ) -> Result<(), LoadError> {
+    fn check_imports(&self, component: &Component, grants: &[Grant]) -> Result<(), LoadError> {
         for (name, item) in component.component_type().imports(&self.engine) {
             let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
             let functions = instance
                 .exports(&self.engine)
                 .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
             if functions && !is_granted(name, grants) {
-                return Err(LoadError::NotGranted { import: name.to_owned(), hint: hint_for(name) });
+                return Err(LoadError::NotGranted {
+                    import: name.to_owned(),
+                    hint: hint_for(name),
+                });
             }
         }
         Ok(())

@@ -43,9 +43,7 @@ impl CompiledCache {
         // can write to; wasmtime checks the header and version on top of that.
         #[expect(unsafe_code, reason = "compiled code is mapped and run; see the module's doc")]
         let loaded = unsafe { Component::deserialize_file(engine, &path) };
-        loaded
-            .inspect_err(|e| tracing::warn!("{} is not used: {e:#}", path.display()))
-            .ok()
+        loaded.inspect_err(|e| tracing::warn!("{} is not used: {e:#}", path.display())).ok()
     }
 
     /// Stores a compiled component. Failing to is no failure: it costs time.
@@ -82,7 +80,12 @@ mod blake3_hasher {
         }
 
         fn finish(&self) -> u64 {
-            let (first, _) = self.0.finalize().as_bytes().split_first_chunk::<8>().map_or(([0; 8], ()), |(f, _)| (*f, ()));
+            let (first, _) = self
+                .0
+                .finalize()
+                .as_bytes()
+                .split_first_chunk::<8>()
+                .map_or(([0; 8], ()), |(f, _)| (*f, ()));
             u64::from_le_bytes(first)
         }
     }

@@ -241,7 +241,8 @@ fn link_log(linker: &mut Linker<SlotState>) -> wasmtime::Result<()> {
 
 fn link_config(linker: &mut Linker<SlotState>) -> wasmtime::Result<()> {
     let mut config = linker.instance("cofferdam:operator/config@0.1.0")?;
-    config.func_wrap("get", |cx: Ctx<'_>, (key,): (String,)| Ok((cx.data().config_value(&key),)))?;
+    config
+        .func_wrap("get", |cx: Ctx<'_>, (key,): (String,)| Ok((cx.data().config_value(&key),)))?;
     config.func_wrap("all", |cx: Ctx<'_>, (): ()| Ok((cx.data().config_all(),)))
 }
 

@@ -247,7 +247,9 @@ impl Instance {
     /// As classified. After any but [`FailureKind::GuestError`] the instance is
     /// done for.
     pub async fn process(&mut self, input: u32, batch: &Batch) -> Result<Outcome, Failure> {
-        let Calls::Processor { process, .. } = self.calls else { return Err(wrong_kind("process")) };
+        let Calls::Processor { process, .. } = self.calls else {
+            return Err(wrong_kind("process"));
+        };
         let raw = self.call(&process, (input, batch_in(batch)), "process").await?;
         outcome::decode(raw, batch)
     }
@@ -268,7 +270,9 @@ impl Instance {
     /// # Errors
     /// As [`process`](Self::process).
     pub async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        let Calls::Processor { snapshot: Some((take, _)), .. } = self.calls else { return Ok(None) };
+        let Calls::Processor { snapshot: Some((take, _)), .. } = self.calls else {
+            return Ok(None);
+        };
         self.call(&take, (), "snapshot").await.map(Some)
     }
 
@@ -339,7 +343,10 @@ impl Instance {
 
 /// The driver calls only what the artifact's kind has.
 fn wrong_kind(function: &str) -> Failure {
-    Failure::new(FailureKind::HostBug, format!("`{function}` was called on the wrong kind of operator"))
+    Failure::new(
+        FailureKind::HostBug,
+        format!("`{function}` was called on the wrong kind of operator"),
+    )
 }
 
 fn column_in(column: &Column) -> abi::ColumnIn<'_> {

@@ -63,11 +63,7 @@ pub(super) fn decode(raw: abi::OutcomeOut, input: &Batch) -> Result<Outcome, Fai
     Ok(Outcome { emissions, rejected })
 }
 
-fn decode_emission(
-    raw: abi::Emission,
-    input: &Batch,
-    budget: &mut usize,
-) -> Result<Batch, String> {
+fn decode_emission(raw: abi::Emission, input: &Batch, budget: &mut usize) -> Result<Batch, String> {
     let keys = raw.keys.map(|c| column("keys", c)).transpose()?.flatten();
     let values = raw.values.map(|c| column("values", c)).transpose()?.flatten();
     let timestamps = raw.timestamps.filter(|t| !t.is_empty()).map(Arc::new);
@@ -102,13 +98,17 @@ fn decode_emission(
     // One comparison for the whole list: the greatest index decides.
     let greatest = keep.iter().copied().max().unwrap_or(0) as usize;
     if !keep.is_empty() && greatest >= input.len() {
-        return Err(format!("`keep` has the index {greatest}, but the call had {} records", input.len()));
+        return Err(format!(
+            "`keep` has the index {greatest}, but the call had {} records",
+            input.len()
+        ));
     }
     let inherits = |given: bool, column: Option<&Arc<Column>>| match column {
         Some(column) if !given => gathered_bytes(column, &keep),
         _ => 0,
     };
-    let gathered = inherits(keys.is_some(), input.keys()) + inherits(values.is_some(), input.values());
+    let gathered =
+        inherits(keys.is_some(), input.keys()) + inherits(values.is_some(), input.values());
     charge(budget, gathered, keys.as_ref(), values.as_ref(), len)?;
     let gather = |column: &Arc<Column>| Arc::new(column.gather(&keep));
     Ok(Batch::new(
@@ -227,7 +227,8 @@ mod tests {
     #[test]
     fn columns_that_are_not_given_come_from_the_origin() {
         let values = abi::ColumnOut { data: b"xyz".to_vec(), offsets: vec![0, 1, 3] };
-        let keep = abi::Emission { values: Some(values), ..emission(abi::Origin::Keep(vec![4, 1])) };
+        let keep =
+            abi::Emission { values: Some(values), ..emission(abi::Origin::Keep(vec![4, 1])) };
         let got = decode(outcome(vec![keep, emission(abi::Origin::Same)]), &input(5)).unwrap();
         let first = &got.emissions[0].1;
         assert_eq!((first.key(0), first.value(1)), (&[4][..], &b"yz"[..]));
@@ -239,14 +240,18 @@ mod tests {
     fn an_index_beyond_the_batch_is_refused() {
         let bad = decode(outcome(vec![emission(abi::Origin::Keep(vec![0, 5]))]), &input(5));
         let message = bad.unwrap_err().message;
-        assert!(message.contains("`keep` has the index 5, but the call had 5 records"), "{message}");
+        assert!(
+            message.contains("`keep` has the index 5, but the call had 5 records"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_record_repeated_beyond_measure_is_refused_before_it_is_copied() {
         let mut builder = BatchBuilder::new();
         builder.push(None, &vec![7; 1 << 20], None);
-        let bad = decode(outcome(vec![emission(abi::Origin::Keep(vec![0; 100_000]))]), &builder.take());
+        let bad =
+            decode(outcome(vec![emission(abi::Origin::Keep(vec![0; 100_000]))]), &builder.take());
         assert!(bad.unwrap_err().message.contains("more than 268435456 bytes"));
     }
 

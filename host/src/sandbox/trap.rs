@@ -61,10 +61,9 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
         .iter()
         .take(MAX_FRAMES)
         .map(|frame| {
-            let name = frame.func_name().map_or_else(
-                || format!("function {}", frame.func_index()),
-                demangle,
-            );
+            let name = frame
+                .func_name()
+                .map_or_else(|| format!("function {}", frame.func_index()), demangle);
             let symbol = frame.symbols().first();
             match symbol.and_then(|s| s.file().map(|file| (file, s.line().unwrap_or(0)))) {
                 Some((file, line)) => format!("{name} ({file}:{line})"),

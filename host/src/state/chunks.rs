@@ -56,7 +56,8 @@ impl KeyedState {
     /// The chunks of the key groups that changed since the last snapshot. A
     /// chunk without entries is empty.
     pub fn snapshot(&mut self) -> Vec<(KeyGroup, Vec<u8>)> {
-        let dirty = std::mem::replace(&mut self.dirty, vec![false; self.key_groups.count() as usize]);
+        let dirty =
+            std::mem::replace(&mut self.dirty, vec![false; self.key_groups.count() as usize]);
         let mut by_group: Vec<Vec<EntryId>> = vec![Vec::new(); dirty.len()];
         for (id, entry) in self.table.iter() {
             let group = usize::from(entry.key_group.0);
@@ -67,7 +68,8 @@ impl KeyedState {
         let mut timers = self.saved_timers(&dirty);
         let mut chunks = Vec::new();
         for (group, ids) in by_group.into_iter().enumerate().filter(|(group, _)| dirty[*group]) {
-            let saved: Vec<SavedEntry<'_>> = ids.iter().map(|id| self.save(*id, &mut timers)).collect();
+            let saved: Vec<SavedEntry<'_>> =
+                ids.iter().map(|id| self.save(*id, &mut timers)).collect();
             let bytes = if saved.is_empty() {
                 Vec::new()
             } else {
@@ -113,8 +115,7 @@ impl KeyedState {
         if chunk.is_empty() {
             return Ok(());
         }
-        let undecodable =
-            |reason: String| BadChunk::Undecodable { key_group: key_group.0, reason };
+        let undecodable = |reason: String| BadChunk::Undecodable { key_group: key_group.0, reason };
         let saved: Vec<SavedEntry<'_>> =
             postcard::from_bytes(chunk).map_err(|e| undecodable(e.to_string()))?;
         for entry in saved {

@@ -442,12 +442,17 @@ impl KeyedState {
             return SessionPlan::default();
         };
         let table = &self.table;
-        self.sessions.plan(batch, gap, |w| windows.is_closed(*w, watermark), |key, window| {
-            table
-                .find(table.hash(key, window), key, window)
-                .map(|id| table.get(id).state.to_vec())
-                .unwrap_or_default()
-        })
+        self.sessions.plan(
+            batch,
+            gap,
+            |w| windows.is_closed(*w, watermark),
+            |key, window| {
+                table
+                    .find(table.hash(key, window), key, window)
+                    .map(|id| table.get(id).state.to_vec())
+                    .unwrap_or_default()
+            },
+        )
     }
 
     /// Second half: replaces the sessions that were merged or extended, and

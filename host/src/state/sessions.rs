@@ -49,8 +49,11 @@ pub struct MergePairs {
 impl SessionPlan {
     /// What the operator must merge next.
     pub fn pairs(&mut self) -> Option<MergePairs> {
-        let mut pairs =
-            MergePairs { keys: Column::default(), left: Column::default(), right: Column::default() };
+        let mut pairs = MergePairs {
+            keys: Column::default(),
+            left: Column::default(),
+            right: Column::default(),
+        };
         for session in &self.sessions {
             if let Some(right) = session.rest.last() {
                 pairs.keys.push(&session.key);

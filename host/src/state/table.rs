@@ -9,10 +9,7 @@ use std::hash::BuildHasher;
 
 use smallvec::SmallVec;
 
-use crate::{
-    state::windows::Window,
-    stream::keys::KeyGroup,
-};
+use crate::{state::windows::Window, stream::keys::KeyGroup};
 
 /// Bytes that lie within the entry up to 16, which most keys and counters do.
 pub type ShortBytes = SmallVec<[u8; 16]>;
@@ -153,7 +150,13 @@ impl Table {
     }
 
     /// Adds an entry without state; there must be none with this key and window.
-    pub fn insert(&mut self, hash: u64, key: &[u8], window: Window, key_group: KeyGroup) -> EntryId {
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        window: Window,
+        key_group: KeyGroup,
+    ) -> EntryId {
         if (self.live + 1) * 8 > self.slots.len() * 5 {
             self.grow();
         }

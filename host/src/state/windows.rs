@@ -71,12 +71,16 @@ impl Windows {
     #[must_use]
     pub fn new(spec: &WindowSpec) -> Self {
         let kind = match spec.assigner {
-            WindowAssigner::Tumbling { size, offset } => {
-                WindowKind::Aligned { size: at_least_1(size), slide: at_least_1(size), offset: millis(offset) }
-            }
-            WindowAssigner::Sliding { size, slide, offset } => {
-                WindowKind::Aligned { size: at_least_1(size), slide: at_least_1(slide), offset: millis(offset) }
-            }
+            WindowAssigner::Tumbling { size, offset } => WindowKind::Aligned {
+                size: at_least_1(size),
+                slide: at_least_1(size),
+                offset: millis(offset),
+            },
+            WindowAssigner::Sliding { size, slide, offset } => WindowKind::Aligned {
+                size: at_least_1(size),
+                slide: at_least_1(slide),
+                offset: millis(offset),
+            },
             WindowAssigner::Session { gap } => WindowKind::Session { gap: at_least_1(gap) },
         };
         Self { kind, lateness: millis(spec.allowed_lateness) }

@@ -202,7 +202,8 @@ impl Drop for Gate {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.gate_open = false;
-        let waiting: Vec<_> = state.queues.iter_mut().map(|q| std::mem::take(&mut q.elements)).collect();
+        let waiting: Vec<_> =
+            state.queues.iter_mut().map(|q| std::mem::take(&mut q.elements)).collect();
         drop(state);
         drop(waiting);
         for room in &self.shared.room {

@@ -23,7 +23,10 @@ pub fn murmur3_32(key: &[u8], seed: u32) -> u32 {
     let mix = |k: u32| k.wrapping_mul(C1).rotate_left(15).wrapping_mul(C2);
     let (blocks, tail) = key.as_chunks::<4>();
     let mut h = blocks.iter().fold(seed, |h, block| {
-        (h ^ mix(u32::from_le_bytes(*block))).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
+        (h ^ mix(u32::from_le_bytes(*block)))
+            .rotate_left(13)
+            .wrapping_mul(5)
+            .wrapping_add(0xe654_6b64)
     });
     if !tail.is_empty() {
         h ^= mix(tail.iter().rev().fold(0, |k, &byte| (k << 8) | u32::from(byte)));

@@ -92,7 +92,8 @@ impl Input {
 
     fn completed(&mut self) -> Option<InputEvent> {
         if let Some(barrier) = self.alignment {
-            let all = self.aligned.iter().zip(&self.ended).all(|(aligned, ended)| *aligned || *ended);
+            let all =
+                self.aligned.iter().zip(&self.ended).all(|(aligned, ended)| *aligned || *ended);
             if !all {
                 return None;
             }

@@ -116,7 +116,10 @@ impl KeyedOperator {
     ///
     /// # Errors
     /// As [`batch`](Self::batch).
-    pub async fn fire_processing(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+    pub async fn fire_processing(
+        &mut self,
+        context: &mut OperatorContext,
+    ) -> Result<(), TaskError> {
         let time = context.clock.now_millis();
         while let Some((due, groups)) = self.state.due_processing(time) {
             self.fire(context, &due, &groups).await?;
