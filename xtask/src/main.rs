@@ -1,9 +1,10 @@
-//! The project's chores: `cargo xtask guests | demo | test | ci`. One file a
+//! The project's chores: `cargo xtask guests | demo | test | bench | ci`. One file a
 //! chore; what they share stands in `workspace` (where things lie), `process`
 //! (running programs) and `stopwatch`. Nothing that Cofferdam itself needs when
 //! it runs lives here.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks")]
 
+mod bench;
 mod ci;
 mod demo;
 mod guests;
@@ -32,6 +33,8 @@ enum Chore {
     Demo(demo::Arguments),
     /// Builds the guests and runs all tests; arguments go to `cargo test`
     Test(test::Arguments),
+    /// Measures, beside native code in the same run (optimised build)
+    Bench(bench::Arguments),
     /// Runs every check and reports all that failed
     Ci(ci::Arguments),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Chore::Guests(arguments) => guests::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Ci(arguments) => ci::run(&arguments),
     };
     match done {

@@ -1,0 +1,63 @@
+//! `cargo xtask bench [GROUP]`: measures, prints a table, and writes
+//! `GROUP.json` into the target directory. A group is a file; what they share
+//! stands in `report` (tables, bars) and `machine` (clocks, memory).
+//!
+//! Machines are shared and noisy: trust ratios of the same run.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks")]
+#![allow(clippy::disallowed_methods, reason = "here time is what is measured")]
+
+mod jobs;
+mod machine;
+mod native;
+mod report;
+mod slots;
+mod start;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use report::Report;
+
+/// Where things are, as `cargo xtask bench` says.
+pub(crate) struct Places {
+    /// Components, by name.
+    pub(crate) guests: PathBuf,
+    /// The `cofferdam` program.
+    pub(crate) program: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [group, guests, program, out] = arguments.as_slice() else {
+        eprintln!("usage: cofferdam-bench GROUP GUESTS PROGRAM OUT (see cargo xtask bench)");
+        return ExitCode::FAILURE;
+    };
+    let places = Places { guests: guests.into(), program: program.into() };
+    match run(group, &places, &PathBuf::from(out)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match group {
+        "spine" => {
+            runtime.block_on(slots::measure(places, &mut report))?;
+            runtime.block_on(start::measure(places, &mut report))?;
+            runtime.block_on(jobs::measure(places, &mut report, None))?;
+        }
+        // One part of the spine, while working on it.
+        "slots" => runtime.block_on(slots::measure(places, &mut report))?,
+        "start" => runtime.block_on(start::measure(places, &mut report))?,
+        other => match other.strip_prefix("job:") {
+            Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
+            None => anyhow::bail!("there is no group `{other}`; there is: spine, slots, start, job:NAME"),
+        },
+    }
+    report.write(group, out)
+}

@@ -1,0 +1,145 @@
+//! One slot: what the way into the sandbox and back costs a record, and what it
+//! takes to make an instance.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use cofferdam::{
+    config::job::Grant,
+    sandbox::{Artifact, Instance, Sandbox, SandboxConfig, SlotSettings},
+    stream::Batch,
+};
+
+use crate::{
+    Places,
+    machine::{median_and_p99, per, resident_kib, time},
+    native::{self, RECORDS},
+    report::{Bar, Report},
+};
+
+const GRANTS: [Grant; 3] = [Grant::Log, Grant::Config, Grant::Metrics];
+const LIVE: u32 = 10_000;
+
+pub(crate) fn settings() -> SlotSettings {
+    SlotSettings {
+        memory: 64 << 20,
+        deadline: Duration::from_secs(10),
+        operator: Arc::from("bench"),
+        subtask: 0,
+        parallelism: 1,
+        inputs: 1,
+        outputs: 1,
+        config: Arc::new(serde_json::Map::new()),
+        metrics: Arc::new(Mutex::default()),
+    }
+}
+
+fn load(sandbox: &Sandbox, places: &Places, name: &str) -> anyhow::Result<Artifact> {
+    let bytes = std::fs::read(places.guests.join(format!("{name}.wasm")))?;
+    Ok(sandbox.load(&bytes, &GRANTS)?)
+}
+
+pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Result<()> {
+    let cache = tempfile::tempdir()?;
+    let config = SandboxConfig { instances: LIVE, cache_dir: Some(cache.path().to_owned()) };
+    let sandbox = Sandbox::new(&config)?;
+    through_a_slot(&sandbox, places, report).await?;
+    instances(&sandbox, places, report).await?;
+    compile(places, report)?;
+    live(&sandbox, places, report).await
+}
+
+async fn run(instance: &mut Instance, batches: &[Batch], rounds: usize) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    for _ in 0..rounds {
+        for batch in batches {
+            std::hint::black_box(instance.process(0, batch).await?);
+        }
+    }
+    Ok(start.elapsed())
+}
+
+async fn through_a_slot(
+    sandbox: &Sandbox,
+    places: &Places,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let batches = native::batches(64, 5_000);
+    let (rounds, repeats) = (50, 5);
+    let records = (batches.len() * RECORDS * rounds) as u64;
+    let mut best = [f64::MAX; 5];
+    let mut guests = Vec::new();
+    for name in ["identity", "copy", "keep-filter", "upper"] {
+        guests.push(load(sandbox, places, name)?.instantiate(&settings()).await?);
+    }
+    // Interleaved, so that a noisy moment hits all of them.
+    for _ in 0..repeats {
+        for (i, guest) in guests.iter_mut().enumerate() {
+            best[i] = best[i].min(per(run(guest, &batches, rounds).await?, records));
+        }
+        best[4] = best[4].min(per(native::filter(&batches, rounds), records));
+    }
+    let [identity, copy, filter, upper, native] = best;
+    report.add("slot: pass-through (origin same)", identity, "ns/record", Bar::AtMost(15.0), "");
+    report.add("slot: pass-through by copying every column", copy, "ns/record", Bar::Free, "");
+    report.add("slot: map (values in upper case)", upper, "ns/record", Bar::Free, "");
+    report.add("slot: keep-filter", filter, "ns/record", Bar::Free, "half of the records kept");
+    report.add("native: the same filter", native, "ns/record", Bar::Free, "");
+    report.add("slot: keep-filter, speed beside native", native / filter, "ratio", Bar::AtLeast(0.4), "");
+    Ok(())
+}
+
+async fn instances(sandbox: &Sandbox, places: &Places, report: &mut Report) -> anyhow::Result<()> {
+    let artifact = load(sandbox, places, "filter-like").or_else(|_| load(sandbox, places, "keep-filter"))?;
+    let batch = native::batches(1, 10).remove(0);
+    let mut timings = Vec::new();
+    for _ in 0..2_000 {
+        let start = Instant::now();
+        let mut instance = artifact.instantiate(&settings()).await?;
+        std::hint::black_box(instance.process(0, &batch).await?);
+        timings.push(start.elapsed());
+    }
+    let (median, p99) = median_and_p99(timings);
+    report.add("instantiate to first call answered, median", median, "µs", Bar::AtMost(100.0), "compiled code loaded; 1,024 records");
+    report.add("instantiate to first call answered, p99", p99, "µs", Bar::Free, "");
+    Ok(())
+}
+
+fn compile(places: &Places, report: &mut Report) -> anyhow::Result<()> {
+    let bytes = std::fs::read(places.guests.join("filter.wasm"))?;
+    let cache = tempfile::tempdir()?;
+    let fresh = Sandbox::new(&SandboxConfig { instances: 1, cache_dir: None })?;
+    let cached =
+        Sandbox::new(&SandboxConfig { instances: 1, cache_dir: Some(cache.path().to_owned()) })?;
+    cached.load(&bytes, &GRANTS)?;
+    for (what, sandbox, rounds) in [("cold compile", &fresh, 10), ("load from the compiled cache", &cached, 200)] {
+        let timings = (0..rounds)
+            .map(|_| {
+                let (took, loaded) = time(|| sandbox.load(&bytes, &GRANTS));
+                loaded.map(|_| took)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let (median, p99) = median_and_p99(timings);
+        let size = format!("`filter`, {} KiB", bytes.len() / 1024);
+        report.add(format!("{what}, median"), median, "µs", Bar::Free, size);
+        report.add(format!("{what}, p99"), p99, "µs", Bar::Free, "");
+    }
+    Ok(())
+}
+
+async fn live(sandbox: &Sandbox, places: &Places, report: &mut Report) -> anyhow::Result<()> {
+    let artifact = load(sandbox, places, "identity")?;
+    let before = resident_kib(std::process::id())?;
+    let mut instances = Vec::new();
+    for _ in 0..LIVE {
+        instances.push(artifact.instantiate(&settings()).await?);
+    }
+    let after = resident_kib(std::process::id())?;
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let each = after.saturating_sub(before) as f64 / f64::from(LIVE);
+    let how = if sandbox.is_pooling() { "opened; from the pool" } else { "opened; no pool" };
+    report.add("10,000 live idle instances, resident each", each, "KiB", Bar::AtMost(32.0), how);
+    Ok(())
+}
