@@ -84,7 +84,6 @@ pub struct Artifact {
     pub(super) exports: Exports,
     kind: OperatorKind,
     digest: String,
-    pub(super) wasi: bool,
 }
 
 impl std::fmt::Debug for Artifact {
@@ -176,7 +175,7 @@ impl Sandbox {
             }
             Exports::Keyed { merge, .. } => OperatorKind::Keyed { merge: merge.is_some() },
         };
-        Ok(Artifact { pre, exports, kind, digest, wasi: grants.contains(&Grant::Wasi) })
+        Ok(Artifact { pre, exports, kind, digest })
     }
 
     /// Interfaces that hold functions must have been granted; those of types

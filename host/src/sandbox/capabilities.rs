@@ -16,13 +16,14 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
     config::job::Grant,
-    sandbox::{abi::Level, limits::SlotLimits},
+    sandbox::{
+        abi::Level,
+        guest_log::{self, GuestLog},
+        instance::SlotSettings,
+        limits::SlotLimits,
+    },
 };
 
-/// The longest log message that is kept, in bytes.
-const MAX_MESSAGE: usize = 4 * 1024;
-/// How many log lines a guest may write in one call.
-const MAX_LINES: u32 = 100;
 /// How many metrics an operator instance may have.
 const MAX_METRICS: usize = 100;
 /// The longest name of a metric, in bytes.
@@ -113,11 +114,10 @@ pub(super) struct SlotState {
     pub(super) ticks_left: u64,
     /// The last thing the guest logged as an error in this call.
     pub(super) last_error: Option<String>,
-    lines: u32,
-    operator: Arc<str>,
-    subtask: u32,
+    log: GuestLog,
     config: Arc<serde_json::Map<String, serde_json::Value>>,
     metrics: Arc<Mutex<GuestMetrics>>,
+    /// Made when the guest first asks for it.
     wasi: Option<Box<Wasi>>,
 }
 
@@ -126,30 +126,28 @@ struct Wasi {
     table: ResourceTable,
 }
 
+impl Wasi {
+    /// No files, no network, no environment, no arguments.
+    fn new(log: &GuestLog) -> Self {
+        let ctx = WasiCtx::builder()
+            .stdout(log.stream(Level::Info))
+            .stderr(log.stream(Level::Warn))
+            .build();
+        Self { ctx, table: ResourceTable::new() }
+    }
+}
+
 impl SlotState {
-    pub(super) fn new(
-        memory: usize,
-        deadline: Duration,
-        operator: Arc<str>,
-        subtask: u32,
-        config: Arc<serde_json::Map<String, serde_json::Value>>,
-        metrics: Arc<Mutex<GuestMetrics>>,
-        wasi: bool,
-    ) -> Self {
-        let wasi = wasi.then(|| {
-            Box::new(Wasi { ctx: WasiCtx::builder().build(), table: ResourceTable::new() })
-        });
+    pub(super) fn new(settings: &SlotSettings) -> Self {
         Self {
-            limits: SlotLimits::new(memory),
-            deadline,
+            limits: SlotLimits::new(settings.memory),
+            deadline: settings.deadline,
             ticks_left: 0,
             last_error: None,
-            lines: 0,
-            operator,
-            subtask,
-            config,
-            metrics,
-            wasi,
+            log: GuestLog::new(settings.operator.clone(), settings.subtask),
+            config: settings.config.clone(),
+            metrics: settings.metrics.clone(),
+            wasi: None,
         }
     }
 
@@ -158,32 +156,14 @@ impl SlotState {
         self.ticks_left = ticks;
         self.limits.refused = None;
         self.last_error = None;
-        self.lines = 0;
+        self.log.begin_call();
     }
 
     fn log(&mut self, level: Level, message: &str) {
-        let message = cut(message);
         if matches!(level, Level::Error) {
-            self.last_error = Some(message.to_owned());
+            self.last_error = Some(guest_log::cut(message).to_owned());
         }
-        self.lines += 1;
-        let (operator, subtask) = (&*self.operator, self.subtask);
-        if self.lines > MAX_LINES {
-            if self.lines == MAX_LINES + 1 {
-                tracing::warn!(
-                    target: "guest", operator, subtask,
-                    "more than {MAX_LINES} lines in one call: the rest of them is dropped"
-                );
-            }
-            return;
-        }
-        match level {
-            Level::Trace => tracing::trace!(target: "guest", operator, subtask, "{message}"),
-            Level::Debug => tracing::debug!(target: "guest", operator, subtask, "{message}"),
-            Level::Info => tracing::info!(target: "guest", operator, subtask, "{message}"),
-            Level::Warn => tracing::warn!(target: "guest", operator, subtask, "{message}"),
-            Level::Error => tracing::error!(target: "guest", operator, subtask, "{message}"),
-        }
+        self.log.write(level, message);
     }
 
     fn with_metrics(&mut self, change: impl FnOnce(&mut GuestMetrics)) {
@@ -202,16 +182,9 @@ impl SlotState {
     }
 }
 
-/// At most [`MAX_MESSAGE`] bytes, cut between characters.
-fn cut(message: &str) -> &str {
-    &message[..message.floor_char_boundary(MAX_MESSAGE)]
-}
-
 impl WasiView for SlotState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.get_or_insert_with(|| {
-            Box::new(Wasi { ctx: WasiCtx::builder().build(), table: ResourceTable::new() })
-        });
+        let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.log)));
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
     }
 }
@@ -290,12 +263,5 @@ mod tests {
         assert_eq!(metrics.counters.len(), MAX_METRICS);
         assert_eq!(metrics.dropped, 901);
         assert!(metrics.counter("c1").is_some(), "known ones go on counting");
-    }
-
-    #[test]
-    fn a_long_message_is_cut_between_characters() {
-        let long = "ä".repeat(MAX_MESSAGE);
-        assert!(cut(&long).len() <= MAX_MESSAGE);
-        assert_eq!(cut("short"), "short");
     }
 }

@@ -120,16 +120,7 @@ impl Artifact {
     /// If the component's start fails, its functions have wrong types, or its
     /// `open` refuses, usually because of the configuration.
     pub async fn instantiate(&self, settings: &SlotSettings) -> Result<Instance, Failure> {
-        let state = SlotState::new(
-            settings.memory,
-            settings.deadline,
-            settings.operator.clone(),
-            settings.subtask,
-            settings.config.clone(),
-            settings.metrics.clone(),
-            self.wasi,
-        );
-        let mut store = Store::new(self.pre.engine(), state);
+        let mut store = Store::new(self.pre.engine(), SlotState::new(settings));
         store.limiter(|state| &mut state.limits);
         store.epoch_deadline_callback(|mut cx| {
             let state = cx.data_mut();

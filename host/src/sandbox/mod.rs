@@ -6,7 +6,7 @@
 //! - [`instance`]: one store with one operator instance, and the calls into it.
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
-//! - `capabilities`: what a guest may import.
+//! - `capabilities`: what a guest may import; `guest_log`: where its lines go.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
 //! No guest input may panic, hang or bloat the host.
@@ -16,6 +16,7 @@ pub mod artifact;
 mod cache;
 mod capabilities;
 pub mod engine;
+mod guest_log;
 pub mod instance;
 mod limits;
 mod outcome;

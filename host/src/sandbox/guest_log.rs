@@ -1,0 +1,164 @@
+//! Where a guest's log lines go, however it writes them: through the contract's
+//! `log`, or as lines of a WASI program's standard output and error.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+
+use crate::sandbox::abi::Level;
+
+/// The longest log message that is kept, in bytes.
+const MAX_MESSAGE: usize = 4 * 1024;
+/// How many log lines a guest may write in one call.
+const MAX_LINES: u32 = 100;
+
+/// The log of one instance. Clones share the number of lines.
+#[derive(Debug, Clone)]
+pub(super) struct GuestLog {
+    operator: Arc<str>,
+    subtask: u32,
+    lines: Arc<AtomicU32>,
+}
+
+impl GuestLog {
+    pub(super) fn new(operator: Arc<str>, subtask: u32) -> Self {
+        Self { operator, subtask, lines: Arc::default() }
+    }
+
+    /// A new call may write as many lines again.
+    pub(super) fn begin_call(&self) {
+        self.lines.store(0, Ordering::Relaxed);
+    }
+
+    /// Writes a line, unless there were too many in this call.
+    pub(super) fn write(&self, level: Level, message: &str) {
+        let message = cut(message);
+        let (operator, subtask) = (&*self.operator, self.subtask);
+        let before = self.lines.fetch_add(1, Ordering::Relaxed);
+        if before >= MAX_LINES {
+            if before == MAX_LINES {
+                tracing::warn!(
+                    target: "guest", operator, subtask,
+                    "more than {MAX_LINES} lines in one call: the rest of them is dropped"
+                );
+            }
+            return;
+        }
+        match level {
+            Level::Trace => tracing::trace!(target: "guest", operator, subtask, "{message}"),
+            Level::Debug => tracing::debug!(target: "guest", operator, subtask, "{message}"),
+            Level::Info => tracing::info!(target: "guest", operator, subtask, "{message}"),
+            Level::Warn => tracing::warn!(target: "guest", operator, subtask, "{message}"),
+            Level::Error => tracing::error!(target: "guest", operator, subtask, "{message}"),
+        }
+    }
+
+    /// A WASI stream whose lines are logged at a level.
+    pub(super) fn stream(&self, level: Level) -> LoggedStream {
+        LoggedStream { log: self.clone(), level }
+    }
+}
+
+/// At most [`MAX_MESSAGE`] bytes, cut between characters.
+pub(super) fn cut(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MAX_MESSAGE)]
+}
+
+/// Standard output or error of a WASI program.
+pub(super) struct LoggedStream {
+    log: GuestLog,
+    level: Level,
+}
+
+impl IsTerminal for LoggedStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LoggedStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(LineWriter { log: self.log.clone(), level: self.level, line: Vec::new() })
+    }
+}
+
+/// Collects bytes into lines. A line that grows too long is logged in pieces.
+struct LineWriter {
+    log: GuestLog,
+    level: Level,
+    line: Vec<u8>,
+}
+
+impl LineWriter {
+    fn log_line(&mut self) {
+        self.log.write(self.level, &String::from_utf8_lossy(&self.line));
+        self.line.clear();
+    }
+}
+
+impl AsyncWrite for LineWriter {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        for byte in bytes {
+            if *byte == b'\n' || self.line.len() >= MAX_MESSAGE {
+                self.log_line();
+            }
+            if *byte != b'\n' {
+                self.line.push(*byte);
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.log_line();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let long = "ä".repeat(MAX_MESSAGE);
+        assert!(cut(&long).len() <= MAX_MESSAGE);
+        assert_eq!(cut("short"), "short");
+    }
+
+    #[tokio::test]
+    async fn a_stream_becomes_lines_and_an_endless_one_takes_no_memory() {
+        use tokio::io::AsyncWriteExt;
+        let log = GuestLog::new(Arc::from("o"), 0);
+        let mut writer = LineWriter { log: log.clone(), level: Level::Info, line: Vec::new() };
+        writer.write_all(b"one\ntw").await.unwrap();
+        assert_eq!((log.lines.load(Ordering::Relaxed), writer.line.as_slice()), (1, &b"tw"[..]));
+        writer.write_all(&vec![b'x'; 10 * MAX_MESSAGE]).await.unwrap();
+        assert!(writer.line.len() <= MAX_MESSAGE);
+        assert_eq!(log.lines.load(Ordering::Relaxed), 11);
+    }
+}
