@@ -6,11 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    state::{
-        keyed::{KeyedState, TimerKind},
-        table::EntryId,
-        windows::Window,
-    },
+    state::{call::TimerKind, keyed::KeyedState, table::EntryId, windows::Window},
     stream::keys::KeyGroup,
 };
 

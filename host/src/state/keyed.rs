@@ -3,13 +3,14 @@
 
 use crate::{
     state::{
+        call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerKind},
         sessions::{SessionPlan, Sessions},
-        table::{Entry, EntryId, ShortBytes, Table},
+        table::{EntryId, ShortBytes, Table},
         timers::{Deadlines, Timers},
         windows::{self, Window, WindowKind, Windows},
     },
     stream::{
-        Batch, Column,
+        Batch,
         keys::{KeyGroup, KeyGroups},
     },
 };
@@ -19,154 +20,6 @@ pub const MAX_FIRINGS: usize = 1024;
 
 /// Tables with more slots than this are taken to be larger than the cache.
 const LARGE_TABLE: usize = 1 << 15;
-
-/// The distinct keys (and windows) of a call, as columns for the operator.
-#[derive(Debug, Default)]
-pub struct Groups {
-    /// The entry of each group.
-    pub(super) entries: Vec<EntryId>,
-    /// One key a group.
-    pub keys: Column,
-    /// The state of each group; empty: none.
-    pub states: Column,
-    /// The windows' starts; empty where the operator has no windows.
-    pub window_starts: Vec<i64>,
-    /// The windows' ends.
-    pub window_ends: Vec<i64>,
-    /// The rows of each group, group by group.
-    pub rows: Vec<u32>,
-    /// Where each group's rows begin: one more than there are groups.
-    pub row_offsets: Vec<u32>,
-    /// Records that came after all their windows were closed.
-    pub late: Vec<u32>,
-    /// Windows that have fired already and must fire again, as firings to come.
-    fire_again: Vec<EntryId>,
-}
-
-impl Groups {
-    /// Number of groups.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    pub(super) fn add(&mut self, id: EntryId, entry: &Entry) {
-        self.entries.push(id);
-        self.keys.push(&entry.key);
-        self.states.push(&entry.state);
-        if entry.window != Window::NONE {
-            self.window_starts.push(entry.window.start);
-            self.window_ends.push(entry.window.end);
-        }
-    }
-
-    /// Puts rows in the order of their groups: `pairs` are (group, row) in
-    /// order of arrival.
-    fn order_rows(&mut self, pairs: &[(u32, u32)]) {
-        let groups = self.entries.len();
-        self.row_offsets.clear();
-        self.row_offsets.resize(groups + 1, 0);
-        for &(group, _) in pairs {
-            self.row_offsets[group as usize + 1] += 1;
-        }
-        for g in 0..groups {
-            self.row_offsets[g + 1] += self.row_offsets[g];
-        }
-        let mut next = self.row_offsets.clone();
-        self.rows.clear();
-        self.rows.resize(pairs.len(), 0);
-        for &(group, row) in pairs {
-            let at = &mut next[group as usize];
-            self.rows[*at as usize] = row;
-            *at += 1;
-        }
-    }
-}
-
-/// Which time a timer waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimerKind {
-    /// Event time.
-    Event,
-    /// Processing time.
-    Processing,
-}
-
-/// A timer to set or delete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimerChange {
-    /// The group's index in the call.
-    pub group: u32,
-    /// Which time.
-    pub kind: TimerKind,
-    /// Milliseconds since 1970.
-    pub at: i64,
-}
-
-/// What an operator wants changed after a call.
-#[derive(Debug, Default)]
-pub struct Change {
-    /// Groups whose state changed, each at most once.
-    pub changed: Vec<u32>,
-    /// Their new states; empty: none.
-    pub states: Column,
-    /// Timers to set.
-    pub set_timers: Vec<TimerChange>,
-    /// Timers to delete.
-    pub delete_timers: Vec<TimerChange>,
-}
-
-/// A change that does not fit the call that it answers.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidChange {
-    /// As many states as changed groups are needed.
-    #[error("{changed} groups are said to have changed, but {states} states came")]
-    StateCount {
-        /// Changed groups.
-        changed: usize,
-        /// States.
-        states: usize,
-    },
-    /// There is no such group.
-    #[error("a {what} is for group {group}, but the call had {groups} groups")]
-    NoSuchGroup {
-        /// "state" or "timer".
-        what: &'static str,
-        /// The group.
-        group: u32,
-        /// How many there were.
-        groups: usize,
-    },
-    /// A group stands twice among the changed ones.
-    #[error("group {0} is said to have changed twice")]
-    Twice(u32),
-}
-
-/// Why a group is fired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FiringKind {
-    /// Its window ended, or changed after its end.
-    Window,
-    /// An event-time timer.
-    Event,
-    /// A processing-time timer.
-    Processing,
-}
-
-/// Something that is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Firing {
-    /// Why.
-    pub kind: FiringKind,
-    /// The timer's time; a window's last millisecond.
-    pub at: i64,
-}
 
 /// The keyed state of a subtask.
 #[derive(Debug)]
@@ -526,7 +379,7 @@ impl KeyedState {
     /// # Errors
     /// If the change does not fit the call.
     pub fn apply(&mut self, groups: &Groups, change: &Change) -> Result<(), InvalidChange> {
-        validate(groups, change)?;
+        change.validate(groups)?;
         for (group, state) in change.changed.iter().zip(change.states.iter()) {
             let id = groups.entries[*group as usize];
             self.set_state(id, state);
@@ -680,34 +533,6 @@ impl KeyedState {
         groups.row_offsets = (0..=count).collect();
         (due.into_iter().map(|(firing, _)| firing).collect(), groups)
     }
-}
-
-fn validate(groups: &Groups, change: &Change) -> Result<(), InvalidChange> {
-    let count = groups.len();
-    if change.changed.len() != change.states.len() {
-        return Err(InvalidChange::StateCount {
-            changed: change.changed.len(),
-            states: change.states.len(),
-        });
-    }
-    let mut seen = vec![false; count];
-    for &group in &change.changed {
-        match seen.get_mut(group as usize) {
-            None => return Err(InvalidChange::NoSuchGroup { what: "state", group, groups: count }),
-            Some(true) => return Err(InvalidChange::Twice(group)),
-            Some(once) => *once = true,
-        }
-    }
-    for timer in change.set_timers.iter().chain(&change.delete_timers) {
-        if timer.group as usize >= count {
-            return Err(InvalidChange::NoSuchGroup {
-                what: "timer",
-                group: timer.group,
-                groups: count,
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Heap bytes of a key or state of this length.

@@ -13,9 +13,11 @@
 //! - [`table`]: finds the entry of a key and window, fast.
 //! - [`windows`]: which windows a record belongs to.
 //! - [`timers`]: what is due when.
+//! - [`call`]: what the guest is handed, and what it answers.
 //! - [`keyed`]: the whole, as the subtask's driver uses it.
 //! - [`chunks`]: what of it goes into a checkpoint.
 
+pub mod call;
 pub mod chunks;
 pub mod keyed;
 pub mod sessions;
@@ -23,5 +25,6 @@ pub mod table;
 pub mod timers;
 pub mod windows;
 
-pub use keyed::{Change, Firing, FiringKind, Groups, KeyedState, TimerChange, TimerKind};
+pub use call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerChange, TimerKind};
+pub use keyed::KeyedState;
 pub use windows::Window;
