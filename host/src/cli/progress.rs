@@ -1,7 +1,7 @@
 //! Turns snapshots of a job into lines for people. Pure: what is drawn where is
 //! the terminal's business.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::human;
 use crate::job_manager::status::{JobState, JobStatus, VertexKind, VertexStatus};
@@ -79,6 +79,9 @@ pub(super) fn summary(end: &JobStatus) -> String {
         out.push_str(&line);
         out.push('\n');
     }
+    for vertex in &end.vertices {
+        out.push_str(&counters(vertex));
+    }
     if end.elapsed_millis > 0 {
         let rate = float(read) * 1_000.0 / float(end.elapsed_millis);
         let _ = writeln!(out, "{} records/s on average", human::count(rate));
@@ -90,6 +93,19 @@ pub(super) fn summary(end: &JobStatus) -> String {
         out.push('\n');
     }
     out
+}
+
+/// What an operator counted itself: `counted by airport-alerts: alerts 121`.
+fn counters(vertex: &VertexStatus) -> String {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (name, count) in vertex.guest_metrics.iter().flat_map(|m| &m.counters) {
+        *sums.entry(name).or_default() += count;
+    }
+    if sums.is_empty() {
+        return String::new();
+    }
+    let sums: Vec<_> = sums.iter().map(|(n, c)| format!("{n} {}", human::exact(*c))).collect();
+    format!("counted by {}: {}\n", vertex.name, sums.join(", "))
 }
 
 /// `delays: running for 12 s · in 27.0 k (1.25 M/s) · out 120 (10/s)`

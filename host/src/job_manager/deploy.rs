@@ -75,6 +75,8 @@ pub struct Deployment {
     pub events: mpsc::Receiver<TaskEvent>,
     /// What they count, by vertex and subtask.
     pub metrics: BTreeMap<SubtaskId, SharedMetrics>,
+    /// What operators count themselves.
+    pub guest_metrics: BTreeMap<SubtaskId, Arc<Mutex<GuestMetrics>>>,
     /// What each does in a checkpoint.
     pub parts: BTreeMap<SubtaskId, Part>,
     /// Counts for checkpoints by record count.
@@ -117,6 +119,7 @@ impl Deployer {
             commands: BTreeMap::new(),
             events,
             metrics: BTreeMap::new(),
+            guest_metrics: BTreeMap::new(),
             parts: BTreeMap::new(),
             emitted: Arc::new(EmittedRecords::new(self.spec.checkpoints.every_records)),
             tasks: Vec::new(),
@@ -143,10 +146,14 @@ impl Deployer {
                     metrics,
                     reporter,
                     commands,
+                    guest_metrics: Arc::default(),
                     emitted: &deployment.emitted,
                     job_rejected: &job_rejected,
                 };
                 let (part, task) = builder.build().await?;
+                if part == Part::Operator {
+                    deployment.guest_metrics.insert(id, builder.guest_metrics);
+                }
                 deployment.parts.insert(id, part);
                 deployment.commands.insert(id, command);
                 ready.push(task);
@@ -237,6 +244,7 @@ struct Builder<'a> {
     metrics: SharedMetrics,
     reporter: Reporter,
     commands: mpsc::Receiver<Command>,
+    guest_metrics: Arc<Mutex<GuestMetrics>>,
     emitted: &'a Arc<EmittedRecords>,
     job_rejected: &'a Arc<RejectedLimit>,
 }
@@ -350,7 +358,7 @@ impl Builder<'_> {
             inputs: self.deployer.plan.inputs_of(self.id.vertex),
             outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
             config: Arc::new(spec.config.clone()),
-            metrics: Arc::new(Mutex::new(GuestMetrics::default())),
+            metrics: self.guest_metrics.clone(),
         };
         let mut instance = self.deployer.artifacts[&spec.name].instantiate(&settings).await?;
         let operator = match kind {

@@ -503,7 +503,7 @@ impl Attempt<'_> {
 
     fn refresh(&mut self) {
         let master = &mut *self.master;
-        master.progress.refresh(&self.deployment.metrics, &master.clock);
+        master.progress.refresh(&self.deployment, &master.clock);
         master.publish();
     }
 }

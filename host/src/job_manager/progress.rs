@@ -1,20 +1,23 @@
 //! Turns what subtasks count into the status that is published.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use crate::{
     clock::{Clock, Stopwatch},
     ids::JobName,
     job_manager::{
+        deploy::Deployment,
         plan::{Plan, Role},
         status::{JobState, JobStatus, VertexKind, VertexStatus},
     },
-    metrics::{SharedMetrics, get},
+    metrics::get,
     stream::watermark,
     task_manager::SubtaskId,
 };
-
-use std::sync::atomic::Ordering;
 
 /// Makes statuses.
 #[derive(Debug)]
@@ -51,7 +54,8 @@ impl Progress {
     }
 
     /// Brings the status up to date.
-    pub fn refresh(&mut self, metrics: &BTreeMap<SubtaskId, SharedMetrics>, clock: &Clock) {
+    pub fn refresh(&mut self, deployment: &Deployment, clock: &Clock) {
+        let metrics = &deployment.metrics;
         let elapsed = self.started.elapsed();
         let since = elapsed.saturating_sub(self.last).as_nanos().max(1);
         self.last = elapsed;
@@ -79,6 +83,10 @@ impl Progress {
                 let share = busy.saturating_sub(before) as f64 / since as f64;
                 fresh.busy = fresh.busy.max(share.min(1.0));
             }
+            let own = deployment.guest_metrics.iter().filter(|(id, _)| id.vertex == i);
+            fresh.guest_metrics = own
+                .map(|(_, m)| m.lock().unwrap_or_else(PoisonError::into_inner).clone())
+                .collect();
             if least != watermark::NONE && least != watermark::END {
                 fresh.watermark = Some(least);
                 fresh.lag_millis = Some(now.saturating_sub(least));

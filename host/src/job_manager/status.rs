@@ -4,7 +4,10 @@
 
 use serde::Serialize;
 
-use crate::ids::{CheckpointId, JobName, OperatorName};
+use crate::{
+    ids::{CheckpointId, JobName, OperatorName},
+    sandbox::GuestMetrics,
+};
 
 /// A job at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -134,6 +137,8 @@ pub struct VertexStatus {
     pub rejected: u64,
     /// Records that came after their windows were closed.
     pub late: u64,
+    /// The operator's own metrics, by subtask, since its instance was made.
+    pub guest_metrics: Vec<GuestMetrics>,
 }
 
 impl VertexStatus {
@@ -155,6 +160,7 @@ impl VertexStatus {
             slot_memory: 0,
             rejected: 0,
             late: 0,
+            guest_metrics: Vec::new(),
         }
     }
 }
