@@ -14,6 +14,8 @@
 mod abi;
 pub mod artifact;
 mod cache;
+#[cfg(test)]
+mod contract_tests;
 mod capabilities;
 pub mod engine;
 mod guest_log;
