@@ -96,13 +96,15 @@ fn piece_key(digest: ChunkDigest, piece: usize) -> [u8; 36] {
 impl CheckpointStore for SledStore {
     fn put_chunk(&mut self, content: &[u8]) -> Result<(ChunkDigest, usize), StoreError> {
         let digest = ChunkDigest::of(content);
-        if !self.present.insert(digest) {
+        if self.present.contains(&digest) {
             return Ok((digest, 0));
         }
         let framed = format::frame(Kind::Chunk, content);
         for (i, piece) in framed.chunks(PIECE).enumerate() {
             self.chunks.insert(piece_key(digest, i), piece).map_err(self.fail("written"))?;
         }
+        // Not before: what could not be written must be tried again.
+        self.present.insert(digest);
         Ok((digest, framed.len()))
     }
 

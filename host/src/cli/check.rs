@@ -15,7 +15,7 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
     };
     let options = RunOptions { artifacts: args.artifacts.clone(), ..RunOptions::default() };
     let plan = match load_and_plan(&spec, &options) {
-        Ok((_, _, plan)) => PlanView::of(&plan),
+        Ok(loaded) => PlanView::of(&loaded.plan),
         Err(error) => {
             terminal::say(&format!("error: {error}"));
             return Exit::Usage;

@@ -42,7 +42,7 @@ pub struct Prepared {
 /// As an outcome that says why the job cannot start.
 pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prepared, Outcome> {
     let cannot = |error: String| Outcome::CannotStart { error };
-    let (sandbox, artifacts, plan) = load_and_plan(&spec, options).map_err(cannot)?;
+    let Loaded { sandbox, artifacts, plan } = load_and_plan(&spec, options).map_err(cannot)?;
     let needed = plan.slots();
     let total = options.slots.unwrap_or(needed);
     if total < needed {
@@ -65,14 +65,22 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     Ok(Prepared { deployer, writer, resumed, _sandbox: sandbox })
 }
 
+/// A job's artifacts, in an engine that can run them, and its plan.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The engine.
+    pub sandbox: Arc<Sandbox>,
+    /// What each operator runs.
+    pub artifacts: HashMap<OperatorName, Artifact>,
+    /// What goes where.
+    pub plan: Plan,
+}
+
 /// Loads a job's artifacts and plans it.
 ///
 /// # Errors
 /// In words, for the person who wrote the job file.
-pub fn load_and_plan(
-    spec: &JobSpec,
-    options: &RunOptions,
-) -> Result<(Arc<Sandbox>, HashMap<OperatorName, Artifact>, Plan), String> {
+pub fn load_and_plan(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
     let subtasks: u32 = spec
         .operators
         .iter()
@@ -93,7 +101,7 @@ pub fn load_and_plan(
     }
     let kinds = artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
     let plan = Plan::new(spec, &kinds).map_err(|e| e.to_string())?;
-    Ok((sandbox, artifacts, plan))
+    Ok(Loaded { sandbox, artifacts, plan })
 }
 
 /// Where compiled code is kept: `$XDG_CACHE_HOME/cofferdam/compiled`, or the

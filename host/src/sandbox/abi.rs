@@ -88,6 +88,7 @@ pub(super) struct GroupsIn<'a> {
 #[derive(ComponentType, Lift, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "guests make them: `Lift` reads the discriminant")]
 pub(super) enum TimerKind {
     #[component(name = "event")]
     Event,
@@ -144,6 +145,7 @@ pub(super) struct FoldOutcomeOut {
 #[derive(ComponentType, Lift, Clone, Copy, Debug)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "guests make them: `Lift` reads the discriminant")]
 pub(super) enum Level {
     #[component(name = "trace")]
     Trace,

@@ -120,7 +120,11 @@ impl Sessions {
                 drafts.len() - 1
             });
             let time = batch.timestamp(i).unwrap_or(i64::MIN);
-            let row = (i & 0xffff_ffff) as u32;
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a batch has fewer than 2^32 records"
+            )]
+            let row = i as u32;
             if !add_record(&mut drafts[at].1, time, gap, row, &closed) {
                 plan.late.push(row);
             }

@@ -110,7 +110,6 @@ impl Table {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the table is smaller than memory")]
     fn home(&self, hash: u64) -> usize {
         // The upper half, which the slot keeps, so that entries can be moved
         // without looking at them.
@@ -194,13 +193,14 @@ impl Table {
         self.slots[at] = tag(hash) | (u64::from(id) + 1);
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "entry ids have 32 bits")]
     fn grow(&mut self) {
         let slots = self.slots.len() * 2;
         self.slots = vec![0; slots];
         for id in 0..self.entries.len() {
             let (hash, live) = (self.entries[id].hash, self.entries[id].live);
             if live {
-                self.place(hash, (id & 0xffff_ffff) as u32);
+                self.place(hash, id as u32);
             }
         }
     }

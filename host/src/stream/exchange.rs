@@ -68,14 +68,14 @@ impl EdgeOutput {
         }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "a batch has fewer than 2^32 records")]
     fn divide(&mut self, batch: &Batch, groups: KeyGroups) {
         for bucket in &mut self.buckets {
             bucket.clear();
         }
         let mut place = |i: usize, key: &[u8]| {
             let subtask = groups.subtask_of(groups.group_of(key));
-            // A column has less than 2^32 entries.
-            self.buckets[subtask as usize].push((i & 0xffff_ffff) as u32);
+            self.buckets[subtask as usize].push(i as u32);
         };
         match batch.keys() {
             Some(keys) => keys.iter().enumerate().for_each(|(i, key)| place(i, key)),

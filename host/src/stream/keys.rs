@@ -17,6 +17,7 @@ pub const MAX_KEY_GROUPS: u32 = 1 << 15;
 
 /// MurmurHash3, x86 32-bit variant (Austin Appleby, public domain).
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the hash takes the length modulo 2^32")]
 pub fn murmur3_32(key: &[u8], seed: u32) -> u32 {
     const C1: u32 = 0xcc9e_2d51;
     const C2: u32 = 0x1b87_3593;
@@ -31,8 +32,7 @@ pub fn murmur3_32(key: &[u8], seed: u32) -> u32 {
     if !tail.is_empty() {
         h ^= mix(tail.iter().rev().fold(0, |k, &byte| (k << 8) | u32::from(byte)));
     }
-    // The hash takes the length modulo 2^32, by its definition.
-    h ^= (key.len() & 0xffff_ffff) as u32;
+    h ^= key.len() as u32;
     h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b);
     h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35);
     h ^ (h >> 16)
