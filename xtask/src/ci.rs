@@ -4,6 +4,7 @@
 
 mod deny;
 mod direction;
+mod features;
 mod files;
 mod lengths;
 mod links;
@@ -48,11 +49,12 @@ struct Bench {
 type Check = (&'static str, fn(&mut Bench) -> Outcome);
 
 /// Quick ones first. `guest-clippy` and `test` need what `guests` made.
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     ("fmt", |b| cargo(b, &["fmt", "--all", "--check"])),
     ("direction", |b| direction::check(&b.workspace.root)),
     ("lengths", |b| lengths::check(&b.workspace.root)),
     ("links", |b| links::check(&b.workspace.root)),
+    ("features", |b| features::check(&b.workspace.root)),
     ("deny", |b| deny::check(&b.workspace, b.advisories)),
     ("guests", build_guests),
     ("guest-clippy", guest_clippy),
