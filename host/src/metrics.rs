@@ -7,8 +7,6 @@ use std::sync::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::stream::{Batch, watermark};
-
 /// What a subtask had counted at a moment. It goes into checkpoints, so that
 /// what is read again after a restart counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +61,7 @@ impl Default for SubtaskMetrics {
             rejected: AtomicU64::new(0),
             late: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
-            watermark: AtomicI64::new(watermark::NONE),
+            watermark: AtomicI64::new(i64::MIN),
             memory: AtomicU64::new(0),
         }
     }
@@ -112,16 +110,16 @@ impl SubtaskMetrics {
         }
     }
 
-    /// A batch came in.
-    pub fn count_in(&self, batch: &Batch) {
-        add(&self.records_in, batch.len());
-        add(&self.bytes_in, batch.bytes());
+    /// A batch of so many records and bytes came in.
+    pub fn count_in(&self, records: usize, bytes: usize) {
+        add(&self.records_in, records);
+        add(&self.bytes_in, bytes);
     }
 
-    /// A batch went out.
-    pub fn count_out(&self, batch: &Batch) {
-        add(&self.records_out, batch.len());
-        add(&self.bytes_out, batch.bytes());
+    /// A batch of so many records and bytes went out.
+    pub fn count_out(&self, records: usize, bytes: usize) {
+        add(&self.records_out, records);
+        add(&self.bytes_out, bytes);
     }
 }
 

@@ -103,7 +103,7 @@ impl OperatorTask {
                 }
             }
             Some(InputEvent::Batch(port, batch)) => {
-                context.metrics.count_in(&batch);
+                context.metrics.count_in(batch.len(), batch.bytes());
                 match &mut self.operator {
                     Operator::Processor(instance) => {
                         let outcome = instance.process(port, &batch).await?;

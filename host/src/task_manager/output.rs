@@ -50,7 +50,7 @@ impl Outputs {
             add(&self.metrics.records_unread, batch.len());
             return Ok(());
         };
-        self.metrics.count_out(&batch);
+        self.metrics.count_out(batch.len(), batch.bytes());
         let Some((last, others)) = edges.split_last_mut() else { return Ok(()) };
         for edge in others {
             edge.send_batch(batch.clone()).await?;

@@ -54,7 +54,7 @@ impl SinkTask {
             match event {
                 InputEvent::Batch(_, batch) => {
                     let clock = Stopwatch::start();
-                    self.metrics.count_in(&batch);
+                    self.metrics.count_in(batch.len(), batch.bytes());
                     self.sink.write(&batch).await.map_err(|e| failure(&e))?;
                     let busy = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
                     self.metrics.busy_nanos.fetch_add(busy, Ordering::Relaxed);
