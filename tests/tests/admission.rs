@@ -39,8 +39,9 @@ fn component(text: &str) -> Vec<u8> {
 fn an_import_that_was_not_granted_is_refused_by_its_name() {
     let ended = run(&component(
         r#"(component
-            (import "wasi:sockets/tcp@0.2.0" (instance
-                (export "f" (func)))))"#,
+            (import "wasi:sockets/tcp@0.2.0" (instance (export "f" (func))))
+            (instance $operator)
+            (export "cofferdam:operator/processor@0.1.0" (instance $operator)))"#,
     ));
     ended.failed(2, &["operator `upload`", "wasi:sockets/tcp@0.2.0", "not granted"]);
 }
@@ -91,7 +92,7 @@ fn a_missing_operator_is_told_with_a_suggestion() {
     let place = Place::new();
     let missing = JOB.replace("./upload.wasm", "dedup");
     place.run_job(&missing, &[]).failed(2, &["no operator `dedup`", "did you mean `dedupe`?"]);
-    place.run_job(JOB, &[]).failed(2, &["cannot read the operator", "upload.wasm"]);
+    place.run_job(JOB, &[]).failed(2, &["cannot be read", "upload.wasm", "job.toml:12"]);
 }
 
 #[test]
@@ -105,10 +106,10 @@ fn too_few_slots_are_refused_with_the_number_needed() {
 #[test]
 fn a_mistake_in_the_job_file_is_told_with_its_line() {
     let place = Place::new();
-    place.write("job.toml", JOB.replace("connector = \"discard\"", "conector = \"discard\""));
+    place.write("upload.wasm", "");
+    place.write("job.toml", JOB.replace("records = 10", "recrods = 10"));
     let output = program().arg("run").arg(place.path("job.toml")).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("conector") && said.contains("did you mean `connector`"), "{said}");
-    assert!(said.contains("18"), "the line: {said}");
+    assert!(said.contains("job.toml:8") && said.contains("did you mean `records`"), "{said}");
 }
