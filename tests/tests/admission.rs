@@ -35,14 +35,31 @@ fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
+/// Something that has an operator's functions by name, though not by type.
+fn operator(import: &str) -> Vec<u8> {
+    component(&format!(
+        r#"(component
+            {import}
+            (core module $m (func (export "f")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i "f")))
+            (instance $operator
+                (export "open" (func $f))
+                (export "process" (func $f))
+                (export "finish" (func $f)))
+            (export "cofferdam:operator/processor@0.1.0" (instance $operator)))"#
+    ))
+}
+
+#[test]
+fn functions_of_other_types_than_the_contract_says_are_refused() {
+    run(&operator("")).failed(2, &["`upload`", "another type than the contract says"]);
+}
+
 #[test]
 fn an_import_that_was_not_granted_is_refused_by_its_name() {
-    let ended = run(&component(
-        r#"(component
-            (import "wasi:sockets/tcp@0.2.0" (instance (export "f" (func))))
-            (instance $operator)
-            (export "cofferdam:operator/processor@0.1.0" (instance $operator)))"#,
-    ));
+    let import = r#"(import "wasi:sockets/tcp@0.2.0" (instance (export "f" (func))))"#;
+    let ended = run(&operator(import));
     ended.failed(2, &["operator `upload`", "wasi:sockets/tcp@0.2.0", "not granted"]);
 }
 
