@@ -11,7 +11,8 @@ so that neither the order of rows nor watermarks nor parallelism play a part.
 Lines, told apart by `kind`:
   carrier-window  departure delay of a carrier in a 6-hour window of event time
                   (the scheduled hour, UTC): count, sum, min, max, mean, and exact
-                  quantiles by nearest rank (the value at rank ceil(q * count))
+                  quantiles by nearest rank (the value at rank ceil(q * count)),
+                  each with the values of the ranks before and after it
   worst-carrier   the carriers with the greatest mean delay of a day (UTC), from
                   rank 1; those of equal mean in order of their code
   cancelled       how many flights have no departure delay
@@ -54,9 +55,11 @@ def rfc3339(time):
 
 
 def quantile(ordered, q):
-    """By nearest rank, exactly: no rank is computed in floating point."""
-    rank = -(-round(q * 100) * len(ordered) // 100)
-    return ordered[max(rank, 1) - 1]
+    """By nearest rank, exactly: no rank is computed in floating point. With the
+    values of the neighbouring ranks, between which an approximation may fall."""
+    rank = max(-(-round(q * 100) * len(ordered) // 100), 1)
+    around = [ordered[max(rank - 2, 0)], ordered[min(rank, len(ordered) - 1)]]
+    return ordered[rank - 1], around
 
 
 def stats(delays):
@@ -69,7 +72,8 @@ def stats(delays):
         "max": ordered[-1],
         "mean": total / len(ordered),
     }
-    found.update({name: quantile(ordered, q) for name, q in QUANTILES.items()})
+    for name, q in QUANTILES.items():
+        found[name], found[name + "_between"] = quantile(ordered, q)
     assert math.isfinite(found["mean"])
     return found
 

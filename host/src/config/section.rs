@@ -146,8 +146,17 @@ impl<'p> Section<'p> {
 
     /// Notes that a key is missing.
     pub(super) fn missing(&self, key: &str, example: &str) {
-        let help = Some(format!("add `{example}`"));
-        self.problems.add(&self.place, format!("{} has no `{key}`", self.title), help);
+        // It may be there, misspelt; whoever reads a section may end early
+        // without this key, and never get to the unknown ones.
+        let misspelt = self.entries.iter().find(|entry| {
+            !self.known.contains(&entry.key.as_str())
+                && suggest(&entry.key, std::iter::once(key)).is_some()
+        });
+        let help = match misspelt {
+            Some(entry) => format!("there is `{}`; write `{key}`", entry.key),
+            None => format!("add `{example}`"),
+        };
+        self.problems.add(&self.place, format!("{} has no `{key}`", self.title), Some(help));
     }
 
     /// Notes a refused value.

@@ -499,6 +499,12 @@ fn files_that_are_not_there_are_reported() {
 }
 
 #[test]
+fn a_misspelt_key_that_is_required_is_recognised() {
+    let shown = bad(&small_with("connector = \"stdin\"", "conector = \"stdin\""), &[]);
+    assert!(shown.contains("there is `conector`; write `connector`"), "{shown}");
+}
+
+#[test]
 fn a_long_line_and_its_control_characters_are_shown_safely() {
     let long = format!(
         "[job]\nname = \"a\" # \u{1f980}{}\u{7f}\nx = [{}\"\\u001b\", 1]",

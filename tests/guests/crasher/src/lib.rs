@@ -1,7 +1,10 @@
 //! A guest for tests: passes records on, and goes down in the way that its
-//! configuration says. Records are counted from 1, by each instance afresh.
+//! configuration says. Records are counted from 1, by each instance afresh. Its
+//! snapshots hold nothing: being restored is all that an instance learns from them.
 
-use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor};
+use std::cell::Cell;
+
+use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor, Snapshot};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -9,6 +12,12 @@ use serde::Deserialize;
 struct Config {
     /// Panics at this record.
     trap_at: Option<u64>,
+    /// Panics at the first record after so many snapshots, unless the instance
+    /// was restored from one: with 2, once, and after a complete checkpoint.
+    trap_after_snapshots: Option<u64>,
+    /// Works so many turns of a loop for each record, to be slow.
+    #[serde(default)]
+    work: u64,
     /// Panics at every record with this value: a poison record.
     trap_on_value: Option<String>,
     /// Fails the batch with this record.
@@ -26,6 +35,7 @@ struct Config {
 pub struct Crasher {
     config: Config,
     seen: u64,
+    snapshots: Cell<u64>,
 }
 
 impl Processor for Crasher {
@@ -33,7 +43,7 @@ impl Processor for Crasher {
         let config: Config = ctx.config()?;
         match config.refuse {
             Some(message) => Err(message.into()),
-            None => Ok(Self { config, seen: 0 }),
+            None => Ok(Self { config, seen: 0, snapshots: Cell::new(0) }),
         }
     }
 
@@ -43,6 +53,12 @@ impl Processor for Crasher {
             let now = Some(self.seen);
             if self.config.trap_at == now {
                 panic!("trap_at = {}, as configured", self.seen);
+            }
+            if self.config.trap_after_snapshots.is_some_and(|n| self.snapshots.get() >= n) {
+                panic!("trap_after_snapshots = {}, as configured", self.snapshots.get());
+            }
+            for turn in 0..self.config.work {
+                std::hint::black_box(turn);
             }
             if self.config.trap_on_value.as_ref().is_some_and(|v| v.as_bytes() == record.value()) {
                 panic!("poison record {}, as configured", record.index());
@@ -58,6 +74,18 @@ impl Processor for Crasher {
             }
             out.keep(&record);
         }
+        Ok(())
+    }
+}
+
+impl Snapshot for Crasher {
+    fn snapshot(&self) -> Result<Vec<u8>, Error> {
+        self.snapshots.set(self.snapshots.get() + 1);
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), Error> {
+        self.config.trap_after_snapshots = None;
         Ok(())
     }
 }
@@ -78,7 +106,7 @@ fn spin() {
     }
 }
 
-cofferdam_sdk::export!(processor: Crasher);
+cofferdam_sdk::export!(stateful: Crasher);
 
 #[cfg(test)]
 mod tests {
@@ -99,6 +127,14 @@ mod tests {
     fn a_poison_record_traps_wherever_it_stands() {
         let mut harness = Harness::processor::<Crasher>(json!({"trap_on_value": "x"})).unwrap();
         let _ = harness.values(["a", "x"]);
+    }
+
+    #[test]
+    fn a_restored_instance_does_not_trap_again() {
+        let config = json!({"trap_after_snapshots": 1});
+        let mut harness = Harness::processor::<Crasher>(config).unwrap();
+        harness.restart().unwrap();
+        assert_eq!(harness.values(["a"]).unwrap().texts(0), ["a"]);
     }
 
     #[test]

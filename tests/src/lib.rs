@@ -1,0 +1,9 @@
+//! The harness of the end-to-end tests: a place for a job's files, and the real
+//! program to run there. What is promised stands in `tests/`, one file for each
+//! area; what the program is made of is not known here.
+
+mod place;
+mod program;
+
+pub use place::{Place, repository};
+pub use program::{Ended, Running, guests, program};

@@ -1,0 +1,164 @@
+//! The flights example, against a computation in another language that shares
+//! nothing with ours (`tests/reference/flights.py`): whatever the parallelism, and
+//! whether or not an operator goes down in the middle.
+
+use std::{fs, process::Command, sync::LazyLock};
+
+use cofferdam_tests::{Ended, Place, repository};
+use serde_json::Value;
+
+/// What a quantile of the sketch may be off, as a part of its value.
+const SKETCH_ERROR: f64 = 0.01;
+
+/// What the reference found, line by line.
+static REFERENCE: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let output = Command::new("python3")
+        .arg(repository().join("tests/reference/flights.py"))
+        .arg(repository().join("examples/flights/flights-2013-01.csv.gz"))
+        .output()
+        .expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+});
+
+fn reference(kind: &str) -> impl Iterator<Item = &'static Value> {
+    REFERENCE.iter().filter(move |line| line["kind"] == kind)
+}
+
+/// The example's job file, fit for another directory.
+fn job() -> String {
+    let example = repository().join("examples/flights");
+    let text = fs::read_to_string(example.join("job.toml")).unwrap();
+    let data = example.join("flights-2013-01.csv.gz");
+    replaced(&text, "path = \"flights-2013-01.csv.gz\"", &format!("path = {data:?}"))
+}
+
+/// The same with an operator after the source that traps once, when a
+/// checkpoint is complete and a second one was begun.
+fn crashing_job() -> String {
+    let text = replaced(&job(), "input = \"flights\"", "input = \"crasher\"");
+    let text = replaced(&text, "interval = \"1s\"", "interval = \"20ms\"");
+    // Little may wait, so that a barrier is soon through.
+    let text = replaced(&text, "[checkpoints]", "channel_capacity = \"32KiB\"\n\n[checkpoints]");
+    text + r#"
+[restart]
+strategy = "fixed-delay"
+delay = "10ms"
+attempts = 20
+
+[[operator]]
+name = "crasher"
+artifact = "crasher"
+input = "flights"
+parallelism = 1
+config = { trap_after_snapshots = 2, work = 100_000 }
+"#
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(text.matches(from).count(), 1, "{from} in the example's job file");
+    text.replace(from, to)
+}
+
+fn run(place: &Place, job: &str, parallelism: u32) -> Ended {
+    place.run_job(job, &["--set", &format!("job.parallelism={parallelism}")]).finished()
+}
+
+fn assert_equal_to_the_reference(place: &Place) {
+    assert_carrier_delays(&place.json("out/carrier-delays"));
+    assert_worst_carriers(&place.json("out/worst-carriers"));
+    let cancelled = reference("cancelled").next().unwrap()["count"].as_u64().unwrap();
+    assert_eq!(place.lines("out/cancelled").len() as u64, cancelled);
+}
+
+fn assert_carrier_delays(found: &[Value]) {
+    let by = |line: &Value, key: &str| {
+        (text(line, "window_start"), line[key].as_str().unwrap().to_owned())
+    };
+    let mut found: Vec<&Value> = found.iter().collect();
+    found.sort_by_key(|line| by(line, "key"));
+    let mut wanted: Vec<&Value> = reference("carrier-window").collect();
+    wanted.sort_by_key(|line| by(line, "carrier"));
+    assert_eq!(found.len(), wanted.len(), "windows of carriers");
+    for (found, wanted) in found.into_iter().zip(wanted) {
+        assert_eq!(found["key"], wanted["carrier"]);
+        for name in ["window_start", "window_end", "count", "sum", "min", "max"] {
+            assert_eq!(found[name], wanted[name], "{name} of {found}, wanted {wanted}");
+        }
+        assert_eq!(found["mean"].as_f64(), wanted["mean"].as_f64(), "{found}, wanted {wanted}");
+        for name in ["p50", "p95", "p99"] {
+            let around = &wanted[&format!("{name}_between")];
+            let (low, high) = (around[0].as_f64().unwrap(), around[1].as_f64().unwrap());
+            let value = found[name].as_f64().unwrap();
+            let within = (low - low.abs() * SKETCH_ERROR)..=(high + high.abs() * SKETCH_ERROR);
+            assert!(within.contains(&value), "{name} of {found}, wanted {wanted}");
+        }
+    }
+}
+
+fn assert_worst_carriers(found: &[Value]) {
+    let mut found: Vec<&Value> = found.iter().collect();
+    found.sort_by_key(|line| (text(line, "window_start"), line["rank"].as_u64()));
+    let wanted: Vec<&Value> = reference("worst-carrier").collect();
+    assert_eq!(found.len(), wanted.len(), "worst carriers");
+    for (found, wanted) in found.into_iter().zip(wanted) {
+        for name in ["window_start", "window_end", "rank", "carrier", "count"] {
+            assert_eq!(found[name], wanted[name], "{name} of {found}, wanted {wanted}");
+        }
+        assert_eq!(found["mean"].as_f64(), wanted["mean"].as_f64(), "{found}, wanted {wanted}");
+    }
+}
+
+fn text(line: &Value, name: &str) -> String {
+    line[name].as_str().expect("a text").to_owned()
+}
+
+fn undisturbed(parallelism: u32) {
+    let place = Place::new();
+    let ended = run(&place, &job(), parallelism);
+    assert_eq!(ended.restarts(), 0);
+    assert_eq!(ended.vertex("flights", "records_out"), 27_004);
+    assert_equal_to_the_reference(&place);
+}
+
+fn with_a_trap(parallelism: u32) {
+    let place = Place::new();
+    let ended = run(&place, &crashing_job(), parallelism);
+    assert!(ended.restarts() >= 1, "nothing went down: {}", ended.summary);
+    assert!(ended.vertex("crasher", "restarts") >= 1);
+    let why = ended.summary["restarts"]["last_failure"].as_str().unwrap();
+    assert!(why.contains("guest trap") && why.contains("trap_after_snapshots"), "{why}");
+    assert!(ended.summary["checkpoints"]["completed"].as_u64() >= Some(2), "{}", ended.summary);
+    assert_equal_to_the_reference(&place);
+}
+
+#[test]
+fn results_equal_the_reference_at_parallelism_1() {
+    undisturbed(1);
+}
+
+#[test]
+fn results_equal_the_reference_at_parallelism_2() {
+    undisturbed(2);
+}
+
+#[test]
+fn results_equal_the_reference_at_parallelism_4() {
+    undisturbed(4);
+}
+
+#[test]
+fn results_equal_the_reference_despite_a_trap_at_parallelism_1() {
+    with_a_trap(1);
+}
+
+#[test]
+fn results_equal_the_reference_despite_a_trap_at_parallelism_2() {
+    with_a_trap(2);
+}
+
+#[test]
+fn results_equal_the_reference_despite_a_trap_at_parallelism_4() {
+    with_a_trap(4);
+}
