@@ -172,3 +172,53 @@ fn own_state_outlives_a_trap() {
     assert!(restarts >= 1, "nothing went down");
     assert_eq!(disturbed, undisturbed);
 }
+
+#[test]
+fn a_second_ctrl_c_ends_the_program_although_a_guest_hangs() {
+    let place = Place::new();
+    place.write("job.toml", job("crasher", "deadline = '10m'\nconfig.spin = 1"));
+    let mut running = place.start("job.toml", &[]);
+    running.until("stuck in the guest", |status| {
+        status["vertices"][0]["records_out"].as_u64() > Some(0)
+    });
+    running.interrupt();
+    running.until("stopping", |status| status["state"] == "stopping");
+    running.interrupt();
+    assert_eq!(running.wait().code, Some(130));
+}
+
+#[test]
+fn a_trap_in_one_branch_leaves_the_other_without_a_record_twice() {
+    // Two branches of one source: the failure of one restarts the job from its
+    // last checkpoint, and the other branch has no record twice.
+    let place = Place::new();
+    let branch = r#"
+config = { trap_after_snapshots = 2, work = 20_000 }
+
+[checkpoints]
+interval = "20ms"
+
+[[operator]]
+name = "other"
+artifact = "copy"
+input = "numbers"
+parallelism = 2
+
+[[sink]]
+name = "other-out"
+input = "other"
+connector = "lines"
+path = "other.txt""#;
+    let job = job("crasher", branch)
+        .replace(
+            "strategy = \"none\"",
+            "strategy = \"fixed-delay\"\ndelay = \"5ms\"\nattempts = 20",
+        )
+        .replace("records = 5_000", "records = 20_000\nrate = 20_000");
+    let ended = place.run_job(&job, &[]).finished();
+    assert!(ended.vertex("guest", "restarts") >= 1, "{}", ended.summary);
+    assert_eq!(ended.vertex("other", "restarts"), 0);
+    let (one, other) = (place.lines("out.txt"), place.lines("other.txt"));
+    assert_eq!(one.len(), 20_000);
+    assert!(one == other, "the two branches have read the same");
+}
