@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,6 +15,9 @@ use serde_json::Value;
 
 /// After which a program that says nothing new counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many lines of output may wait for a test to look at them.
+const UNREAD: usize = 100_000;
 
 /// The program, without arguments. Cargo builds it beside these tests.
 ///
@@ -60,7 +63,7 @@ impl Running {
         let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("piped above");
         let mut stderr = child.stderr.take().expect("piped above");
-        let (send, statuses) = channel();
+        let (send, statuses) = sync_channel(UNREAD);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 // What a job prints itself comes in between.

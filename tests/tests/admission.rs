@@ -1,6 +1,8 @@
 //! What is no operator, or asks for more than it was granted, is refused before
 //! anything runs, with the reason.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use std::fs;
 
 use cofferdam_tests::{Ended, Place, program};

@@ -1,6 +1,8 @@
 //! What is wrong with an input or output is told by file, line and field; what is
 //! wrong with a record costs that record, not the job.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use std::io::Write as _;
 
 use cofferdam_tests::{Place, program};

@@ -2,6 +2,8 @@
 //! of the failure, the subtask and the reason, or goes on from its last
 //! checkpoint; the host neither panics nor hangs.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use cofferdam_tests::{Ended, Place};
 
 /// A job of one guest, which is not restarted. `extra` goes into the operator.

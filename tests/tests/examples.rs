@@ -1,6 +1,8 @@
 //! The examples and the README: their job files are valid, and what they compute
 //! equals what a few lines of this file find in the same input.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use std::{collections::BTreeMap, fs};
 
 use cofferdam_tests::{Place, program, repository};

@@ -2,6 +2,8 @@
 //! nothing with ours (`tests/reference/flights.py`): whatever the parallelism, and
 //! whether or not an operator goes down in the middle.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use std::{fs, process::Command, sync::LazyLock};
 
 use cofferdam_tests::{Ended, Place, repository};

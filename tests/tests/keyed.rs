@@ -1,6 +1,8 @@
 //! Keyed state, event time and windows: results equal what a few lines of this
 //! file compute from the same input.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -301,11 +303,7 @@ fn a_window_fires_again_for_records_within_the_allowed_lateness() {
 
 #[test]
 fn an_idle_source_does_not_hold_windows_back() {
-    use std::{
-        io::Write as _,
-        process::Stdio,
-        time::{Duration, Instant},
-    };
+    use std::process::Stdio;
     // Standard input says nothing and never ends; the other source goes on
     // slowly. Its windows can close only if the silent one is taken for idle.
     let place = Place::new();
@@ -339,21 +337,21 @@ connector = "stdout"
     command.arg("run").arg(place.path("job.toml")).arg("--json");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let stdin = child.stdin.take().unwrap();
     let stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    let began = Instant::now();
     let mut fired = 0;
     for line in std::io::BufRead::lines(stdout) {
         let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
         fired += usize::from(line["count"].is_u64());
-        if fired >= 2 || began.elapsed() > Duration::from_secs(20) {
+        // Half a minute of ticks is enough to know that nothing fires.
+        if fired >= 2 || line["vertices"][1]["records_out"].as_u64() > Some(15_000) {
             break;
         }
     }
-    let _ = stdin.flush();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(fired >= 2, "{fired} windows in {:?}", began.elapsed());
+    drop(stdin);
+    assert!(fired >= 2, "{fired} windows");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A job that was killed or stopped goes on from its last checkpoint, and its
 //! output is that of an undisturbed run: nothing lost, nothing twice.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
 use cofferdam_tests::{Ended, Place};
 
 /// Records of a job: at the rate below, some four seconds.
