@@ -14,9 +14,9 @@
 mod abi;
 pub mod artifact;
 mod cache;
+mod capabilities;
 #[cfg(test)]
 mod contract_tests;
-mod capabilities;
 pub mod engine;
 mod guest_log;
 pub mod instance;

@@ -56,7 +56,9 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
         "start" => runtime.block_on(start::measure(places, &mut report))?,
         other => match other.strip_prefix("job:") {
             Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
-            None => anyhow::bail!("there is no group `{other}`; there is: spine, slots, start, job:NAME"),
+            None => anyhow::bail!(
+                "there is no group `{other}`; there is: spine, slots, start, job:NAME"
+            ),
         },
     }
     report.write(group, out)

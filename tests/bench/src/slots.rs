@@ -51,7 +51,11 @@ pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Res
     live(&sandbox, places, report).await
 }
 
-async fn run(instance: &mut Instance, batches: &[Batch], rounds: usize) -> anyhow::Result<Duration> {
+async fn run(
+    instance: &mut Instance,
+    batches: &[Batch],
+    rounds: usize,
+) -> anyhow::Result<Duration> {
     let start = Instant::now();
     for _ in 0..rounds {
         for batch in batches {
@@ -87,12 +91,19 @@ async fn through_a_slot(
     report.add("slot: map (values in upper case)", upper, "ns/record", Bar::Free, "");
     report.add("slot: keep-filter", filter, "ns/record", Bar::Free, "half of the records kept");
     report.add("native: the same filter", native, "ns/record", Bar::Free, "");
-    report.add("slot: keep-filter, speed beside native", native / filter, "ratio", Bar::AtLeast(0.4), "");
+    report.add(
+        "slot: keep-filter, speed beside native",
+        native / filter,
+        "ratio",
+        Bar::AtLeast(0.4),
+        "",
+    );
     Ok(())
 }
 
 async fn instances(sandbox: &Sandbox, places: &Places, report: &mut Report) -> anyhow::Result<()> {
-    let artifact = load(sandbox, places, "filter-like").or_else(|_| load(sandbox, places, "keep-filter"))?;
+    let artifact =
+        load(sandbox, places, "filter-like").or_else(|_| load(sandbox, places, "keep-filter"))?;
     let batch = native::batches(1, 10).remove(0);
     let mut timings = Vec::new();
     for _ in 0..2_000 {
@@ -102,7 +113,13 @@ async fn instances(sandbox: &Sandbox, places: &Places, report: &mut Report) -> a
         timings.push(start.elapsed());
     }
     let (median, p99) = median_and_p99(timings);
-    report.add("instantiate to first call answered, median", median, "µs", Bar::AtMost(100.0), "compiled code loaded; 1,024 records");
+    report.add(
+        "instantiate to first call answered, median",
+        median,
+        "µs",
+        Bar::AtMost(100.0),
+        "compiled code loaded; 1,024 records",
+    );
     report.add("instantiate to first call answered, p99", p99, "µs", Bar::Free, "");
     Ok(())
 }
@@ -114,7 +131,9 @@ fn compile(places: &Places, report: &mut Report) -> anyhow::Result<()> {
     let cached =
         Sandbox::new(&SandboxConfig { instances: 1, cache_dir: Some(cache.path().to_owned()) })?;
     cached.load(&bytes, &GRANTS)?;
-    for (what, sandbox, rounds) in [("cold compile", &fresh, 10), ("load from the compiled cache", &cached, 200)] {
+    for (what, sandbox, rounds) in
+        [("cold compile", &fresh, 10), ("load from the compiled cache", &cached, 200)]
+    {
         let timings = (0..rounds)
             .map(|_| {
                 let (took, loaded) = time(|| sandbox.load(&bytes, &GRANTS));

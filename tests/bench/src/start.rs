@@ -59,7 +59,13 @@ pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Res
         }
     }
     let (median, _) = median_and_p99(timings);
-    report.add("`cofferdam run`, start to first record out, median", median / 1e6, "s", Bar::AtMost(0.3), "compiled code cached");
+    report.add(
+        "`cofferdam run`, start to first record out, median",
+        median / 1e6,
+        "s",
+        Bar::AtMost(0.3),
+        "compiled code cached",
+    );
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let mib = resident as f64 / 1024.0;
     report.add("`cofferdam run`, resident memory then, most", mib, "MiB", Bar::AtMost(80.0), "");
