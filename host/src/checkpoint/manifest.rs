@@ -58,6 +58,8 @@ pub struct SubtaskState {
     pub positions: BTreeMap<String, Vec<u8>>,
     /// The newest event time that a source has seen.
     pub newest: Option<i64>,
+    /// The watermark that an operator had reached.
+    pub watermark: Option<i64>,
     /// What a sink needs to commit, or to go on.
     pub sink: Option<Vec<u8>>,
     /// Whether its input had ended and it had said all that it had to say.

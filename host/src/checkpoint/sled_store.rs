@@ -103,7 +103,7 @@ impl CheckpointStore for SledStore {
         for (i, piece) in framed.chunks(PIECE).enumerate() {
             self.chunks.insert(piece_key(digest, i), piece).map_err(self.fail("written"))?;
         }
-        // Not before: what could not be written must be tried again.
+        // Only now: what could not be written must be tried again.
         self.present.insert(digest);
         Ok((digest, framed.len()))
     }
@@ -112,7 +112,10 @@ impl CheckpointStore for SledStore {
         let bytes = manifest.encode();
         let len = bytes.len();
         self.manifests.insert(manifest_key(manifest.id), bytes).map_err(self.fail("written"))?;
-        self.flush()?;
+        self.flush().inspect_err(|_| {
+            // What is not known to be durable must not be taken for a checkpoint.
+            let _ = self.manifests.remove(manifest_key(manifest.id));
+        })?;
         Ok(len)
     }
 
@@ -159,6 +162,8 @@ impl CheckpointStore for SledStore {
         for id in self.list()? {
             live.extend(self.manifest(id)?.chunks());
         }
+        // First: a chunk that is half gone must be written again the next time.
+        self.present.retain(|digest| live.contains(digest));
         for key in self.chunks.iter().keys() {
             let key = key.map_err(self.fail("read"))?;
             let digest = key.first_chunk::<32>().map(|digest| ChunkDigest(*digest));
@@ -166,7 +171,6 @@ impl CheckpointStore for SledStore {
                 self.chunks.remove(&key).map_err(self.fail("written"))?;
             }
         }
-        self.present.retain(|digest| live.contains(digest));
         Ok(())
     }
 }

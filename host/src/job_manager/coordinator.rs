@@ -5,6 +5,11 @@
 //! changed since the subtask's last snapshot, whatever became of that
 //! checkpoint; so changes of a checkpoint that was given up are kept for the
 //! next one.
+//!
+//! A subtask may finish after it answered a checkpoint that others still owe
+//! their answers to. What it says at its end is of a later point of the stream
+//! than the barrier, so it is held back until that checkpoint is out of the way:
+//! a source's last position in it would skip all records in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,6 +85,9 @@ pub struct Coordinator {
     /// What every subtask said last.
     answers: BTreeMap<SubtaskId, (SubtaskState, Option<Vec<u8>>)>,
     changed: BTreeMap<(usize, KeyGroup), Vec<u8>>,
+    /// What subtasks said at their end, after they had answered the checkpoint
+    /// that is under way.
+    held: Vec<(SubtaskId, Snapshot)>,
 }
 
 impl Coordinator {
@@ -93,6 +101,7 @@ impl Coordinator {
             finished: BTreeSet::new(),
             answers: BTreeMap::new(),
             changed: BTreeMap::new(),
+            held: Vec::new(),
         }
     }
 
@@ -106,6 +115,12 @@ impl Coordinator {
     #[must_use]
     pub fn pending(&self) -> Option<(CheckpointId, i64)> {
         self.pending.as_ref().map(|p| (p.id, p.triggered_at))
+    }
+
+    /// Why the checkpoint that is under way is taken.
+    #[must_use]
+    pub fn pending_purpose(&self) -> Option<Purpose> {
+        self.pending.as_ref().map(|p| p.purpose)
     }
 
     /// Whether every subtask's input has ended.
@@ -178,8 +193,11 @@ impl Coordinator {
         self.finished.insert(subtask);
         let mut actions = Actions::default();
         let sink = self.parts.get(&subtask) == Some(&Part::Sink);
-        if !sink {
-            self.take(subtask, snapshot);
+        let answered = self.pending.as_ref().is_some_and(|p| !p.waiting.contains(&subtask));
+        match (sink, answered) {
+            (true, _) => {}
+            (false, true) => self.held.push((subtask, snapshot)),
+            (false, false) => self.take(subtask, snapshot),
         }
         if let Some(pending) = &mut self.pending
             && pending.waiting.contains(&subtask)
@@ -198,7 +216,9 @@ impl Coordinator {
     /// Gives up the checkpoint that is under way. What its subtasks said is
     /// kept for the next one.
     pub fn abort(&mut self) -> Option<CheckpointId> {
-        self.pending.take().map(|p| p.id)
+        let aborted = self.pending.take().map(|p| p.id);
+        self.take_held();
+        aborted
     }
 
     /// A checkpoint could not be written: its changes go with the next one.
@@ -217,13 +237,21 @@ impl Coordinator {
 
     fn complete(&mut self) -> Option<Box<Ready>> {
         let pending = self.pending.take_if(|p| p.waiting.is_empty())?;
-        Some(Box::new(Ready {
+        let ready = Ready {
             id: pending.id,
             purpose: pending.purpose,
             triggered_at: pending.triggered_at,
             changed: std::mem::take(&mut self.changed),
             subtasks: self.answers.clone(),
-        }))
+        };
+        self.take_held();
+        Some(Box::new(ready))
+    }
+
+    fn take_held(&mut self) {
+        for (subtask, snapshot) in std::mem::take(&mut self.held) {
+            self.take(subtask, snapshot);
+        }
     }
 }
 
@@ -294,5 +322,30 @@ mod tests {
         let last = c.begin(Purpose::Final, 1).unwrap();
         let prepare = Command::Prepare { checkpoint: CheckpointId(2), last: true };
         assert_eq!(last.commands, [(id(2), prepare)]);
+    }
+
+    #[test]
+    fn what_a_subtask_says_at_its_end_is_no_part_of_a_checkpoint_that_it_answered_before() {
+        let at = |position: &[u8]| Snapshot {
+            state: SubtaskState {
+                positions: BTreeMap::from([("split".to_owned(), position.to_vec())]),
+                ..SubtaskState::default()
+            },
+            ..Snapshot::default()
+        };
+        let mut c = coordinator();
+        c.begin(Purpose::Periodic, 0).unwrap();
+        c.snapshot(id(0), CheckpointId(1), at(b"barrier"));
+        c.snapshot(id(1), CheckpointId(1), state(1, b"barrier"));
+        c.finished(id(0), at(b"end"));
+        c.finished(id(1), state(1, b"end"));
+        let ready = c.snapshot(id(2), CheckpointId(1), Snapshot::default()).ready.unwrap();
+        assert_eq!(ready.subtasks[&id(0)].0.positions["split"], b"barrier");
+        assert_eq!(ready.changed[&(1, KeyGroup(1))], b"barrier");
+        c.finished(id(2), Snapshot::default());
+        c.begin(Purpose::Final, 1).unwrap();
+        let ready = c.snapshot(id(2), CheckpointId(2), Snapshot::default()).ready.unwrap();
+        assert_eq!(ready.subtasks[&id(0)].0.positions["split"], b"end");
+        assert_eq!(ready.changed[&(1, KeyGroup(1))], b"end");
     }
 }

@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinSet},
+};
 
 use crate::{
     checkpoint::{Manifest, OperatorState, SubtaskState},
@@ -30,7 +33,7 @@ use crate::{
         channel::{self, Gate, Sender},
         exchange::{EdgeOutput, Exchange},
         keys::KeyGroups,
-        watermark::BoundedOutOfOrderness,
+        watermark::{self, BoundedOutOfOrderness},
     },
     task_manager::{
         Command, Reporter, SubtaskId, TaskEvent,
@@ -72,7 +75,7 @@ pub struct Deployment {
     /// How to tell each source and sink.
     pub commands: BTreeMap<SubtaskId, mpsc::Sender<Command>>,
     /// What the subtasks tell.
-    pub events: mpsc::Receiver<TaskEvent>,
+    events: mpsc::Receiver<TaskEvent>,
     /// What they count, by vertex and subtask.
     pub metrics: BTreeMap<SubtaskId, SharedMetrics>,
     /// What operators count themselves.
@@ -81,13 +84,31 @@ pub struct Deployment {
     pub parts: BTreeMap<SubtaskId, Part>,
     /// Counts for checkpoints by record count.
     pub emitted: Arc<EmittedRecords>,
-    tasks: Vec<AbortHandle>,
+    /// Aborted when the deployment is dropped.
+    tasks: JoinSet<()>,
+    ids: HashMap<Id, SubtaskId>,
 }
 
-impl Drop for Deployment {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+impl Deployment {
+    /// Ends every subtask, and waits until all are gone: their slots are free
+    /// then, and nothing of theirs touches a file that the next attempt opens.
+    pub async fn stop(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// What the subtasks tell next, or none if all are gone. A subtask that
+    /// panics cannot tell of it, so that is heard of otherwise. Safe to cancel.
+    pub async fn next(&mut self) -> Option<TaskEvent> {
+        loop {
+            tokio::select! {
+                event = self.events.recv() => return event,
+                Some(Err(error)) = self.tasks.join_next() => {
+                    if let Some(id) = self.ids.get(&error.id()).filter(|_| error.is_panic()) {
+                        let failure = Failure::new(FailureKind::HostBug, error.to_string());
+                        return Some(TaskEvent::Failed(*id, failure));
+                    }
+                }
+            }
         }
     }
 }
@@ -122,7 +143,8 @@ impl Deployer {
             guest_metrics: BTreeMap::new(),
             parts: BTreeMap::new(),
             emitted: Arc::new(EmittedRecords::new(self.spec.checkpoints.every_records)),
-            tasks: Vec::new(),
+            tasks: JoinSet::new(),
+            ids: HashMap::new(),
         };
         let job_rejected = Arc::new(RejectedLimit::new(self.spec.job.max_rejected));
         let mut wiring = self.wire();
@@ -156,10 +178,13 @@ impl Deployer {
                 }
                 deployment.parts.insert(id, part);
                 deployment.commands.insert(id, command);
-                ready.push(task);
+                ready.push((id, task));
             }
         }
-        deployment.tasks = ready.into_iter().map(start).collect();
+        for (id, task) in ready {
+            let task = start(task, &mut deployment.tasks);
+            deployment.ids.insert(task, id);
+        }
         Ok(deployment)
     }
 
@@ -204,13 +229,13 @@ impl Deployer {
     }
 }
 
-fn start(task: Ready) -> AbortHandle {
+fn start(task: Ready, tasks: &mut JoinSet<()>) -> Id {
     match task {
-        Ready::Source(task) => tokio::spawn(task.run()),
-        Ready::Operator(task) => tokio::spawn(task.run()),
-        Ready::Sink(task) => tokio::spawn(task.run()),
+        Ready::Source(task) => tasks.spawn(task.run()),
+        Ready::Operator(task) => tasks.spawn(task.run()),
+        Ready::Sink(task) => tasks.spawn(task.run()),
     }
-    .abort_handle()
+    .id()
 }
 
 /// The counters of a saved subtask; where the parallelism changed, those of all
@@ -231,6 +256,12 @@ fn counters_for(saved: Option<&OperatorState>, index: u32, parallelism: u32) -> 
         rejected: a.rejected + b.rejected,
         late: a.late + b.late,
     })
+}
+
+/// The least of some times; none if one of them is not known yet.
+fn least(mut times: impl Iterator<Item = Option<i64>>) -> Option<i64> {
+    let first = times.next()??;
+    times.try_fold(first, |least, time| time.map(|time| least.min(time)))
 }
 
 /// Builds one subtask.
@@ -281,7 +312,20 @@ impl Builder<'_> {
         let gate = self.wiring.gate.take();
         let gate =
             gate.ok_or_else(|| Failure::new(FailureKind::HostBug, "a subtask has no gate"))?;
-        Ok(Input::new(gate, std::mem::take(&mut self.wiring.ports)))
+        let ports = std::mem::take(&mut self.wiring.ports);
+        Ok(Input::new(gate, ports, self.restored_watermark()))
+    }
+
+    /// How far event time had come here; where the parallelism changed, how far
+    /// it had come everywhere.
+    fn restored_watermark(&self) -> i64 {
+        let known = match (self.own_state(), self.saved) {
+            (Some(own), _) => own.watermark,
+            (None, Some(saved)) => least(saved.subtasks.iter().map(|s| s.watermark)),
+            (None, None) => None,
+        };
+        // A job that is run again after its end may have more to read.
+        known.filter(|w| *w != watermark::END).unwrap_or(watermark::NONE)
     }
 
     fn commands(&mut self) -> mpsc::Receiver<Command> {
@@ -308,7 +352,9 @@ impl Builder<'_> {
         let newest = match (self.own_state(), self.saved) {
             (Some(own), _) => own.newest,
             // Splits were divided anew: only what all had seen is sure.
-            (None, Some(saved)) => saved.subtasks.iter().filter_map(|s| s.newest).min(),
+            (None, Some(saved)) => {
+                least(saved.subtasks.iter().filter(|s| !s.finished).map(|s| s.newest))
+            }
             (None, None) => None,
         };
         Ok(SourceTask {
@@ -388,7 +434,7 @@ impl Builder<'_> {
                 metrics: self.metrics.clone(),
                 job_rejected: self.job_rejected.clone(),
                 clock: self.deployer.clock.clone(),
-                watermark: crate::stream::watermark::NONE,
+                watermark: self.restored_watermark(),
                 was_finished,
             },
         })

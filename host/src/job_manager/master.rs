@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -222,6 +222,7 @@ impl Master {
             failed_checkpoints: 0,
         };
         let end = attempt.run().await;
+        attempt.settle().await;
         let next = attempt.coordinator.next_id();
         attempt.refresh();
         self.next_checkpoint = next;
@@ -280,7 +281,7 @@ struct Attempt<'a> {
 /// What woke the master up.
 enum Wake {
     Event(Option<TaskEvent>),
-    Written(Result<Written, StoreError>),
+    Written(Result<Result<Written, StoreError>, JoinError>),
     Due,
     Expired,
     Publish,
@@ -299,7 +300,14 @@ impl Attempt<'_> {
                     None,
                     Failure::new(FailureKind::HostBug, "every subtask is gone without a word"),
                 )),
-                Wake::Written(result) => self.on_written(result),
+                Wake::Written(Ok(result)) => self.on_written(result),
+                Wake::Written(Err(error)) => Some(AttemptEnd::Failed(
+                    None,
+                    Failure::new(
+                        FailureKind::HostBug,
+                        format!("writing a checkpoint failed: {error}"),
+                    ),
+                )),
                 Wake::Due => self.begin(Purpose::Periodic),
                 Wake::Expired => {
                     self.expire();
@@ -327,7 +335,7 @@ impl Attempt<'_> {
         let emitted = self.deployment.emitted.clone();
         let by_count = self.coordinator.pending().is_none() && self.writing.is_none();
         tokio::select! {
-            event = self.deployment.events.recv() => Wake::Event(event),
+            event = self.deployment.next() => Wake::Event(event),
             result = written(&mut self.writing), if self.writing.is_some() => Wake::Written(result),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Due,
             () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
@@ -336,6 +344,23 @@ impl Attempt<'_> {
             () = emitted.due.notified(), if by_count => Wake::Due,
             _ = publish.tick() => Wake::Publish,
             () = stop_requested(&mut self.master.control), if !self.stopping => Wake::StopRequested,
+        }
+    }
+
+    /// Ends the attempt for good: when this returns, no subtask runs any more,
+    /// and what was being written is either a checkpoint to restart from or
+    /// none. Otherwise the store might hold a newer checkpoint than the one that
+    /// sinks are taken back to.
+    async fn settle(&mut self) {
+        self.deployment.stop().await;
+        let Some(writing) = self.writing.take() else { return };
+        let made = match writing.task.await {
+            Ok(Ok(written)) => Some(written.manifest),
+            // `written` has heard of it already, or it panicked: the store knows.
+            Ok(Err(_)) | Err(_) => self.master.prepared.writer.find(writing.ready.id),
+        };
+        if let Some(manifest) = made {
+            self.master.last = Some(manifest);
         }
     }
 
@@ -352,7 +377,10 @@ impl Attempt<'_> {
 
     fn expiry(&self) -> Option<Instant> {
         let timeout = self.master.prepared.deployer.spec.checkpoints.timeout;
-        self.coordinator.pending().map(|_| self.last_started + timeout)
+        // Those that end the job can only be waited for: a source that has
+        // stopped at a barrier cannot begin another checkpoint.
+        let periodic = self.coordinator.pending_purpose() == Some(Purpose::Periodic);
+        periodic.then(|| self.last_started + timeout)
     }
 
     /// What can be begun now that could not before.
@@ -508,12 +536,9 @@ impl Attempt<'_> {
     }
 }
 
-async fn written(writing: &mut Option<Writing>) -> Result<Written, StoreError> {
+async fn written(writing: &mut Option<Writing>) -> Result<Result<Written, StoreError>, JoinError> {
     match writing {
-        Some(writing) => match (&mut writing.task).await {
-            Ok(result) => result,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        },
+        Some(writing) => (&mut writing.task).await,
         None => std::future::pending().await,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     checkpoint::{
         CheckpointStore, ChunkDigest, Manifest, OperatorState, StoreError, store::superseded,
     },
-    ids::JobName,
+    ids::{CheckpointId, JobName},
     job_manager::{
         coordinator::{Purpose, Ready},
         plan::Plan,
@@ -83,12 +83,32 @@ impl Writer {
             subtasks[index] = state;
         }
         bytes += store.commit(&manifest)?;
-        let dropped = superseded(&store.list()?, self.retain);
-        if !dropped.is_empty() {
-            let live: Vec<ChunkDigest> = chunks.values().copied().collect();
-            store.discard(&dropped, &live)?;
+        // The checkpoint exists: what cannot be cleaned up now does not undo it,
+        // and is dropped with the next one.
+        if let Err(error) = self.drop_superseded(&mut **store, &chunks) {
+            tracing::warn!("checkpoints before {} cannot be dropped: {error}", ready.id);
         }
         Ok(Written { manifest, bytes: bytes as u64, chunks })
+    }
+
+    fn drop_superseded(
+        &self,
+        store: &mut dyn CheckpointStore,
+        chunks: &LiveChunks,
+    ) -> Result<(), StoreError> {
+        let dropped = superseded(&store.list()?, self.retain);
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let live: Vec<ChunkDigest> = chunks.values().copied().collect();
+        store.discard(&dropped, &live)
+    }
+
+    /// The checkpoint of this number, if it was made although its writing failed.
+    #[must_use]
+    pub fn find(&self, id: CheckpointId) -> Option<Manifest> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.manifest(id).ok()
     }
 
     fn empty_manifest(&self, ready: &Ready) -> Manifest {

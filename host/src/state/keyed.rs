@@ -204,6 +204,8 @@ impl KeyedState {
             if !entry.registered {
                 entry.registered = true;
                 entry.fired = last <= watermark;
+                // It will fire even if the operator leaves it without state.
+                self.dirty[usize::from(entry.key_group.0)] = true;
                 if last > watermark {
                     self.window_ends.add(last, *id);
                 }
@@ -416,7 +418,19 @@ impl KeyedState {
         }
     }
 
+    /// Removes an entry and whatever is due for it.
     fn remove_entry(&mut self, id: EntryId) {
+        let window = self.table.get(id).window;
+        if let Some(windows) = self.windows {
+            let last = window.last_millisecond();
+            self.window_ends.remove(last, id);
+            self.cleanups.remove(last.saturating_add(windows.lateness), id);
+        }
+        self.forget_entry(id);
+    }
+
+    /// Removes an entry that no deadline names any more.
+    fn forget_entry(&mut self, id: EntryId) {
         let entry = self.table.get(id);
         let key_group = entry.key_group;
         if entry.timers > 0 {
@@ -426,11 +440,6 @@ impl KeyedState {
         let entry = self.table.remove(id);
         self.spilled -= spilled(entry.key.len()) + spilled(entry.state.len());
         self.mark_dirty(key_group);
-        if let Some(windows) = self.windows {
-            let last = entry.window.last_millisecond();
-            self.window_ends.remove(last, id);
-            self.cleanups.remove(last.saturating_add(windows.lateness), id);
-        }
     }
 
     /// The windows of the call that had fired already and must fire again now
@@ -483,7 +492,9 @@ impl KeyedState {
             let entry = self.table.get(id);
             self.sessions.remove(&entry.key, entry.window);
         }
-        self.remove_entry(id);
+        // Its window has fired, and its clean-up was taken from the deadlines: to
+        // look for them there would cost as much as the window has keys.
+        self.forget_entry(id);
     }
 
     /// Processing-time timers that are due; as [`due`](Self::due).

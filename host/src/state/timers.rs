@@ -1,7 +1,7 @@
 //! What is due when: windows to fire and to clean up, and the timers that
 //! operators set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::state::table::EntryId;
 
@@ -62,20 +62,20 @@ impl Timers {
 /// Entries by a time that many share, such as the end of their window.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    due: BTreeMap<i64, Vec<EntryId>>,
+    due: BTreeMap<i64, VecDeque<EntryId>>,
 }
 
 impl Deadlines {
     /// Adds an entry.
     pub fn add(&mut self, at: i64, entry: EntryId) {
-        self.due.entry(at).or_default().push(entry);
+        self.due.entry(at).or_default().push_back(entry);
     }
 
     /// Removes an entry that was added for this time.
     pub fn remove(&mut self, at: i64, entry: EntryId) {
         if let Some(entries) = self.due.get_mut(&at) {
             if let Some(i) = entries.iter().position(|e| *e == entry) {
-                entries.swap_remove(i);
+                entries.swap_remove_back(i);
             }
             if entries.is_empty() {
                 self.due.remove(&at);
@@ -92,10 +92,10 @@ impl Deadlines {
         }
         let entries = first.get_mut();
         if entries.len() <= limit {
-            return Some((at, first.remove()));
+            return Some((at, first.remove().into()));
         }
-        let rest = entries.split_off(limit);
-        Some((at, std::mem::replace(entries, rest)))
+        // The rest stays in place: portions of a large window cost what they hold.
+        Some((at, entries.drain(..limit).collect()))
     }
 
     /// The first time.

@@ -104,9 +104,9 @@ pub fn last_start(timestamp: i64, slide: i64, offset: i64) -> i64 {
 /// The aligned windows that contain `timestamp`, the latest first.
 pub fn aligned(timestamp: i64, size: i64, slide: i64, offset: i64) -> impl Iterator<Item = Window> {
     let last = last_start(timestamp, slide, offset);
-    (0..)
-        .map(move |n: i64| last.saturating_sub(n.saturating_mul(slide)))
-        .take_while(move |start| start.saturating_add(size) > timestamp)
+    // Ends at the beginning of time too, where there is no earlier start.
+    std::iter::successors(Some(last), move |start| start.checked_sub(slide))
+        .take_while(move |start| timestamp.saturating_sub(*start) < size)
         .map(move |start| Window { start, end: start.saturating_add(size) })
 }
 
@@ -132,6 +132,14 @@ mod tests {
         assert_eq!(of(10), [Window { start: 10, end: 20 }]);
         assert_eq!(of(-1), [Window { start: -10, end: 0 }]);
         assert_eq!(aligned(7, 10, 10, 3).next(), Some(Window { start: 3, end: 13 }));
+    }
+
+    #[test]
+    fn the_windows_around_the_ends_of_time_are_few() {
+        for t in [i64::MIN, i64::MIN + 1, i64::MIN + 25, i64::MAX - 1, i64::MAX] {
+            let windows = aligned(t, 30, 10, 0).take(10).count();
+            assert!((1..=3).contains(&windows), "{windows} windows at {t}");
+        }
     }
 
     proptest! {

@@ -77,10 +77,11 @@ pub enum Progress {
 }
 
 impl CombinedWatermark {
-    /// For so many streams.
+    /// For so many streams, where the common watermark is `current` already: it
+    /// never falls behind that. [`NONE`] at the beginning.
     #[must_use]
-    pub fn new(channels: usize) -> Self {
-        Self { channels: vec![ChannelTime::Active(NONE); channels], current: NONE }
+    pub fn new(channels: usize, current: i64) -> Self {
+        Self { channels: vec![ChannelTime::Active(NONE); channels], current }
     }
 
     /// The common watermark now, or [`NONE`].
@@ -95,7 +96,9 @@ impl CombinedWatermark {
             ChannelTime::Active(before) | ChannelTime::Idle(before) => before,
             ChannelTime::Ended => END,
         };
-        self.channels[channel] = ChannelTime::Active(watermark.max(before));
+        let now = watermark.max(before);
+        self.channels[channel] =
+            if now == END { ChannelTime::Ended } else { ChannelTime::Active(now) };
         self.advance()
     }
 
@@ -111,11 +114,7 @@ impl CombinedWatermark {
         if let ChannelTime::Active(at) = self.channels[channel] {
             self.channels[channel] = ChannelTime::Idle(at);
         }
-        if self.channels.iter().any(|c| matches!(c, ChannelTime::Active(_))) {
-            self.advance()
-        } else {
-            Progress::Idle
-        }
+        self.advance()
     }
 
     /// A stream ended.
@@ -125,7 +124,8 @@ impl CombinedWatermark {
     }
 
     /// An idle stream that wakes up may be behind the common watermark, which
-    /// never goes back: its records are then late, as in Flink.
+    /// never goes back: its records are then late, as in Flink. But the end of
+    /// time comes only when every stream has ended: one that is idle may wake up.
     fn advance(&mut self) -> Progress {
         let active = self.channels.iter().filter_map(|c| match c {
             ChannelTime::Active(at) => Some(*at),
@@ -136,7 +136,15 @@ impl CombinedWatermark {
                 self.current = least;
                 Progress::Watermark(least)
             }
-            _ => Progress::None,
+            Some(_) => Progress::None,
+            None if self.channels.iter().any(|c| matches!(c, ChannelTime::Idle(_))) => {
+                Progress::Idle
+            }
+            None if self.current < END => {
+                self.current = END;
+                Progress::Watermark(END)
+            }
+            None => Progress::None,
         }
     }
 }
@@ -157,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_slowest_active_stream_holds_the_watermark() {
-        let mut all = CombinedWatermark::new(3);
+        let mut all = CombinedWatermark::new(3, NONE);
         assert_eq!(all.watermark(0, 10), Progress::None);
         assert_eq!(all.watermark(1, 20), Progress::None);
         assert_eq!(all.watermark(2, 5), Progress::Watermark(5));
@@ -168,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_idle_stream_holds_nothing_back_and_wakes_without_going_back() {
-        let mut all = CombinedWatermark::new(2);
+        let mut all = CombinedWatermark::new(2, NONE);
         assert_eq!(all.watermark(0, 50), Progress::None);
         assert_eq!(all.idle(1), Progress::Watermark(50));
         all.active(1);
@@ -177,5 +185,24 @@ mod tests {
         assert_eq!(all.watermark(1, 70), Progress::Watermark(60));
         assert_eq!(all.idle(0), Progress::Watermark(70));
         assert_eq!(all.idle(1), Progress::Idle);
+    }
+
+    #[test]
+    fn the_end_of_time_waits_for_idle_streams() {
+        let mut all = CombinedWatermark::new(2, NONE);
+        assert_eq!(all.watermark(0, 50), Progress::None);
+        assert_eq!(all.idle(1), Progress::Watermark(50));
+        assert_eq!(all.watermark(0, END), Progress::Idle, "the other one may wake up");
+        all.active(1);
+        assert_eq!(all.watermark(1, 60), Progress::Watermark(60));
+        assert_eq!(all.end(1), Progress::Watermark(END));
+        assert_eq!(all.end(0), Progress::None);
+    }
+
+    #[test]
+    fn a_restored_watermark_never_goes_back() {
+        let mut all = CombinedWatermark::new(1, 40);
+        assert_eq!(all.watermark(0, 30), Progress::None);
+        assert_eq!((all.current(), all.watermark(0, 41)), (40, Progress::Watermark(41)));
     }
 }

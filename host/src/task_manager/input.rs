@@ -40,14 +40,16 @@ pub struct Input {
 }
 
 impl Input {
-    /// `ports[i]` is the input port that the gate's channel `i` belongs to.
+    /// `ports[i]` is the input port that the gate's channel `i` belongs to;
+    /// `watermark` is what the common watermark was at the checkpoint that the
+    /// subtask was restored from.
     #[must_use]
-    pub fn new(gate: Gate, ports: Vec<u32>) -> Self {
+    pub fn new(gate: Gate, ports: Vec<u32>, watermark: i64) -> Self {
         let channels = gate.channels();
         Self {
             gate,
             ports,
-            watermark: CombinedWatermark::new(channels),
+            watermark: CombinedWatermark::new(channels, watermark),
             alignment: None,
             aligned: vec![false; channels],
             ended: vec![false; channels],
@@ -148,7 +150,7 @@ mod tests {
             runtime.block_on(async {
                 let barriers = 3_u8;
                 let (gate, mut senders) = gate(scripts.len(), 1 << 20);
-                let mut input = Input::new(gate, vec![0; scripts.len()]);
+                let mut input = Input::new(gate, vec![0; scripts.len()], crate::stream::watermark::NONE);
                 // What each channel sends: records carry the epoch they are of.
                 let mut queues: Vec<std::collections::VecDeque<Element>> = scripts.iter().map(|(steps, short)| {
                     let mut queue = std::collections::VecDeque::new();

@@ -108,11 +108,15 @@ impl KeyedOperator {
     ) -> Result<(), TaskError> {
         while let Some((due, groups)) = self.state.due(watermark) {
             self.fire(context, &due, &groups).await?;
+            // An operator that always sets the next timer must not hold a thread.
+            tokio::task::consume_budget().await;
         }
         Ok(())
     }
 
-    /// Fires processing-time timers that are due.
+    /// Fires processing-time timers that are due, as many as fit into one call.
+    /// The rest has to wait its turn, behind the input: barriers must pass an
+    /// operator that sets its next timer for now.
     ///
     /// # Errors
     /// As [`batch`](Self::batch).
@@ -121,10 +125,10 @@ impl KeyedOperator {
         context: &mut OperatorContext,
     ) -> Result<(), TaskError> {
         let time = context.clock.now_millis();
-        while let Some((due, groups)) = self.state.due_processing(time) {
-            self.fire(context, &due, &groups).await?;
+        match self.state.due_processing(time) {
+            Some((due, groups)) => self.fire(context, &due, &groups).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn fire(

@@ -44,7 +44,8 @@ pub struct OperatorContext {
     pub job_rejected: Arc<RejectedLimit>,
     /// What time it is.
     pub clock: Clock,
-    /// The watermark; `watermark::NONE` before the first.
+    /// The watermark; `watermark::NONE` before the first. Restored from a
+    /// checkpoint, so that what was late before a restart is late after it.
     pub watermark: i64,
     /// Whether it had said all that it had to say before the checkpoint that it
     /// was restored from.
@@ -67,6 +68,10 @@ impl OperatorTask {
     }
 
     async fn drive(&mut self) -> Result<TaskEnd, TaskError> {
+        // After a restart: the input says nothing of it until it comes further.
+        if let Some(watermark) = self.context.watermark() {
+            self.context.outputs.broadcast(Element::Watermark(watermark)).await?;
+        }
         loop {
             let event = self.next_event().await?;
             tokio::task::consume_budget().await;
@@ -115,10 +120,11 @@ impl OperatorTask {
                 context.metrics.memory.store(memory, Ordering::Relaxed);
             }
             Some(InputEvent::Watermark(watermark)) => {
+                // First, so that an operator sees what time it is that fires it.
+                context.watermark = watermark;
                 if let Operator::Keyed(keyed) = &mut self.operator {
                     keyed.advance(context, watermark).await?;
                 }
-                context.watermark = watermark;
                 context.metrics.watermark.store(watermark, Ordering::Relaxed);
                 context.outputs.broadcast(Element::Watermark(watermark)).await?;
             }
@@ -132,7 +138,7 @@ impl OperatorTask {
     async fn barrier(&mut self, barrier: Barrier) -> Result<Option<TaskEnd>, TaskError> {
         // The barrier goes first: those behind need not wait for our snapshot.
         self.context.outputs.broadcast(Element::Barrier(barrier)).await?;
-        let snapshot = self.operator.snapshot(false).await?;
+        let snapshot = self.snapshot(false).await?;
         self.context.reporter.snapshot(barrier.checkpoint, snapshot).await;
         Ok(barrier.stop.then_some(TaskEnd::Stopped))
     }
@@ -144,9 +150,22 @@ impl OperatorTask {
             let outcome = instance.finish().await?;
             self.context.forward(&Batch::default(), outcome).await?;
         }
-        let snapshot = self.operator.snapshot(true).await?;
+        let snapshot = self.snapshot(true).await?;
         self.context.outputs.broadcast(Element::End).await?;
         Ok(TaskEnd::Finished(Box::new(snapshot)))
+    }
+
+    async fn snapshot(&mut self, finished: bool) -> Result<Snapshot, Failure> {
+        let watermark = self.context.watermark();
+        let state = SubtaskState { finished, watermark, ..SubtaskState::default() };
+        Ok(match &mut self.operator {
+            Operator::Processor(instance) => {
+                Snapshot { guest: instance.snapshot().await?, state, ..Snapshot::default() }
+            }
+            Operator::Keyed(keyed) => {
+                Snapshot { key_groups: keyed.snapshot(), state, ..Snapshot::default() }
+            }
+        })
     }
 }
 
@@ -156,18 +175,6 @@ impl Operator {
             Operator::Processor(instance) => instance.memory(),
             Operator::Keyed(keyed) => keyed.memory(),
         }
-    }
-
-    async fn snapshot(&mut self, finished: bool) -> Result<Snapshot, Failure> {
-        let state = SubtaskState { finished, ..SubtaskState::default() };
-        Ok(match self {
-            Operator::Processor(instance) => {
-                Snapshot { guest: instance.snapshot().await?, state, ..Snapshot::default() }
-            }
-            Operator::Keyed(keyed) => {
-                Snapshot { key_groups: keyed.snapshot(), state, ..Snapshot::default() }
-            }
-        })
     }
 }
 

@@ -50,6 +50,8 @@ impl SinkTask {
                     continue;
                 }
                 event = self.input.next(), if !input_ended => event?,
+                // Nobody is left to ask for the last commit: the job is torn down.
+                else => return Err(TaskError::NeighbourGone),
             };
             match event {
                 InputEvent::Batch(_, batch) => {
