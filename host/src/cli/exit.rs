@@ -45,7 +45,7 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
   0    the job finished (or the check found nothing wrong)
   1    the job failed
-  2    wrong arguments, a bad job file, or an operator that cannot be used
+  2    wrong arguments, a bad job file, or an operator, input or output that cannot be used
   3    a signal stopped the job; with --state, the same command resumes it
   4    the state directory cannot be used
   130  a second signal ended the program at once";

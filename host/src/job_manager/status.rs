@@ -105,7 +105,8 @@ impl VertexKind {
 }
 
 /// One source, operator or sink, all its subtasks together. Counts are since
-/// the job was started; what is read again after a restart counts once.
+/// the job was first started, whatever stopped it on the way; what is read again
+/// after a restart counts once.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VertexStatus {
     /// Its name.

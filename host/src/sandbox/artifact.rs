@@ -64,6 +64,14 @@ pub enum LoadError {
         /// What it exports.
         found: String,
     },
+    /// An interface that it exports lacks a function.
+    #[error("it exports `{PACKAGE}/{interface}@{VERSION}` without its function `{name}`")]
+    MissingFunction {
+        /// Which interface.
+        interface: &'static str,
+        /// Which function.
+        name: &'static str,
+    },
     /// It wants something that it was not granted.
     #[error("it imports `{import}`, which is not granted{hint}")]
     NotGranted {
@@ -163,7 +171,7 @@ impl Sandbox {
         digest: String,
         grants: &[Grant],
     ) -> Result<Artifact, LoadError> {
-        let exports = find_exports(component)
+        let exports = find_exports(component)?
             .ok_or_else(|| LoadError::NoOperator { found: self.export_names(component) })?;
         let mut linker = Linker::new(&self.engine);
         capabilities::link(&mut linker, grants).map_err(|e| LoadError::Mismatch(e.into()))?;
@@ -247,29 +255,57 @@ fn check_header(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-fn find_exports(component: &Component) -> Option<Exports> {
-    let interface = |name: &str| {
-        component.get_export_index(None, format!("{PACKAGE}/{name}@{VERSION}").as_str())
-    };
-    let processor = interface("processor");
-    let keyed = interface("keyed-processor");
-    let function = |instance: &ComponentExportIndex, name: &str| {
-        component.get_export_index(Some(instance), name)
-    };
-    match (processor, keyed) {
-        (Some(processor), None) => Some(Exports::Processor {
-            open: function(&processor, "open")?,
-            process: function(&processor, "process")?,
-            finish: function(&processor, "finish")?,
-            snapshot: interface("snapshot")
-                .and_then(|i| Some((function(&i, "snapshot")?, function(&i, "restore")?))),
-        }),
-        (None, Some(keyed)) => Some(Exports::Keyed {
-            open: function(&keyed, "open")?,
-            fold: function(&keyed, "fold")?,
-            fire: function(&keyed, "fire")?,
-            merge: interface("session-merge").and_then(|i| function(&i, "merge")),
-        }),
+/// Where the operator's functions are; nothing if it exports neither kind of
+/// operator, or both.
+fn find_exports(component: &Component) -> Result<Option<Exports>, LoadError> {
+    let processor = interface(component, "processor");
+    let keyed = interface(component, "keyed-processor");
+    Ok(match (processor, keyed) {
+        (Some(at), None) => {
+            let function = |name| function(component, &at, "processor", name);
+            Some(Exports::Processor {
+                open: function("open")?,
+                process: function("process")?,
+                finish: function("finish")?,
+                snapshot: find_snapshot(component)?,
+            })
+        }
+        (None, Some(at)) => {
+            let function = |name| function(component, &at, "keyed-processor", name);
+            Some(Exports::Keyed {
+                open: function("open")?,
+                fold: function("fold")?,
+                fire: function("fire")?,
+                merge: find_merge(component)?,
+            })
+        }
         _ => None,
-    }
+    })
+}
+
+type Found<T> = Result<Option<T>, LoadError>;
+
+fn find_snapshot(component: &Component) -> Found<(ComponentExportIndex, ComponentExportIndex)> {
+    let Some(at) = interface(component, "snapshot") else { return Ok(None) };
+    let function = |name| function(component, &at, "snapshot", name);
+    Ok(Some((function("snapshot")?, function("restore")?)))
+}
+
+fn find_merge(component: &Component) -> Found<ComponentExportIndex> {
+    let Some(at) = interface(component, "session-merge") else { return Ok(None) };
+    function(component, &at, "session-merge", "merge").map(Some)
+}
+
+fn interface(component: &Component, name: &str) -> Option<ComponentExportIndex> {
+    component.get_export_index(None, format!("{PACKAGE}/{name}@{VERSION}").as_str())
+}
+
+fn function(
+    component: &Component,
+    at: &ComponentExportIndex,
+    interface: &'static str,
+    name: &'static str,
+) -> Result<ComponentExportIndex, LoadError> {
+    let found = component.get_export_index(Some(at), name);
+    found.ok_or(LoadError::MissingFunction { interface, name })
 }
