@@ -9,7 +9,7 @@ pub enum Exit {
     Success,
     /// 1: the job failed.
     JobFailed,
-    /// 2: wrong arguments, a bad job file, or an operator that cannot be used.
+    /// 2: wrong arguments, a bad job file, or an operator, input or output that cannot be used.
     Usage,
     /// 3: a signal stopped the job; with `--state` the same command resumes it.
     Stopped,
