@@ -3,7 +3,7 @@
 
 use serde::de::Deserialize;
 
-use crate::Error;
+use crate::{Error, append::append};
 
 /// A column of byte strings in Arrow's variable-size binary layout: entry `i`
 /// is `data[offsets[i]..offsets[i + 1]]`. A column without offsets is *absent*:
@@ -84,7 +84,7 @@ impl Column {
     /// If the column would hold 4 GiB.
     #[inline]
     pub fn push(&mut self, entry: &[u8]) {
-        self.data.extend_from_slice(entry);
+        append(&mut self.data, entry);
         self.close_entry();
     }
 

@@ -5,7 +5,7 @@
 use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Error;
+use crate::{Error, append::append};
 
 /// Appends to a vector without postcard's own buffer in between.
 struct Append<'a>(&'a mut Vec<u8>);
@@ -21,7 +21,7 @@ impl Flavor for Append<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        append(self.0, bytes);
         Ok(())
     }
 

@@ -55,6 +55,7 @@
 #[doc(hidden)]
 #[path = "component.rs"]
 pub mod __component;
+mod append;
 mod batch;
 mod codec;
 mod context;

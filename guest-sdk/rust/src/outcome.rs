@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Batch, Column, Error, Record,
+    append::append,
     contract::{Emission, Origin, Rejection},
     keyed::Firing,
 };
@@ -334,7 +335,7 @@ impl<'o, 's, S: Source> Emit<'o, 's, S> {
     /// Emits with this value.
     #[inline]
     pub fn value(self, value: &[u8]) {
-        self.value_with(|out| out.extend_from_slice(value));
+        self.value_with(|out| append(out, value));
     }
 
     /// Emits with a value that is written straight into the output. Append to

@@ -68,7 +68,7 @@ impl Toolchain {
     /// The cargo to build guests with: add a subcommand with
     /// [`arguments`](Self::arguments) after it.
     pub(crate) fn cargo(&self) -> Command {
-        match &self.kind {
+        let mut command = match &self.kind {
             Kind::Active => {
                 let mut command = process::cargo();
                 process::forget_the_flags_of_the_host(&mut command);
@@ -84,7 +84,10 @@ impl Toolchain {
                     .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
                 command
             }
-        }
+        };
+        // Part of WebAssembly since 2.0, and not yet on by default.
+        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-Ctarget-feature=+simd128");
+        command
     }
 
     /// What goes after cargo's subcommand.

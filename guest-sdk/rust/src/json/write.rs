@@ -1,6 +1,7 @@
 //! Writing JSON straight into an output column.
 
 use super::{Number, Raw};
+use crate::append::append;
 
 /// Writes a JSON object field by field, with nothing in between.
 ///
@@ -77,7 +78,7 @@ impl<'o> Object<'o> {
 
     /// A field with a value that is JSON already.
     pub fn json(&mut self, name: &str, json: &str) -> &mut Self {
-        self.field(name).extend_from_slice(json.as_bytes());
+        append(self.field(name), json.as_bytes());
         self
     }
 
@@ -107,7 +108,7 @@ fn write_int(out: &mut Vec<u8>, n: i128) {
     if n < 0 {
         out.push(b'-');
     }
-    out.extend_from_slice(&digits[at..]);
+    append(out, &digits[at..]);
 }
 
 fn write_float(out: &mut Vec<u8>, x: f64) {
@@ -124,19 +125,33 @@ fn write_float(out: &mut Vec<u8>, x: f64) {
 
 /// Writes a text as a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
+    if text.bytes().all(stands_as_it_is) {
+        write_quoted(out, text.as_bytes());
     } else {
         let _ = serde_json::to_writer(out, text); // a Vec takes everything
     }
 }
 
+/// Whether a byte of UTF-8 needs no escape in a JSON string.
+fn stands_as_it_is(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\'
+}
+
+fn write_quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    append(out, text);
+    out.push(b'"');
+}
+
 /// Writes a key, which may be any bytes, as a JSON string; what is not UTF-8
 /// becomes U+FFFD.
 pub fn write_key(out: &mut Vec<u8>, key: &[u8]) {
-    write_string(out, &String::from_utf8_lossy(key));
+    // Most keys are plain ASCII, which needs no look at whether it is UTF-8.
+    if key.iter().all(|b| b.is_ascii() && stands_as_it_is(*b)) {
+        write_quoted(out, key);
+    } else {
+        write_string(out, &String::from_utf8_lossy(key));
+    }
 }
 
 #[cfg(test)]
