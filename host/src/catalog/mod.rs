@@ -24,7 +24,7 @@ pub enum CatalogError {
     NotFound {
         /// The name.
         name: String,
-        /// "; did you mean …?", or nothing.
+        /// " (did you mean …?)", or nothing.
         suggestion: String,
         /// Where it was looked for.
         searched: Vec<PathBuf>,
@@ -113,7 +113,7 @@ impl Catalog {
         let nearest = known.map(|known| (strsim::damerau_levenshtein(name, &known), known)).min();
         match nearest {
             Some((distance, known)) if distance <= name.len() / 2 => {
-                format!("; did you mean `{known}`?")
+                format!(" (did you mean `{known}`?)")
             }
             _ => String::new(),
         }

@@ -104,3 +104,70 @@ impl Manifest {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Byte by byte as in `docs/checkpoint-format.md`. What fails here cannot be
+    /// read by hosts that are out there: raise the format version.
+    #[test]
+    fn the_bytes_are_those_that_the_documentation_promises() {
+        let subtask = SubtaskState {
+            guest: None,
+            positions: BTreeMap::from([("s".to_owned(), vec![0xfe, 9])]),
+            newest: Some(-1),
+            watermark: None,
+            sink: None,
+            finished: true,
+            counters: Counters {
+                records_in: 1,
+                bytes_in: 2,
+                records_out: 3,
+                bytes_out: 4,
+                rejected: 5,
+                late: 6,
+            },
+        };
+        let operator = OperatorState {
+            key_groups: BTreeMap::from([(KeyGroup(5), ChunkDigest([7; 32]))]),
+            subtasks: vec![subtask],
+        };
+        let manifest = Manifest {
+            id: CheckpointId(3),
+            job: JobName::new("j").unwrap(),
+            triggered_at: 1,
+            max_parallelism: 128,
+            finished: false,
+            operators: BTreeMap::from([(OperatorName::new("o").unwrap(), operator)]),
+        };
+        let expected: Vec<u8> = [
+            // id, job, triggered_at, max_parallelism, finished
+            &[3][..],
+            &[1, b'j'],
+            &[2],
+            &[0x80, 1],
+            &[0],
+            // one operator, with one key group
+            &[1, 1, b'o'],
+            &[1, 5],
+            &[7; 32],
+            // one subtask: guest, positions, newest, watermark, sink, finished, counters
+            &[1],
+            &[0],
+            &[1, 1, b's', 2, 0xfe, 9],
+            &[1, 1],
+            &[0],
+            &[0],
+            &[1],
+            &[1, 2, 3, 4, 5, 6],
+        ]
+        .concat();
+        let bytes = manifest.encode();
+        assert_eq!(format::unframe(Kind::Manifest, &bytes).unwrap(), expected);
+        let header =
+            [&b"CFDMCKPT"[..], &[1, 0], &[1, 0], &(expected.len() as u64).to_le_bytes()].concat();
+        assert_eq!(bytes[..20], header);
+        assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
+    }
+}
