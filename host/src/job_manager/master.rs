@@ -301,13 +301,7 @@ impl Attempt<'_> {
                     Failure::new(FailureKind::HostBug, "every subtask is gone without a word"),
                 )),
                 Wake::Written(Ok(result)) => self.on_written(result),
-                Wake::Written(Err(error)) => Some(AttemptEnd::Failed(
-                    None,
-                    Failure::new(
-                        FailureKind::HostBug,
-                        format!("writing a checkpoint failed: {error}"),
-                    ),
-                )),
+                Wake::Written(Err(error)) => Some(self.on_writer_gone(&error)),
                 Wake::Due => self.begin(Purpose::Periodic),
                 Wake::Expired => {
                     self.expire();
@@ -354,14 +348,26 @@ impl Attempt<'_> {
     async fn settle(&mut self) {
         self.deployment.stop().await;
         let Some(writing) = self.writing.take() else { return };
-        let made = match writing.task.await {
-            Ok(Ok(written)) => Some(written.manifest),
-            // `written` has heard of it already, or it panicked: the store knows.
-            Ok(Err(_)) | Err(_) => self.master.prepared.writer.find(writing.ready.id),
-        };
-        if let Some(manifest) = made {
+        match writing.task.await {
+            Ok(Ok(written)) => self.master.last = Some(written.manifest),
+            Ok(Err(_)) | Err(_) => self.look_for(writing.ready.id),
+        }
+    }
+
+    /// Takes a checkpoint for made if the store has it, whatever its writer said.
+    fn look_for(&mut self, id: CheckpointId) {
+        if let Some(manifest) = self.master.prepared.writer.find(id) {
             self.master.last = Some(manifest);
         }
+    }
+
+    fn on_writer_gone(&mut self, error: &JoinError) -> AttemptEnd {
+        // Taken out, since its task must not be waited for again.
+        if let Some(writing) = self.writing.take() {
+            self.look_for(writing.ready.id);
+        }
+        let what = format!("the thread that wrote a checkpoint ended: {error}");
+        AttemptEnd::Failed(None, Failure::new(FailureKind::HostBug, what))
     }
 
     /// When the next checkpoint is due by time.

@@ -28,3 +28,6 @@ pub mod windows;
 pub use call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerChange, TimerKind};
 pub use keyed::KeyedState;
 pub use windows::Window;
+
+#[cfg(test)]
+mod model_tests;
