@@ -82,7 +82,8 @@ pub(super) fn summary(end: &JobStatus) -> String {
     for vertex in &end.vertices {
         out.push_str(&counters(vertex));
     }
-    if end.elapsed_millis > 0 {
+    // After a resumption the counts are of earlier runs too, and the time is not.
+    if end.elapsed_millis > 0 && end.checkpoints.resumed_from.is_none() {
         let rate = float(read) * 1_000.0 / float(end.elapsed_millis);
         let _ = writeln!(out, "{} records/s on average", human::count(rate));
     }
