@@ -349,3 +349,7 @@ mod tests {
         assert_eq!(ready.changed[&(1, KeyGroup(1))], b"end");
     }
 }
+
+#[cfg(test)]
+#[path = "coordinator_simulation.rs"]
+mod simulation;

@@ -126,3 +126,7 @@ impl Writer {
         manifest.operators.entry(self.plan.vertices[vertex].name.clone()).or_default()
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -1,0 +1,266 @@
+//! The coordinator in a small world of its own: two sources, two operators and
+//! two sinks whose steps, ends, aborts and failed writes come in any order.
+//! Whatever the order, a checkpoint holds of each subtask what it was at the
+//! barrier, or at its end if no barrier came to it any more.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::SubtaskIndex;
+
+const INSTANCES: u32 = 2;
+
+fn id(vertex: usize, index: u32) -> SubtaskId {
+    SubtaskId { vertex, index: SubtaskIndex(index) }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// A subtask works, and takes its next barrier or ends if it can.
+    Step {
+        vertex: usize,
+        index: u32,
+        end: bool,
+    },
+    Begin(Purpose),
+    Abort,
+    /// What was being written is written, or not.
+    Written(bool),
+}
+
+struct World {
+    coordinator: Coordinator,
+    /// Commands that a source or sink has not obeyed yet.
+    inbox: BTreeMap<SubtaskId, VecDeque<Command>>,
+    /// Barriers that each subtask has passed on, or answered.
+    passed: BTreeMap<SubtaskId, Vec<CheckpointId>>,
+    finished: BTreeSet<SubtaskId>,
+    /// What each subtask has done, and had done at each barrier.
+    work: BTreeMap<SubtaskId, u64>,
+    at: BTreeMap<(SubtaskId, CheckpointId), u64>,
+    writing: Option<Box<Ready>>,
+    /// The operators' state in the last checkpoint that was written.
+    saved: BTreeMap<(usize, KeyGroup), Vec<u8>>,
+    stopping: BTreeSet<CheckpointId>,
+    stopped: BTreeSet<SubtaskId>,
+    last: Option<Purpose>,
+}
+
+impl World {
+    fn new() -> Self {
+        let parts = [Part::Source, Part::Operator, Part::Sink];
+        let parts: BTreeMap<_, _> = (0..INSTANCES)
+            .flat_map(|i| parts.into_iter().enumerate().map(move |(v, part)| (id(v, i), part)))
+            .collect();
+        Self {
+            coordinator: Coordinator::new(parts, CheckpointId(1)),
+            inbox: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            finished: BTreeSet::new(),
+            work: BTreeMap::new(),
+            at: BTreeMap::new(),
+            writing: None,
+            saved: BTreeMap::new(),
+            stopping: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            last: None,
+        }
+    }
+
+    fn act(&mut self, act: &Act) {
+        match act {
+            Act::Step { vertex, index, end } => self.step(id(*vertex, *index), *end),
+            Act::Begin(purpose) => self.begin(*purpose),
+            Act::Abort => {
+                if self.coordinator.pending_purpose() == Some(Purpose::Periodic) {
+                    self.coordinator.abort();
+                }
+            }
+            Act::Written(well) => self.written(*well),
+        }
+    }
+
+    fn begin(&mut self, purpose: Purpose) {
+        if self.writing.is_some() || self.last.is_some() {
+            return;
+        }
+        let (next, pending) = (self.coordinator.next_id(), self.coordinator.pending());
+        let Some(actions) = self.coordinator.begin(purpose, 0) else { return };
+        assert!(pending.is_none(), "one at a time");
+        assert!(purpose != Purpose::Final || self.finished.len() == 6);
+        if purpose == Purpose::Stop {
+            self.stopping.insert(next);
+        }
+        self.obey(actions);
+    }
+
+    fn obey(&mut self, actions: Actions) {
+        for (subtask, command) in actions.commands {
+            let gone = self.stopped.contains(&subtask)
+                || (subtask.vertex == 0 && self.finished.contains(&subtask));
+            if !gone {
+                self.inbox.entry(subtask).or_default().push_back(command);
+            }
+        }
+        if let Some(ready) = actions.ready {
+            assert!(self.writing.is_none());
+            self.check(&ready);
+            self.writing = Some(ready);
+        }
+    }
+
+    /// The next barrier that has come to a subtask on all its channels.
+    fn next_barrier(&self, subtask: SubtaskId) -> Option<CheckpointId> {
+        let before = (0..INSTANCES).map(|i| id(subtask.vertex - 1, i));
+        let mine = self.passed.get(&subtask).map_or(0, Vec::len);
+        let of = |from: &SubtaskId| self.passed.get(from).and_then(|p| p.get(mine)).copied();
+        let came: Vec<_> = before
+            .map(|from| of(&from).or((!self.finished.contains(&from)).then_some(CheckpointId(0))))
+            .collect();
+        let barrier = came.iter().flatten().max().copied()?;
+        came.iter().flatten().all(|b| *b == barrier && b.0 > 0).then_some(barrier)
+    }
+
+    fn step(&mut self, subtask: SubtaskId, end: bool) {
+        if self.stopped.contains(&subtask) {
+            return;
+        }
+        if self.finished.contains(&subtask) {
+            return self.prepare(subtask);
+        }
+        *self.work.entry(subtask).or_default() += 1;
+        let barrier = if subtask.vertex == 0 {
+            if end {
+                return self.finish(subtask);
+            }
+            match self.inbox.get_mut(&subtask).and_then(VecDeque::pop_front) {
+                Some(Command::Trigger(barrier)) => Some(barrier.checkpoint),
+                _ => None,
+            }
+        } else {
+            self.next_barrier(subtask)
+        };
+        if let Some(barrier) = barrier {
+            self.passed.entry(subtask).or_default().push(barrier);
+            if self.stopping.contains(&barrier) {
+                self.stopped.insert(subtask);
+            }
+            self.answer(subtask, barrier);
+        } else if subtask.vertex > 0 {
+            let mut before = (0..INSTANCES).map(|i| id(subtask.vertex - 1, i));
+            let mine = self.passed.get(&subtask).map_or(0, Vec::len);
+            if before.all(|from| {
+                self.finished.contains(&from) && self.passed.get(&from).map_or(0, Vec::len) <= mine
+            }) {
+                self.finish(subtask);
+            }
+        }
+    }
+
+    fn snapshot_of(&self, subtask: SubtaskId) -> Snapshot {
+        let work = self.work.get(&subtask).copied().unwrap_or(0).to_be_bytes().to_vec();
+        let group = KeyGroup(u16::try_from(subtask.index.0).unwrap());
+        let state = SubtaskState { sink: Some(work.clone()), ..SubtaskState::default() };
+        let key_groups = if subtask.vertex == 1 { vec![(group, work)] } else { Vec::new() };
+        Snapshot { key_groups, state, ..Snapshot::default() }
+    }
+
+    fn answer(&mut self, subtask: SubtaskId, checkpoint: CheckpointId) {
+        self.at.insert((subtask, checkpoint), self.work.get(&subtask).copied().unwrap_or(0));
+        let snapshot = self.snapshot_of(subtask);
+        let actions = self.coordinator.snapshot(subtask, checkpoint, snapshot);
+        self.obey(actions);
+    }
+
+    fn finish(&mut self, subtask: SubtaskId) {
+        self.finished.insert(subtask);
+        self.inbox.remove(&subtask);
+        let snapshot =
+            if subtask.vertex == 2 { Snapshot::default() } else { self.snapshot_of(subtask) };
+        let actions = self.coordinator.finished(subtask, snapshot);
+        self.obey(actions);
+    }
+
+    /// A sink whose input has ended does as it is told.
+    fn prepare(&mut self, subtask: SubtaskId) {
+        if let Some(Command::Prepare { checkpoint, .. }) =
+            self.inbox.get_mut(&subtask).and_then(VecDeque::pop_front)
+        {
+            self.answer(subtask, checkpoint);
+        }
+    }
+
+    fn check(&self, ready: &Ready) {
+        for vertex in 0..3 {
+            for index in 0..INSTANCES {
+                let subtask = id(vertex, index);
+                let now = self.work.get(&subtask).copied().unwrap_or(0);
+                let want = self.at.get(&(subtask, ready.id)).copied().unwrap_or(now).to_be_bytes();
+                let got = ready.subtasks[&subtask].0.sink.as_deref();
+                assert_eq!(got, Some(&want[..]), "{subtask:?} in {}", ready.id);
+                if vertex == 1 {
+                    let group = (1, KeyGroup(u16::try_from(index).unwrap()));
+                    let chunk = ready.changed.get(&group).or(self.saved.get(&group)).unwrap();
+                    assert_eq!(chunk, &want, "{group:?} in {}", ready.id);
+                }
+            }
+        }
+        assert!(ready.purpose != Purpose::Final || self.finished.len() == 6);
+    }
+
+    fn written(&mut self, well: bool) {
+        let Some(ready) = self.writing.take() else { return };
+        if well {
+            self.last = Some(ready.purpose).filter(|p| *p != Purpose::Periodic);
+            self.saved.extend(ready.changed);
+        } else if ready.purpose == Purpose::Periodic {
+            self.coordinator.put_back(*ready);
+        } else {
+            // The job would be restarted.
+            self.writing = Some(ready);
+        }
+    }
+
+    /// From anywhere the job can still come to its end.
+    fn conclude(&mut self) {
+        for _ in 0..60 {
+            for vertex in 0..3 {
+                for index in 0..INSTANCES {
+                    let stop = self.inbox.get(&id(vertex, index)).is_none_or(VecDeque::is_empty);
+                    self.step(id(vertex, index), stop);
+                }
+            }
+            self.written(true);
+            self.begin(Purpose::Final);
+        }
+        assert!(self.last.is_some(), "the job hangs: {:?}", self.coordinator);
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let step = (0_usize..3, 0..INSTANCES, prop::bool::weighted(0.04));
+    let purpose = prop_oneof![
+        12 => Just(Purpose::Periodic), 1 => Just(Purpose::Stop), 3 => Just(Purpose::Final),
+    ];
+    prop_oneof![
+        12 => step.prop_map(|(vertex, index, end)| Act::Step { vertex, index, end }),
+        3 => purpose.prop_map(Act::Begin),
+        1 => Just(Act::Abort),
+        3 => any::<bool>().prop_map(Act::Written),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_checkpoint_is_one_cut_through_the_job_in_whatever_order_things_happen(
+        acts in prop::collection::vec(act(), 0..150),
+    ) {
+        let mut world = World::new();
+        acts.iter().for_each(|act| world.act(act));
+        world.conclude();
+    }
+}
