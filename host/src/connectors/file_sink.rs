@@ -232,11 +232,7 @@ impl<E: Encode> Sink for FileSink<E> {
     ) -> Result<Vec<u8>, ConnectorError> {
         self.flush()?;
         if let Some(mut writer) = self.writer.take() {
-            // Waiting for the disk must not hold up other tasks.
-            let done =
-                tokio::task::spawn_blocking(move || writer.end_frame().map(|()| writer)).await;
-            let writer =
-                done.map_err(|e| self.directory.broken("sync", std::io::Error::other(e)))??;
+            wait_for_the_disk(|| writer.end_frame())?;
             if last || self.roll.is_some_and(|roll| writer.part().len >= roll) {
                 self.sealed.push((checkpoint, writer.into_part()));
             } else {
@@ -284,6 +280,17 @@ pub(crate) fn split_extension(path: &Path) -> (String, String) {
     let bare = packed.map_or(name.len(), |e| name.len() - e.len());
     let stem = name[..bare].rfind('.').filter(|&dot| dot > 0).unwrap_or(bare);
     (name[..stem].to_owned(), name[stem..].to_owned())
+}
+
+/// Waiting for the disk must not hold up other tasks. The work stays within its
+/// own task all the same: were it on a thread of its own, it might outlive the
+/// task and write into a file that the next attempt has taken back already.
+fn wait_for_the_disk<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 #[cfg(test)]

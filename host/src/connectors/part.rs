@@ -89,11 +89,6 @@ impl Directory {
         ConnectorError::CannotResume { path: self.path.join(&self.file), reason }
     }
 
-    /// A system's error about the whole output.
-    pub(crate) fn broken(&self, action: &'static str, error: io::Error) -> ConnectorError {
-        cannot(action, &self.path.join(&self.file))(error)
-    }
-
     /// The visible and the pending name of a part. Pending names begin with the
     /// whole name that the job file gives, so that two sinks never share one.
     fn names(&self, number: Option<u64>) -> (String, String) {
