@@ -47,9 +47,9 @@ struct Rule {
 fn rule(id: u8, time: i64) -> Rule {
     Rule {
         clears: id % 13 == 5,
-        event: (id % 3 == 0).then_some(time + i64::from(id % 40)),
+        event: id.is_multiple_of(3).then_some(time + i64::from(id % 40)),
         deletes: (id % 7 == 1).then_some(time + 3),
-        processing: (id % 5 == 0).then_some(time * 2),
+        processing: id.is_multiple_of(5).then_some(time * 2),
     }
 }
 
@@ -88,7 +88,7 @@ impl Model {
         let mut late = Vec::new();
         let mut touched = BTreeSet::new();
         // First where each record belongs, then the folds: as sessions do.
-        let mut rows: BTreeMap<(u8, Option<Window>), Vec<(u8, i64)>> = BTreeMap::new();
+        let mut rows: BTreeMap<_, Vec<(u8, i64)>> = BTreeMap::new();
         for &(key, time, id) in records {
             match self.windows.map(|w| (w, w.kind)) {
                 None => rows.entry((key, None)).or_default().push((id, time)),
