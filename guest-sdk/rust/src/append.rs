@@ -8,8 +8,8 @@
 /// From this length on the copy as a whole is cheaper.
 const LONG: usize = 128;
 
-/// Appends `bytes` to `out`.
-#[inline]
+/// Appends `bytes` to `out`. Inlined, so that literals become plain stores.
+#[inline(always)]
 pub(crate) fn append(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() >= LONG {
         return out.extend_from_slice(bytes);

@@ -185,9 +185,15 @@ impl Gate {
             let queue = &mut state.queues[channel];
             if let Some(element) = queue.elements.pop_front() {
                 queue.bytes -= element.bytes();
+                // A sender that waits is woken when half of the channel is free,
+                // not for every element: a switch of threads costs as much as
+                // the work on a batch. The queue runs empty, so it is woken.
+                let wake = queue.bytes <= self.shared.capacity / 2;
                 drop(state);
                 self.next = (channel + 1) % channels;
-                self.shared.room[channel].notify_one();
+                if wake {
+                    self.shared.room[channel].notify_one();
+                }
                 return Ok(Some((channel, element)));
             }
             if queue.abandoned {

@@ -23,12 +23,14 @@ pub struct Object<'o> {
 
 impl<'o> Object<'o> {
     /// Begins an object at the end of `out`.
+    #[inline]
     pub fn begin(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, first: true }
     }
 
     /// Writes a field's name, and lends the buffer for its value.
+    #[inline]
     pub fn field(&mut self, name: &str) -> &mut Vec<u8> {
         if !std::mem::replace(&mut self.first, false) {
             self.out.push(b',');
@@ -39,18 +41,21 @@ impl<'o> Object<'o> {
     }
 
     /// A field with text.
+    #[inline]
     pub fn text(&mut self, name: &str, text: &str) -> &mut Self {
         write_string(self.field(name), text);
         self
     }
 
     /// A field with a record's key: see [`write_key`].
+    #[inline]
     pub fn key(&mut self, name: &str, key: &[u8]) -> &mut Self {
         write_key(self.field(name), key);
         self
     }
 
     /// A field with an integer.
+    #[inline]
     pub fn int(&mut self, name: &str, n: impl Into<i128>) -> &mut Self {
         write_int(self.field(name), n.into());
         self
@@ -83,6 +88,7 @@ impl<'o> Object<'o> {
     }
 
     /// Ends the object.
+    #[inline]
     pub fn end(self) {
         self.out.push(b'}');
     }
@@ -96,10 +102,16 @@ fn write_int(out: &mut Vec<u8>, n: i128) {
     };
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
+    // Most numbers fit into 32 bits, whose divisions cost half as much.
+    while rest > u64::from(u32::MAX) {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let mut rest = (rest & 0xffff_ffff) as u32;
     loop {
         at -= 1;
-        let digit = (rest % 10) as u8;
-        digits[at] = b'0' + digit;
+        digits[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
             break;
@@ -124,6 +136,7 @@ fn write_float(out: &mut Vec<u8>, x: f64) {
 }
 
 /// Writes a text as a JSON string.
+#[inline]
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
     if text.bytes().all(stands_as_it_is) {
         write_quoted(out, text.as_bytes());
@@ -133,10 +146,12 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Whether a byte of UTF-8 needs no escape in a JSON string.
+#[inline(always)]
 fn stands_as_it_is(byte: u8) -> bool {
     byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
+#[inline(always)]
 fn write_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     append(out, text);
