@@ -181,11 +181,14 @@ mod tests {
         fn what_is_written_reads_back(text in any::<String>(), n in any::<i64>(), x in any::<f64>()) {
             let mut out = Vec::new();
             let mut object = Object::begin(&mut out);
-            object.text("text", &text).int("n", n).float("x", x).key(&text, text.as_bytes());
+            // A name of any text, and never one of the other three.
+            let name = format!("key {text}");
+            object.text("text", &text).int("n", n).float("x", x).key(&name, text.as_bytes());
             object.end();
             let read: Value = serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(&read["text"], &json!(text));
             prop_assert_eq!(&read["n"], &json!(n));
+            prop_assert_eq!(&read[&name], &json!(text));
             if x.is_finite() {
                 let [raw] = crate::json::fields(&out, ["x"]).unwrap();
                 prop_assert_eq!(raw.and_then(|raw| raw.number()).map(Number::as_f64), Some(x));
