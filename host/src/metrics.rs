@@ -1,8 +1,11 @@
 //! Numbers that subtasks count and others read.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -120,6 +123,12 @@ impl SubtaskMetrics {
     pub fn count_out(&self, records: usize, bytes: usize) {
         add(&self.records_out, records);
         add(&self.bytes_out, bytes);
+    }
+
+    /// It was at work for so long.
+    pub fn count_busy(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 }
 

@@ -77,8 +77,7 @@ impl OperatorTask {
             tokio::task::consume_budget().await;
             let clock = Stopwatch::start();
             let step = self.step(event).await;
-            let busy = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.context.metrics.busy_nanos.fetch_add(busy, Ordering::Relaxed);
+            self.context.metrics.count_busy(clock.elapsed());
             if let Some(end) = step? {
                 return Ok(end);
             }

@@ -58,8 +58,7 @@ impl SinkTask {
                     let clock = Stopwatch::start();
                     self.metrics.count_in(batch.len(), batch.bytes());
                     self.sink.write(&batch).await.map_err(|e| failure(&e))?;
-                    let busy = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                    self.metrics.busy_nanos.fetch_add(busy, Ordering::Relaxed);
+                    self.metrics.count_busy(clock.elapsed());
                 }
                 InputEvent::Watermark(watermark) => {
                     self.metrics.watermark.store(watermark, Ordering::Relaxed);

@@ -146,8 +146,7 @@ impl SourceTask {
                 }
             };
             let event = event.map_err(|e| failure(&e))?;
-            let busy = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.metrics.busy_nanos.fetch_add(busy, Ordering::Relaxed);
+            self.metrics.count_busy(clock.elapsed());
             match event {
                 SourceEvent::Batch { batch, rejected } => {
                     idle &= batch.is_empty();
