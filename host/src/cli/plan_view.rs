@@ -30,7 +30,7 @@ pub(super) fn text(plan: &PlanView) -> String {
 
 /// `hash flights.late (input 1)`
 fn input(edge: &PlanEdge) -> String {
-    let mut text = format!("{} {}", edge.exchange, edge.from);
+    let mut text = format!("{} {}", way(edge), edge.from);
     if let Some(port) = &edge.from_port {
         let _ = write!(text, ".{port}");
     }
@@ -40,11 +40,16 @@ fn input(edge: &PlanEdge) -> String {
     text
 }
 
+/// How records go along an edge.
+fn way(edge: &PlanEdge) -> String {
+    if edge.chained { "chained".to_owned() } else { edge.exchange.to_string() }
+}
+
 /// What stands at an arrow: the port it leaves, how it goes, the input it enters.
 fn label(edge: &PlanEdge) -> String {
     let mut parts = Vec::new();
     parts.extend(edge.from_port.clone());
-    parts.push(edge.exchange.to_string());
+    parts.push(way(edge));
     if edge.to_port > 0 {
         parts.push(format!("input {}", edge.to_port));
     }

@@ -40,6 +40,9 @@ pub struct JobSection {
     /// `channel_capacity`: bytes that may wait between two subtasks before the
     /// sender is held back; 1 MiB if not given.
     pub channel_capacity: usize,
+    /// `operator_chaining`: whether subtasks whose records go straight from one to
+    /// the next run in one task; true if not given.
+    pub operator_chaining: bool,
 }
 
 /// `[checkpoints]`

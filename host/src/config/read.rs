@@ -133,6 +133,7 @@ fn read_job_section(mut section: Section<'_>) -> Option<JobSection> {
         channel_capacity: section
             .get("channel_capacity", section::memory_size(1 << 10..=1 << 30))
             .unwrap_or(1 << 20),
+        operator_chaining: section.get("operator_chaining", section::boolean).unwrap_or(true),
         name: match name {
             Some(name) => name,
             None => {

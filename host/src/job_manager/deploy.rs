@@ -9,10 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{
-    sync::mpsc,
-    task::{Id, JoinSet},
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     checkpoint::{Manifest, OperatorState, SubtaskState},
@@ -37,6 +34,7 @@ use crate::{
     },
     task_manager::{
         Command, Reporter, SubtaskId, TaskEvent,
+        chain::{Chain, ChainEnd, Run},
         input::Input,
         keyed_task::KeyedOperator,
         operator_task::{Operator, OperatorContext, OperatorTask},
@@ -51,6 +49,9 @@ use crate::{
 const COMMANDS: usize = 16;
 /// How many events may wait for the job manager.
 const EVENTS: usize = 1024;
+/// How many bytes may wait between two subtasks of a chain: so little that a
+/// batch is still in the core's cache when the next subtask reads it.
+const CHAINED_CAPACITY: usize = 64 << 10;
 
 /// What deploying needs, and does not change from attempt to attempt.
 #[derive(Debug)]
@@ -84,9 +85,8 @@ pub struct Deployment {
     pub parts: BTreeMap<SubtaskId, Part>,
     /// Counts for checkpoints by record count.
     pub emitted: Arc<EmittedRecords>,
-    /// Aborted when the deployment is dropped.
-    tasks: JoinSet<()>,
-    ids: HashMap<Id, SubtaskId>,
+    /// One for each chain of subtasks. Aborted when the deployment is dropped.
+    tasks: JoinSet<ChainEnd>,
 }
 
 impl Deployment {
@@ -102,10 +102,9 @@ impl Deployment {
         loop {
             tokio::select! {
                 event = self.events.recv() => return event,
-                Some(Err(error)) = self.tasks.join_next() => {
-                    if let Some(id) = self.ids.get(&error.id()).filter(|_| error.is_panic()) {
-                        let failure = Failure::new(FailureKind::HostBug, error.to_string());
-                        return Some(TaskEvent::Failed(*id, failure));
+                Some(end) = self.tasks.join_next() => {
+                    if let Ok(Err((id, failure))) = end {
+                        return Some(TaskEvent::Failed(id, failure));
                     }
                 }
             }
@@ -144,11 +143,10 @@ impl Deployer {
             parts: BTreeMap::new(),
             emitted: Arc::new(EmittedRecords::new(self.spec.checkpoints.every_records)),
             tasks: JoinSet::new(),
-            ids: HashMap::new(),
         };
         let job_rejected = Arc::new(RejectedLimit::new(self.spec.job.max_rejected));
         let mut wiring = self.wire();
-        let mut ready = Vec::new();
+        let mut ready = BTreeMap::new();
         for (i, vertex) in self.plan.vertices.iter().enumerate() {
             let saved = from.and_then(|m| m.operators.get(&vertex.name));
             for index in 0..vertex.parallelism {
@@ -178,12 +176,16 @@ impl Deployer {
                 }
                 deployment.parts.insert(id, part);
                 deployment.commands.insert(id, command);
-                ready.push((id, task));
+                ready.insert(id, task);
             }
         }
-        for (id, task) in ready {
-            let task = start(task, &mut deployment.tasks);
-            deployment.ids.insert(task, id);
+        for vertices in self.plan.chains() {
+            for index in 0..self.plan.vertices[vertices[0]].parallelism {
+                let ids =
+                    vertices.iter().map(|v| SubtaskId { vertex: *v, index: SubtaskIndex(index) });
+                let members = ids.filter_map(|id| Some((id, ready.remove(&id)?.run()))).collect();
+                deployment.tasks.spawn(Chain::new(members));
+            }
         }
         Ok(deployment)
     }
@@ -199,7 +201,10 @@ impl Deployer {
                 for (e, edge) in self.plan.edges.iter().enumerate().filter(|(_, e)| e.to == i) {
                     sources.extend(self.senders_to(edge, index).map(|from| (e, from, edge.input)));
                 }
-                let (gate, made) = channel::gate(sources.len(), self.spec.job.channel_capacity);
+                let chained = self.plan.edges.iter().any(|e| e.to == i && e.chained);
+                let most = if chained { CHAINED_CAPACITY } else { usize::MAX };
+                let capacity = self.spec.job.channel_capacity.min(most);
+                let (gate, made) = channel::gate(sources.len(), capacity);
                 let entry =
                     wiring.entry(SubtaskId { vertex: i, index: SubtaskIndex(index) }).or_default();
                 entry.gate = Some(gate);
@@ -229,13 +234,14 @@ impl Deployer {
     }
 }
 
-fn start(task: Ready, tasks: &mut JoinSet<()>) -> Id {
-    match task {
-        Ready::Source(task) => tasks.spawn(task.run()),
-        Ready::Operator(task) => tasks.spawn(task.run()),
-        Ready::Sink(task) => tasks.spawn(task.run()),
+impl Ready {
+    fn run(self) -> Run {
+        match self {
+            Ready::Source(task) => Box::pin(task.run()),
+            Ready::Operator(task) => Box::pin(task.run()),
+            Ready::Sink(task) => Box::pin(task.run()),
+        }
     }
-    .id()
 }
 
 /// The counters of a saved subtask; where the parallelism changed, those of all

@@ -60,6 +60,8 @@ pub struct Edge {
     pub input: u32,
     /// How records find their subtask.
     pub exchange: Exchange,
+    /// Whether both ends run in one task.
+    pub chained: bool,
 }
 
 /// Why a job cannot be planned.
@@ -133,6 +135,9 @@ impl Plan {
             plan.add(&sink.name, Role::Sink(sink.clone()), sink.parallelism)?;
         }
         plan.connect_all(spec)?;
+        if spec.job.operator_chaining {
+            plan.chain();
+        }
         Ok(plan)
     }
 
@@ -187,7 +192,7 @@ impl Plan {
             (PortRef::Name(_), _) => return Err(unknown()),
         };
         let exchange = self.exchange(from, to_index);
-        self.edges.push(Edge { from, port, to: to_index, input, exchange });
+        self.edges.push(Edge { from, port, to: to_index, input, exchange, chained: false });
         Ok(())
     }
 
@@ -200,6 +205,39 @@ impl Plan {
         } else {
             Exchange::Rebalance
         }
+    }
+
+    /// Chains what can be chained: by an edge that goes straight on, into a vertex
+    /// that hears nothing else.
+    fn chain(&mut self) {
+        let mut inputs = vec![0; self.vertices.len()];
+        for edge in &self.edges {
+            inputs[edge.to] += 1;
+        }
+        for edge in &mut self.edges {
+            edge.chained = edge.exchange == Exchange::Forward && inputs[edge.to] == 1;
+        }
+    }
+
+    /// The vertices of each chain, from upstream to downstream. A vertex that is
+    /// not chained is a chain of its own.
+    #[must_use]
+    pub fn chains(&self) -> Vec<Vec<usize>> {
+        let before: HashMap<usize, usize> =
+            self.edges.iter().filter(|e| e.chained).map(|e| (e.to, e.from)).collect();
+        let mut chains: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        for vertex in 0..self.vertices.len() {
+            let (mut head, mut depth) = (vertex, 0);
+            while let Some(from) = before.get(&head) {
+                (head, depth) = (*from, depth + 1);
+            }
+            chains.entry(head).or_default().push((depth, vertex));
+        }
+        let sorted = |mut chain: Vec<(usize, usize)>| {
+            chain.sort_unstable();
+            chain.into_iter().map(|(_, vertex)| vertex).collect()
+        };
+        chains.into_values().map(sorted).collect()
     }
 
     /// How many slots the plan needs: one for each subtask of an operator.

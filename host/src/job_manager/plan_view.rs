@@ -51,6 +51,8 @@ pub struct PlanEdge {
     pub to_port: u32,
     /// How records find their subtask.
     pub exchange: ExchangeKind,
+    /// Whether both ends run in one task.
+    pub chained: bool,
 }
 
 /// How records go from subtasks to subtasks.
@@ -112,7 +114,8 @@ fn edge_view(plan: &Plan, edge: &Edge) -> PlanEdge {
         Exchange::Rebalance => ExchangeKind::Rebalance,
     };
     let to = plan.vertices[edge.to].name.clone();
-    PlanEdge { from: from.name.clone(), from_port, to, to_port: edge.input, exchange }
+    let (from, to_port, chained) = (from.name.clone(), edge.input, edge.chained);
+    PlanEdge { from, from_port, to, to_port, exchange, chained }
 }
 
 fn source_detail(connector: &SourceConnector) -> String {

@@ -21,6 +21,7 @@
 //!                            ends silently, and the job manager decides
 //! ```
 
+pub mod chain;
 pub mod input;
 pub mod keyed_task;
 pub mod operator_task;
