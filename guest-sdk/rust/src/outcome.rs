@@ -183,7 +183,16 @@ impl Outcome {
         self.rejected.push(Rejection { index: record.index, reason: reason.into() });
     }
 
+    #[inline]
     fn port(&mut self, port: u32) -> &mut Vec<Segment> {
+        // Most operators have one port.
+        if self.ports.first().is_some_and(|(first, _)| *first == port) {
+            return &mut self.ports[0].1;
+        }
+        self.other_port(port)
+    }
+
+    fn other_port(&mut self, port: u32) -> &mut Vec<Segment> {
         let known = self.ports.iter().position(|(p, _)| *p == port);
         let at = known.unwrap_or_else(|| {
             self.ports.push((port, Vec::new()));

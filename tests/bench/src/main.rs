@@ -18,6 +18,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use report::Report;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Where things are, as `cargo xtask bench` says.
 pub(crate) struct Places {
     /// Components, by name.

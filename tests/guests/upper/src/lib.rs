@@ -14,9 +14,7 @@ impl Processor for Upper {
     fn process(&mut self, batch: &Batch, out: &mut Outcome) -> Result<(), Error> {
         for record in batch.records() {
             out.emit(&record).value_with(|value| {
-                let start = value.len();
-                value.extend_from_slice(record.value());
-                value[start..].make_ascii_uppercase();
+                value.extend(record.value().iter().map(u8::to_ascii_uppercase));
             });
         }
         Ok(())
