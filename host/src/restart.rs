@@ -67,7 +67,11 @@ impl RestartStrategy {
             }
             RestartSection::FixedDelay { attempts, delay } => {
                 if self.restarts >= attempts {
-                    return give_up(format!("it was restarted {} already", times(self.restarts)));
+                    return give_up(format!(
+                        "it was restarted {} already, all that \"fixed-delay\" allows (attempts = \
+                         {attempts})",
+                        times(self.restarts)
+                    ));
                 }
                 delay
             }
@@ -82,8 +86,12 @@ impl RestartStrategy {
                 if now_millis.saturating_sub(self.last_restart) >= millis(reset_after) {
                     self.restarts = 0;
                 }
-                if attempts.is_some_and(|attempts| self.restarts >= attempts) {
-                    return give_up(format!("it was restarted {} in a row", times(self.restarts)));
+                if let Some(attempts) = attempts.filter(|attempts| self.restarts >= *attempts) {
+                    return give_up(format!(
+                        "it was restarted {} in a row, all that \"exponential-delay\" allows \
+                         (attempts = {attempts})",
+                        times(self.restarts)
+                    ));
                 }
                 let backoff = grown(initial_backoff, max_backoff, multiplier, self.restarts);
                 jittered(backoff, jitter, random).max(initial_backoff)
@@ -93,7 +101,10 @@ impl RestartStrategy {
                 self.failures.retain(|at| *at > oldest);
                 if self.failures.len() >= max_failures as usize {
                     let failures = times(max_failures.saturating_add(1));
-                    return give_up(format!("it failed {failures} within {interval:?}"));
+                    return give_up(format!(
+                        "it failed {failures} within {interval:?}, more than \"failure-rate\" bears \
+                         (max_failures = {max_failures})"
+                    ));
                 }
                 self.failures.push_back(now_millis);
                 delay
@@ -232,12 +243,33 @@ mod tests {
     }
 
     #[test]
-    fn giving_up_says_why() {
-        let section = RestartSection::FixedDelay { attempts: 1, delay: Duration::ZERO };
-        let mut strategy = RestartStrategy::new(&section);
-        strategy.decide(TRAP, 0, 0.0);
-        let reason = "it was restarted once already".to_owned();
-        assert_eq!(strategy.decide(TRAP, 1, 0.0), Decision::GiveUp { reason });
+    fn giving_up_names_the_strategy_and_its_figures() {
+        let fixed = RestartSection::FixedDelay { attempts: 1, delay: Duration::ZERO };
+        let rate = RestartSection::FailureRate {
+            max_failures: 1,
+            interval: Duration::from_secs(60),
+            delay: Duration::ZERO,
+        };
+        let cases = [
+            (
+                fixed,
+                "it was restarted once already, all that \"fixed-delay\" allows (attempts = 1)",
+            ),
+            (
+                exponential(0.0, Some(1)),
+                "it was restarted once in a row, all that \"exponential-delay\" allows (attempts = 1)",
+            ),
+            (
+                rate,
+                "it failed 2 times within 60s, more than \"failure-rate\" bears (max_failures = 1)",
+            ),
+        ];
+        for (section, reason) in cases {
+            let mut strategy = RestartStrategy::new(&section);
+            strategy.decide(TRAP, 0, 0.0);
+            let reason = reason.to_owned();
+            assert_eq!(strategy.decide(TRAP, 1, 0.0), Decision::GiveUp { reason });
+        }
     }
 
     proptest! {

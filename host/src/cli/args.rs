@@ -32,7 +32,7 @@ pub enum Command {
 /// `cofferdam job …`
 #[derive(Debug, Subcommand)]
 pub enum JobCommand {
-    /// Check a job file and print its plan, without running it
+    /// Check a job file, open its operators, and print its plan, without running it
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
 }

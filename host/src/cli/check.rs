@@ -1,30 +1,55 @@
-//! `cofferdam job check`: reads a job file, loads its operators, and shows the plan.
+//! `cofferdam job check`: reads a job file, opens its operators, and shows the plan.
 
 use std::io::{self, Write as _};
 
-use super::{args::CheckArgs, exit::Exit, plan_view, read_job, terminal};
+use super::{JobFile, args::CheckArgs, exit::Exit, plan_view, read_job, terminal};
 use crate::{
-    config::job::JobSpec,
-    job_manager::{control::RunOptions, plan_view::PlanView, prepare::load_and_plan},
+    config::{self, job::JobSpec},
+    job_manager::{
+        check::{Findings, check as check_job},
+        control::RunOptions,
+        plan_view::PlanView,
+    },
 };
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
-    let spec = match read_job(&args.file, &args.sets) {
-        Ok(spec) => spec,
+    let file = match read_job(&args.file, &args.sets) {
+        Ok(file) => file,
         Err(exit) => return exit,
     };
-    let options = RunOptions { artifacts: args.artifacts.clone(), ..RunOptions::default() };
-    let plan = match load_and_plan(&spec, &options) {
-        Ok(loaded) => PlanView::of(&loaded.plan),
+    // One operator after the other is opened: one thread is enough.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
         Err(error) => {
-            terminal::say(&format!("error: {error}"));
+            terminal::say(&format!("error: cannot start the runtime: {error}"));
             return Exit::Usage;
         }
     };
+    let options = RunOptions { artifacts: args.artifacts.clone(), ..RunOptions::default() };
+    match runtime.block_on(check_job(&file.spec, &options)) {
+        Ok(plan) => print(&file.spec, &PlanView::of(&plan), args),
+        Err(findings) => {
+            say(&findings, &file, args);
+            Exit::Usage
+        }
+    }
+}
+
+fn say(findings: &Findings, file: &JobFile, args: &CheckArgs) {
+    if let Some(error) = &findings.job {
+        terminal::say(&format!("error: {error}"));
+    }
+    if !findings.operators.is_empty() {
+        let errors = config::point_out(&file.text, &args.file, &args.sets, &findings.operators);
+        terminal::say(&errors.to_string());
+    }
+}
+
+fn print(spec: &JobSpec, plan: &PlanView, args: &CheckArgs) -> Exit {
     let shown = match (args.dot, args.mermaid) {
-        (true, _) => plan_view::dot(&plan),
-        (_, true) => plan_view::mermaid(&plan),
-        _ => format!("{}\n{}", headline(&spec), plan_view::text(&plan)),
+        (true, _) => plan_view::dot(plan),
+        (_, true) => plan_view::mermaid(plan),
+        _ => format!("{}\n{}", headline(spec), plan_view::text(plan)),
     };
     match io::stdout().lock().write_all(shown.as_bytes()) {
         Ok(()) => Exit::Success,

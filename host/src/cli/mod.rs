@@ -55,14 +55,23 @@ fn start_log(progress: &MultiProgress) {
         .init();
 }
 
+/// A job file that was read.
+struct JobFile {
+    text: String,
+    spec: JobSpec,
+}
+
 /// Reads and checks a job file; says what is wrong with it.
-fn read_job(file: &Path, sets: &[Override]) -> Result<JobSpec, Exit> {
+fn read_job(file: &Path, sets: &[Override]) -> Result<JobFile, Exit> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         terminal::say(&format!("error: cannot read the job file {}: {error}", file.display()));
         Exit::Usage
     })?;
-    config::parse(&text, file, sets).map_err(|errors| {
-        terminal::say(&errors.to_string());
-        Exit::Usage
-    })
+    match config::parse(&text, file, sets) {
+        Ok(spec) => Ok(JobFile { text, spec }),
+        Err(errors) => {
+            terminal::say(&errors.to_string());
+            Err(Exit::Usage)
+        }
+    }
 }

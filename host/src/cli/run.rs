@@ -27,7 +27,7 @@ use crate::{
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
     let spec = match read_job(&args.file, &args.sets) {
-        Ok(spec) => spec,
+        Ok(file) => file.spec,
         Err(exit) => return exit,
     };
     let options = RunOptions {

@@ -11,8 +11,10 @@
 //! | `read`, `read_source`, `read_sink`, `read_operator` | one per kind of table |
 //! | `paths` | file names and globs, relative to the job file |
 //! | `graph` | names and references between nodes |
+//! | `blame` | the places of mistakes that show when operators are loaded |
 //! | [`errors`] | a mistake, its place, and how it is shown |
 
+mod blame;
 pub mod errors;
 mod graph;
 pub mod job;
@@ -28,6 +30,7 @@ pub mod units;
 #[cfg(test)]
 mod tests;
 
+pub use blame::{OperatorFault, point_out};
 pub use errors::{JobFileError, JobFileErrors};
 pub use node::{InvalidOverride, Override};
 pub use read::parse;

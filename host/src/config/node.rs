@@ -282,7 +282,7 @@ pub(super) fn apply(root: &mut Node, overrides: &[Override], problems: &Problems
 }
 
 /// The `[[kind]]` with the given `name`, for one of the kinds.
-fn node_named<'a, 'k>(
+pub(super) fn node_named<'a, 'k>(
     root: &'a mut Node,
     kinds: &[&'k str],
     name: &str,

@@ -20,11 +20,12 @@ use crate::{
     ids::{OperatorName, SubtaskIndex},
     job_manager::{
         coordinator::Part,
+        instances,
         plan::{Edge, Plan, Role, Vertex},
         writer::SharedStore,
     },
     metrics::{Counters, SharedMetrics, SubtaskMetrics},
-    sandbox::{Artifact, GuestMetrics, OperatorKind, SlotSettings},
+    sandbox::{Artifact, GuestMetrics, OperatorKind},
     state::{KeyedState, windows::Windows},
     stream::{
         channel::{self, Gate, Sender},
@@ -401,18 +402,10 @@ impl Builder<'_> {
             .slots
             .acquire()
             .map_err(|e| Failure::new(FailureKind::HostBug, e.to_string()))?;
-        let settings = SlotSettings {
-            memory: spec.memory,
-            deadline: spec.deadline,
-            operator: Arc::from(spec.name.as_str()),
-            subtask: self.id.index.0,
-            parallelism: self.vertex.parallelism,
-            inputs: self.deployer.plan.inputs_of(self.id.vertex),
-            outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
-            config: Arc::new(spec.config.clone()),
-            metrics: self.guest_metrics.clone(),
-        };
-        let mut instance = self.deployer.artifacts[&spec.name].instantiate(&settings).await?;
+        let artifact = &self.deployer.artifacts[&spec.name];
+        let metrics = self.guest_metrics.clone();
+        let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
+        let mut instance = instances::open(artifact, spec, subtask, parallelism, metrics).await?;
         let operator = match kind {
             OperatorKind::Processor { .. } => {
                 if let Some(snapshot) = self.guest_snapshot()? {

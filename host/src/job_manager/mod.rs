@@ -13,11 +13,14 @@
 //! One task, the [`master`], owns all of that. What it decides is decided by
 //! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), and the
 //! `restart` strategies. [`deploy`] puts a plan into slots; [`writer`] writes
-//! checkpoints beside the job.
+//! checkpoints beside the job. [`check`] finds out what would keep a job from
+//! starting, and [`instances`] makes instances for it and for deployments.
 
+pub mod check;
 pub mod control;
 pub mod coordinator;
 pub mod deploy;
+pub mod instances;
 pub mod master;
 pub mod plan;
 pub mod plan_view;

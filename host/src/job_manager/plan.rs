@@ -246,13 +246,6 @@ impl Plan {
         let operators = self.vertices.iter().filter(|v| matches!(v.role, Role::Operator(..)));
         operators.map(|v| v.parallelism).sum()
     }
-
-    /// Number of input ports of a vertex that something is connected to.
-    #[must_use]
-    pub fn inputs_of(&self, vertex: usize) -> u32 {
-        let inputs = self.edges.iter().filter(|e| e.to == vertex).map(|e| e.input + 1);
-        inputs.max().unwrap_or(0)
-    }
 }
 
 fn check_windows(operator: &OperatorSpec, kind: OperatorKind) -> Result<(), PlanError> {

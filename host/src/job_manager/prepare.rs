@@ -8,10 +8,10 @@ use std::{
 };
 
 use crate::{
-    catalog::{self, Catalog},
+    catalog::{self, Catalog, CatalogError},
     checkpoint::{CheckpointStore, Manifest, memory_store::MemoryStore, sled_store::SledStore},
     clock::Clock,
-    config::job::JobSpec,
+    config::{OperatorFault, job::JobSpec},
     ids::OperatorName,
     job_manager::{
         control::{Outcome, RunOptions},
@@ -19,7 +19,7 @@ use crate::{
         plan::Plan,
         writer::{SharedStore, Writer},
     },
-    sandbox::{Artifact, Sandbox, SandboxConfig},
+    sandbox::{Artifact, LoadError, Sandbox, SandboxConfig},
     task_manager::slots::Slots,
 };
 
@@ -42,7 +42,9 @@ pub struct Prepared {
 /// As an outcome that says why the job cannot start.
 pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prepared, Outcome> {
     let cannot = |error: String| Outcome::CannotStart { error };
-    let Loaded { sandbox, artifacts, plan } = load_and_plan(&spec, options).map_err(cannot)?;
+    let loaded = load(&spec, options).map_err(cannot)?;
+    let plan = loaded.plan(&spec).map_err(cannot)?;
+    let Loaded { sandbox, artifacts, .. } = loaded;
     let needed = plan.slots();
     let total = options.slots.unwrap_or(needed);
     if total < needed {
@@ -65,22 +67,22 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     Ok(Prepared { deployer, writer, resumed, _sandbox: sandbox })
 }
 
-/// A job's artifacts, in an engine that can run them, and its plan.
+/// A job's operators, in an engine that can run them.
 #[derive(Debug)]
 pub struct Loaded {
     /// The engine.
     pub sandbox: Arc<Sandbox>,
-    /// What each operator runs.
+    /// What each operator runs that could be loaded.
     pub artifacts: HashMap<OperatorName, Artifact>,
-    /// What goes where.
-    pub plan: Plan,
+    /// Why others could not, in the job file's order.
+    pub faults: Vec<OperatorFault>,
 }
 
-/// Loads a job's artifacts and plans it.
+/// Loads a job's operators, as far as they can be.
 ///
 /// # Errors
-/// In words, for the person who wrote the job file.
-pub fn load_and_plan(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
+/// In words, if nothing can be loaded at all.
+pub fn load(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
     let subtasks: u32 = spec
         .operators
         .iter()
@@ -92,16 +94,45 @@ pub fn load_and_plan(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, Str
     let sandbox = Arc::new(sandbox);
     let dirs = catalog::search_path(options.artifacts.as_deref());
     let mut catalog = Catalog::new(sandbox.clone(), dirs);
-    let mut artifacts = HashMap::new();
+    let (mut artifacts, mut faults) = (HashMap::new(), Vec::new());
     for operator in &spec.operators {
-        let artifact = catalog
-            .load(&operator.artifact, &operator.grants)
-            .map_err(|e| format!("operator `{}`: {e}", operator.name))?;
-        artifacts.insert(operator.name.clone(), artifact);
+        match catalog.load(&operator.artifact, &operator.grants) {
+            Ok(artifact) => {
+                artifacts.insert(operator.name.clone(), artifact);
+            }
+            Err(error) => faults.push(OperatorFault {
+                operator: operator.name.clone(),
+                key: key_for(&error),
+                message: error.to_string(),
+            }),
+        }
     }
-    let kinds = artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
-    let plan = Plan::new(spec, &kinds).map_err(|e| e.to_string())?;
-    Ok(Loaded { sandbox, artifacts, plan })
+    Ok(Loaded { sandbox, artifacts, faults })
+}
+
+/// What of `[[operator]]` has to be changed.
+fn key_for(error: &CatalogError) -> &'static str {
+    match error {
+        CatalogError::Refused { source: LoadError::NotGranted { .. }, .. } => "grants",
+        _ => "artifact",
+    }
+}
+
+impl Loaded {
+    /// Plans the job.
+    ///
+    /// # Errors
+    /// In words, for the person who wrote the job file: if an operator could not
+    /// be loaded, or the job does not hang together.
+    pub fn plan(&self, spec: &JobSpec) -> Result<Plan, String> {
+        if !self.faults.is_empty() {
+            let say =
+                |fault: &OperatorFault| format!("operator `{}`: {}", fault.operator, fault.message);
+            return Err(self.faults.iter().map(say).collect::<Vec<_>>().join("\n"));
+        }
+        let kinds = self.artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
+        Plan::new(spec, &kinds).map_err(|e| e.to_string())
+    }
 }
 
 /// Where compiled code is kept: `$XDG_CACHE_HOME/cofferdam/compiled`, or the

@@ -1,6 +1,7 @@
 //! A guest for tests: passes records on, and goes down in the way that its
 //! configuration says. Records are counted from 1, by each instance afresh. Its
-//! snapshots hold nothing: being restored is all that an instance learns from them.
+//! snapshots hold only how many instances there were before: how often it went down
+//! after a checkpoint.
 
 use std::cell::Cell;
 
@@ -12,9 +13,12 @@ use serde::Deserialize;
 struct Config {
     /// Panics at this record.
     trap_at: Option<u64>,
-    /// Panics at the first record after so many snapshots, unless the instance
-    /// was restored from one: with 2, once, and after a complete checkpoint.
+    /// Panics at the first record after so many snapshots, `traps` times in all:
+    /// with 2, each time after a complete checkpoint.
     trap_after_snapshots: Option<u64>,
+    /// How many instances, each restored from a snapshot of the one before, do so.
+    #[serde(default = "once")]
+    traps: u8,
     /// Works so many turns of a loop for each record, to be slow.
     #[serde(default)]
     work: u64,
@@ -30,11 +34,17 @@ struct Config {
     refuse: Option<String>,
 }
 
+fn once() -> u8 {
+    1
+}
+
 /// Goes down as told.
 #[derive(Debug)]
 pub struct Crasher {
     config: Config,
     seen: u64,
+    /// How many there were before this one, as far as snapshots tell.
+    before: u8,
     snapshots: Cell<u64>,
 }
 
@@ -43,7 +53,7 @@ impl Processor for Crasher {
         let config: Config = ctx.config()?;
         match config.refuse {
             Some(message) => Err(message.into()),
-            None => Ok(Self { config, seen: 0, snapshots: Cell::new(0) }),
+            None => Ok(Self { config, seen: 0, before: 0, snapshots: Cell::new(0) }),
         }
     }
 
@@ -54,7 +64,9 @@ impl Processor for Crasher {
             if self.config.trap_at == now {
                 panic!("trap_at = {}, as configured", self.seen);
             }
-            if self.config.trap_after_snapshots.is_some_and(|n| self.snapshots.get() >= n) {
+            if self.before < self.config.traps
+                && self.config.trap_after_snapshots.is_some_and(|n| self.snapshots.get() >= n)
+            {
                 panic!("trap_after_snapshots = {}, as configured", self.snapshots.get());
             }
             for turn in 0..self.config.work {
@@ -81,11 +93,12 @@ impl Processor for Crasher {
 impl Snapshot for Crasher {
     fn snapshot(&self) -> Result<Vec<u8>, Error> {
         self.snapshots.set(self.snapshots.get() + 1);
-        Ok(Vec::new())
+        Ok(vec![self.before.saturating_add(1)])
     }
 
-    fn restore(&mut self, _: &[u8]) -> Result<(), Error> {
-        self.config.trap_after_snapshots = None;
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), Error> {
+        let [before] = snapshot else { return Err("not a snapshot of this guest's".into()) };
+        self.before = *before;
         Ok(())
     }
 }
@@ -133,6 +146,24 @@ mod tests {
     fn a_restored_instance_does_not_trap_again() {
         let config = json!({"trap_after_snapshots": 1});
         let mut harness = Harness::processor::<Crasher>(config).unwrap();
+        harness.restart().unwrap();
+        assert_eq!(harness.values(["a"]).unwrap().texts(0), ["a"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "trap_after_snapshots = 0")]
+    fn the_second_of_two_instances_that_are_to_go_down_does() {
+        let config = json!({"trap_after_snapshots": 0, "traps": 2});
+        let mut harness = Harness::processor::<Crasher>(config).unwrap();
+        harness.restart().unwrap();
+        let _ = harness.values(["a"]);
+    }
+
+    #[test]
+    fn the_third_of_two_instances_that_are_to_go_down_does_not() {
+        let config = json!({"trap_after_snapshots": 0, "traps": 2});
+        let mut harness = Harness::processor::<Crasher>(config).unwrap();
+        harness.restart().unwrap();
         harness.restart().unwrap();
         assert_eq!(harness.values(["a"]).unwrap().texts(0), ["a"]);
     }

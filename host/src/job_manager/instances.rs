@@ -1,0 +1,76 @@
+//! How an instance of an operator is made: its settings, and opening it. A
+//! deployment makes one for each subtask; [`open_each`] makes one of each
+//! operator, to find out whether they can be had.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    config::{
+        OperatorFault,
+        job::{JobSpec, OperatorSpec},
+    },
+    failure::{Failure, FailureKind},
+    ids::{OperatorName, SubtaskIndex},
+    sandbox::{Artifact, GuestMetrics, Instance, SlotSettings},
+};
+
+/// Makes and opens the instance of one subtask.
+///
+/// # Errors
+/// As [`Artifact::instantiate`].
+pub async fn open(
+    artifact: &Artifact,
+    spec: &OperatorSpec,
+    subtask: SubtaskIndex,
+    parallelism: u32,
+    metrics: Arc<Mutex<GuestMetrics>>,
+) -> Result<Instance, Failure> {
+    let settings = SlotSettings {
+        memory: spec.memory,
+        deadline: spec.deadline,
+        operator: Arc::from(spec.name.as_str()),
+        subtask: subtask.0,
+        parallelism,
+        // A job file has no input port that nothing leads to.
+        inputs: u32::try_from(spec.inputs.len()).unwrap_or(u32::MAX),
+        outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
+        config: Arc::new(spec.config.clone()),
+        metrics,
+    };
+    artifact.instantiate(&settings).await
+}
+
+/// Opens one instance of each operator that has an artifact, one at a time, and
+/// drops it. Returns what went wrong, in the job file's order.
+pub async fn open_each(
+    spec: &JobSpec,
+    artifacts: &HashMap<OperatorName, Artifact>,
+) -> Vec<OperatorFault> {
+    let mut faults = Vec::new();
+    for operator in &spec.operators {
+        let Some(artifact) = artifacts.get(&operator.name) else { continue };
+        let parallelism = operator.parallelism.unwrap_or(spec.job.parallelism);
+        let opened = open(artifact, operator, SubtaskIndex(0), parallelism, Arc::default()).await;
+        if let Err(failure) = opened {
+            faults.push(OperatorFault {
+                operator: operator.name.clone(),
+                key: key_for(failure.kind),
+                message: failure.to_string(),
+            });
+        }
+    }
+    faults
+}
+
+/// What of `[[operator]]` is most likely to be changed after such a failure.
+fn key_for(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::GuestError => "config",
+        FailureKind::OutOfMemory => "memory",
+        FailureKind::DeadlineExceeded => "deadline",
+        _ => "artifact",
+    }
+}
