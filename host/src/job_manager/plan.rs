@@ -215,7 +215,10 @@ impl Plan {
             inputs[edge.to] += 1;
         }
         for edge in &mut self.edges {
-            edge.chained = edge.exchange == Exchange::Forward && inputs[edge.to] == 1;
+            let straight = edge.exchange == Exchange::Forward
+                || self.vertices[edge.from].parallelism == 1
+                    && self.vertices[edge.to].parallelism == 1;
+            edge.chained = straight && inputs[edge.to] == 1;
         }
     }
 

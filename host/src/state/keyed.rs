@@ -19,7 +19,7 @@ use crate::{
 pub const MAX_FIRINGS: usize = 1024;
 
 /// Tables with more slots than this are taken to be larger than the cache.
-const LARGE_TABLE: usize = 1 << 15;
+const LARGE_TABLE: usize = 1 << 8;
 
 /// The keyed state of a subtask.
 #[derive(Debug)]
