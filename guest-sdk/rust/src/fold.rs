@@ -15,7 +15,7 @@ pub(crate) fn fold<K: KeyedProcessor>(
     batch: &Batch,
     groups: &Groups,
 ) -> Result<FoldOutcome, Error> {
-    let mut out = Outcome::for_rows(batch.len);
+    let mut out = Outcome::new(batch);
     let effects = each_group::<K>(now, batch, groups, |group, rows| {
         group.rows = rows;
         operator.fold(group, &mut out)
@@ -31,7 +31,7 @@ pub(crate) fn fire<K: KeyedProcessor>(
     groups: &Groups,
 ) -> Result<FoldOutcome, Error> {
     let len = u32::try_from(due.times.len()).map_err(|_| Error::from("too many firings"))?;
-    let mut out = Outcome::for_rows(len);
+    let mut out = Outcome::for_rows(len, 32 * due.times.len());
     let nothing = Batch::default();
     let effects = each_group::<K>(now, &nothing, groups, |group, rows| {
         for &index in rows {

@@ -127,6 +127,9 @@ struct Given {
 #[derive(Debug, Default)]
 pub struct Outcome {
     len: u32,
+    /// How many bytes of values to make room for: as many as came in, which is
+    /// the best guess at what goes out.
+    value_bytes: usize,
     ports: Vec<(u32, Vec<Segment>)>,
     rejected: Vec<Rejection>,
 }
@@ -136,11 +139,13 @@ impl Outcome {
     /// this in tests only.
     #[must_use]
     pub fn new(batch: &Batch) -> Self {
-        Self::for_rows(batch.len)
+        Self::for_rows(batch.len, batch.values.data.len())
     }
 
-    pub(crate) fn for_rows(len: u32) -> Self {
-        Self { len, ports: Vec::new(), rejected: Vec::new() }
+    pub(crate) fn for_rows(len: u32, value_bytes: usize) -> Self {
+        // Not too much of a small memory at once.
+        const MOST: usize = 128 * 1024;
+        Self { len, value_bytes: value_bytes.min(MOST), ports: Vec::new(), rejected: Vec::new() }
     }
 
     /// Emits the record as it is to port 0.
@@ -208,10 +213,10 @@ impl Outcome {
     #[inline]
     fn segment<S: Source>(&mut self, emit: &EmitParts<'_, S>, value: bool) -> &mut Segment {
         let given = Given { key: emit.key.is_some(), value, time: emit.timestamp.is_some() };
-        let len = self.len;
+        let (len, value_bytes) = (self.len, self.value_bytes);
         let segments = self.port(emit.port);
         if !segments.last().is_some_and(|s| s.takes(emit.source, given)) {
-            segments.push(Segment::begin(emit.source.row().is_some(), given, len));
+            segments.push(Segment::begin(emit.source.row().is_some(), given, len, value_bytes));
         }
         let last = segments.len() - 1;
         let segment = &mut segments[last];
@@ -256,12 +261,12 @@ fn is_all(rows: &[u32], len: u32) -> bool {
 }
 
 impl Segment {
-    fn begin(stems: bool, given: Given, len: u32) -> Self {
+    fn begin(stems: bool, given: Given, len: u32, value_bytes: usize) -> Self {
         let room = len as usize;
         Self {
             rows: if stems { Rows::Some(Vec::with_capacity(room)) } else { Rows::Fresh },
             keys: given.key.then(|| Column::with_capacity(room, 0)),
-            values: given.value.then(|| Column::with_capacity(room, 0)),
+            values: given.value.then(|| Column::with_capacity(room, value_bytes)),
             timestamps: given.time.then(|| Vec::with_capacity(room)),
         }
     }

@@ -367,8 +367,12 @@ impl KeyedState {
     fn set_state(&mut self, id: EntryId, state: &[u8]) {
         let entry = self.table.get_mut(id);
         self.spilled = self.spilled + spilled(state.len()) - spilled(entry.state.len());
-        entry.state.clear();
-        entry.state.extend_from_slice(state);
+        // A state mostly keeps its length: then it is one copy, without allocation.
+        if entry.state.len() == state.len() {
+            entry.state.copy_from_slice(state);
+        } else {
+            entry.state = ShortBytes::from_slice(state);
+        }
     }
 
     fn mark_dirty(&mut self, key_group: KeyGroup) {

@@ -19,7 +19,11 @@ pub type ShortBytes = SmallVec<[u8; 16]>;
 pub struct EntryId(pub u32);
 
 /// The state of a key and window.
+///
+/// Two cache lines: the first has what looking an entry up needs, the second
+/// what a call changes.
 #[derive(Debug, Clone)]
+#[repr(C, align(64))]
 pub struct Entry {
     hash: u64,
     /// The call that last touched the entry, and its group there.
@@ -54,6 +58,8 @@ pub struct Table {
 }
 
 const MIN_SLOTS: usize = 64;
+
+const _: () = assert!(size_of::<Entry>() == 128, "two cache lines");
 
 impl Default for Table {
     fn default() -> Self {
@@ -125,7 +131,7 @@ impl Table {
     /// Brings the entry that [`touch`](Self::touch) hinted at into the cache.
     #[must_use]
     pub fn touch_entry(&self, hint: u64) -> u32 {
-        self.entries.get(number(hint) as usize).map_or(0, |e| e.call)
+        self.entries.get(number(hint) as usize).map_or(0, |e| e.call + e.timers)
     }
 
     /// The entry of a key and window, if there is one.
