@@ -18,8 +18,11 @@ use crate::{
 /// How many firings are handed over in one call.
 pub const MAX_FIRINGS: usize = 1024;
 
-/// Tables with more slots than this are taken to be larger than the cache.
+/// Tables with more entries than this are taken to be larger than the nearest cache.
 const LARGE_TABLE: usize = 1 << 8;
+/// How many look-ups are prepared at once: enough for their cache misses to
+/// overlap, few enough that nothing is gone again before it is used.
+const AHEAD: usize = 64;
 
 /// The keyed state of a subtask.
 #[derive(Debug)]
@@ -127,8 +130,8 @@ impl KeyedState {
             Some(keys) => self.hashes.extend(keys.iter().map(|k| table.hash(k, Window::NONE))),
             None => self.hashes.resize(batch.len(), table.hash(&[], Window::NONE)),
         }
-        self.warm_up();
         for i in 0..batch.len() {
+            self.warm_up(i);
             let hash = self.hashes[i];
             let group = self.join_group(hash, batch.key(i), Window::NONE, groups);
             self.pairs.push((group, row(i)));
@@ -149,8 +152,8 @@ impl KeyedState {
         self.hashes.extend(
             assigned.iter().map(|(row, window)| table.hash(batch.key(*row as usize), *window)),
         );
-        self.warm_up();
         for (i, (row, window)) in assigned.iter().enumerate() {
+            self.warm_up(i);
             let hash = self.hashes[i];
             let group = self.join_group(hash, batch.key(*row as usize), *window, groups);
             self.pairs.push((group, *row));
@@ -214,20 +217,28 @@ impl KeyedState {
         }
     }
 
-    /// Touches what the look-ups will need, so that cache misses overlap.
-    fn warm_up(&self) {
-        if self.hashes.len() > 1 && self.table.len() > LARGE_TABLE {
-            let mut sum = 0_u32;
-            for chunk in self.hashes.chunks(64) {
-                let mut hints = [0_u64; 64];
-                for (hint, hash) in hints.iter_mut().zip(chunk) {
-                    *hint = self.table.touch(*hash);
-                }
-                for hint in &hints[..chunk.len()] {
-                    sum = sum.wrapping_add(self.table.touch_entry(*hint));
-                }
-            }
-            std::hint::black_box(sum);
+    /// Touches what the next look-ups will need, if it is time for that at
+    /// look-up `i`, so that their cache misses overlap.
+    fn warm_up(&self, i: usize) {
+        if !i.is_multiple_of(AHEAD) || self.table.len() <= LARGE_TABLE {
+            return;
+        }
+        let next = &self.hashes[i..self.hashes.len().min(i + AHEAD)];
+        let mut hints = [0_u64; AHEAD];
+        for (hint, hash) in hints.iter_mut().zip(next) {
+            *hint = self.table.touch(*hash);
+        }
+        let touched =
+            hints.iter().fold(0, |sum: u32, hint| sum.wrapping_add(self.table.touch_entry(*hint)));
+        std::hint::black_box(touched);
+    }
+
+    /// As [`warm_up`](Self::warm_up), for entries that are known.
+    fn warm_up_entries(&self, i: usize, next: &[EntryId]) {
+        if i.is_multiple_of(AHEAD) && self.table.len() > LARGE_TABLE {
+            let next = next.iter().take(AHEAD);
+            let touched = next.fold(0, |sum: u32, id| sum.wrapping_add(self.table.get(*id).timers));
+            std::hint::black_box(touched);
         }
     }
 
@@ -386,7 +397,9 @@ impl KeyedState {
     /// If the change does not fit the call.
     pub fn apply(&mut self, groups: &Groups, change: &Change) -> Result<(), InvalidChange> {
         change.validate(groups)?;
-        for (group, state) in change.changed.iter().zip(change.states.iter()) {
+        for (i, (group, state)) in change.changed.iter().zip(change.states.iter()).enumerate() {
+            // Groups mostly change in order.
+            self.warm_up_entries(i, &groups.entries[*group as usize..]);
             let id = groups.entries[*group as usize];
             self.set_state(id, state);
             let key_group = self.table.get(id).key_group;

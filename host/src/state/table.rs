@@ -131,7 +131,7 @@ impl Table {
     /// Brings the entry that [`touch`](Self::touch) hinted at into the cache.
     #[must_use]
     pub fn touch_entry(&self, hint: u64) -> u32 {
-        self.entries.get(number(hint) as usize).map_or(0, |e| e.call + e.timers)
+        self.entries.get(number(hint) as usize).map_or(0, |e| e.call.wrapping_add(e.timers))
     }
 
     /// The entry of a key and window, if there is one.

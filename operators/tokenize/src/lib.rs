@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+mod ascii;
+
 use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor, Record, json};
 use serde::Deserialize;
 
@@ -64,11 +66,6 @@ impl Tokenize {
     }
 }
 
-/// The words of ASCII text, byte by byte: several times as fast as by characters.
-fn ascii_words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
-}
-
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
@@ -83,7 +80,7 @@ impl Processor for Tokenize {
             match self.text(&record) {
                 Err(e) => out.reject(&record, e),
                 Ok(text) if text.is_ascii() => {
-                    ascii_words(&text).for_each(|word| self.emit(&record, word, out));
+                    ascii::each_word(&text, |word| self.emit(&record, word, out));
                 }
                 Ok(text) => words(&text).for_each(|word| self.emit(&record, word, out)),
             }
@@ -120,8 +117,10 @@ mod tests {
 
     #[test]
     fn ascii_text_is_split_alike_by_bytes_and_by_characters() {
-        let text = "a1,b\t_c-D\"e";
-        assert!(ascii_words(text).eq(words(text)));
+        let text = "a1,b\t_c-D\"e, 0123456789abcdefXYZ z";
+        let mut by_bytes = Vec::new();
+        ascii::each_word(text, |word| by_bytes.push(word));
+        assert!(by_bytes.into_iter().eq(words(text)));
     }
 
     #[test]
