@@ -78,13 +78,13 @@ fn millis(line: &Value, name: &str) -> i64 {
 }
 
 #[test]
-fn running_counts_are_the_same_at_any_parallelism() {
+fn running_counts_are_the_same_at_any_parallelism_and_in_chains_or_not() {
     let events = events(20_000, 300, 0);
     let mut wanted = BTreeMap::<&str, i64>::new();
     for (key, ..) in &events {
         *wanted.entry(key).or_default() += 1;
     }
-    for parallelism in [1, 2, 4] {
+    for (parallelism, chaining) in [(1, true), (1, false), (2, true), (2, false), (4, true)] {
         let place = Place::new();
         place.write("in.jsonl", jsonl(&events));
         let rest = r#"
@@ -97,14 +97,16 @@ name = "out"
 input = "counts"
 connector = "jsonl"
 path = "out.jsonl""#;
-        let _ = place.run_job(&job(parallelism, 0, rest), &[]).finished();
+        let head = format!("[job]\noperator_chaining = {chaining}");
+        let job = job(parallelism, 0, rest).replace("[job]", &head);
+        let _ = place.run_job(&job, &[]).finished();
         let found = place.json("out.jsonl");
         let mut most = BTreeMap::<&str, i64>::new();
         for line in &found {
             let count = most.entry(line["key"].as_str().unwrap()).or_default();
             *count = int(line, "count").max(*count);
         }
-        assert_eq!(most, wanted, "at parallelism {parallelism}");
+        assert_eq!(most, wanted, "at parallelism {parallelism}, chaining {chaining}");
     }
 }
 

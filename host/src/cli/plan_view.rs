@@ -139,7 +139,7 @@ mod tests {
     fn text_says_how_records_reach_each_vertex() {
         let want = "\
 source    in     x2    generator
-operator  flown  x2    filter                <- forward in
+operator  flown  x2    filter                <- chained in
 operator  end    x2    join, tumbling 21600s  <- hash flown, hash flown.gone (input 1)
 sink      out    x1    jsonl                 <- rebalance end, rebalance end.late
 ";
@@ -160,7 +160,7 @@ sink      out    x1    jsonl                 <- rebalance end, rebalance end.lat
   "flown" [label="flown x2\nfilter"];
   "end" [label="end x2\njoin, tumbling 21600s"];
   "out" [label="out x1\njsonl"];
-  "in" -> "flown" [label="forward"];
+  "in" -> "flown" [label="chained"];
   "flown" -> "end" [label="hash"];
   "flown" -> "end" [label="gone, hash, input 1"];
   "end" -> "out" [label="rebalance"];
@@ -177,7 +177,7 @@ sink      out    x1    jsonl                 <- rebalance end, rebalance end.lat
   v1["flown x2<br>filter"]
   v2["end x2<br>join, tumbling 21600s"]
   v3["out x1<br>jsonl"]
-  v0 -->|"forward"| v1
+  v0 -->|"chained"| v1
   v1 -->|"hash"| v2
   v1 -->|"gone, hash, input 1"| v2
   v2 -->|"rebalance"| v3

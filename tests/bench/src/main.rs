@@ -18,6 +18,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use report::Report;
 
+/// As in the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
