@@ -8,8 +8,9 @@ use std::{
 
 use cofferdam::{
     config::job::Grant,
-    sandbox::{Artifact, Instance, Sandbox, SandboxConfig, SlotSettings},
-    stream::Batch,
+    sandbox::{Artifact, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
+    state::KeyedState,
+    stream::{Batch, keys::KeyGroups, watermark},
 };
 
 use crate::{
@@ -46,6 +47,7 @@ pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Res
     let config = SandboxConfig { instances: LIVE, cache_dir: Some(cache.path().to_owned()) };
     let sandbox = Sandbox::new(&config)?;
     through_a_slot(&sandbox, places, report).await?;
+    keyed_count(&sandbox, places, report).await?;
     instances(&sandbox, places, report).await?;
     compile(places, report)?;
     live(&sandbox, places, report).await
@@ -98,6 +100,37 @@ async fn through_a_slot(
         Bar::AtLeast(0.4),
         "",
     );
+    Ok(())
+}
+
+/// A running count by key: grouped by the host, folded in the slot, with a JSON
+/// object written for each changed key, which the native loop does not do.
+async fn keyed_count(
+    sandbox: &Sandbox,
+    places: &Places,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let (rounds, repeats) = (20, 5);
+    let batches = native::batches(64, 5_000);
+    let records = (batches.len() * RECORDS * rounds) as u64;
+    let mut instance = load(sandbox, places, "count")?.instantiate(&settings()).await?;
+    let mut state = KeyedState::new(None, KeyGroups::new(128, 1));
+    let now = Now { watermark: None, processing: 0 };
+    let (mut slot, mut native) = (f64::MAX, f64::MAX);
+    for _ in 0..repeats {
+        let start = Instant::now();
+        for batch in batches.iter().cycle().take(batches.len() * rounds) {
+            let groups = state.group(batch, watermark::NONE);
+            let answer = instance.fold(now, 0, batch, &groups).await?;
+            state.apply(&groups, &answer.change)?;
+            std::hint::black_box(answer.outcome);
+        }
+        slot = slot.min(per(start.elapsed(), records));
+        native = native.min(per(native::count(&batches, rounds), records));
+    }
+    report.add("slot: keyed count, 5,000 keys", slot, "ns/record", Bar::Free, "");
+    report.add("native: a hash map with 5,000 keys", native, "ns/record", Bar::Free, "");
+    report.add("slot: keyed count, speed beside native", native / slot, "ratio", Bar::Free, "");
     Ok(())
 }
 
