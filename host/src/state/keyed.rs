@@ -18,8 +18,8 @@ use crate::{
 /// How many firings are handed over in one call.
 pub const MAX_FIRINGS: usize = 1024;
 
-/// Tables with more entries than this are taken to be larger than the nearest cache.
-const LARGE_TABLE: usize = 1 << 8;
+/// Tables with more entries than this are taken to be larger than a core's own cache.
+const LARGE_TABLE: usize = 1 << 14;
 /// How many look-ups are prepared at once: enough for their cache misses to
 /// overlap, few enough that nothing is gone again before it is used.
 const AHEAD: usize = 64;
