@@ -34,3 +34,9 @@ pub mod sandbox;
 pub mod state;
 pub mod stream;
 pub mod task_manager;
+
+/// A batch lives for some microseconds. The C library's allocator gives its pages
+/// back to the system each time, and a job then spends a fifth of its time on page
+/// faults (`docs/benchmarks.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -18,10 +18,6 @@ use std::{path::PathBuf, process::ExitCode};
 
 use report::Report;
 
-/// As in the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Where things are, as `cargo xtask bench` says.
 pub(crate) struct Places {
     /// Components, by name.
