@@ -24,7 +24,7 @@ use crate::{
         plan::{Edge, Plan, Role, Vertex},
         writer::SharedStore,
     },
-    memory::{AdmittedJob, Part, SlotMeter},
+    memory::{self, AdmittedJob, SlotMeter},
     metrics::{Counters, SharedMetrics, SubtaskMetrics},
     sandbox::{Artifact, GuestMetrics, OperatorKind},
     state::{KeyedState, windows::Windows},
@@ -491,7 +491,7 @@ impl Builder<'_> {
                 if own.contains(&u32::from(group.0)) {
                     state.restore(*group, &self.chunk(manifest, *digest)?)?;
                     memory
-                        .set(Part::State, state.bytes())
+                        .set(memory::Part::State, state.bytes())
                         .map_err(|refused| out_of_memory("restoring its state", &refused))?;
                 }
             }

@@ -61,8 +61,7 @@ pub async fn open_each(
         let subtask = SubtaskIndex(0);
         let memory = SlotMeter::alone(operator.memory);
         let metrics = Arc::default();
-        let opened =
-            open(artifact, tenant, memory, operator, subtask, parallelism, metrics).await;
+        let opened = open(artifact, tenant, memory, operator, subtask, parallelism, metrics).await;
         if let Err(failure) = opened {
             faults.push(OperatorFault {
                 operator: operator.name.clone(),

@@ -4,13 +4,16 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use super::{
     budget::{Budget, Scope},
     machine::this_machine,
-    report::{MemoryReport, SlotReport, TenantReport},
+    report::{LargestSlot, MemoryReport, SlotReport, TenantReport},
     slot::{Refusal, SlotMeter},
 };
 use crate::ids::{JobName, OperatorName, SubtaskIndex, TenantId};
@@ -95,7 +98,14 @@ struct Job {
     name: JobName,
     promises: BTreeMap<OperatorName, Promise>,
     /// What runs, or ran.
-    slots: BTreeMap<(OperatorName, SubtaskIndex), Weak<SlotMeter>>,
+    slots: BTreeMap<(OperatorName, SubtaskIndex), KnownSlot>,
+}
+
+#[derive(Debug)]
+struct KnownSlot {
+    meter: Weak<SlotMeter>,
+    /// The most that it held, also after its end.
+    peak: Arc<AtomicUsize>,
 }
 
 impl Job {
@@ -284,14 +294,10 @@ impl TaskManagerMemory {
             let Some(entry) = book.jobs.get_mut(&id) else { continue };
             entry.promises.insert(operator.clone(), Promise { limit: bytes, ..promise });
             let own = entry.slots.iter().filter(|((name, _), _)| name == operator);
-            own.filter_map(|(_, slot)| slot.upgrade()).for_each(|slot| slot.set_limit(bytes));
+            own.filter_map(|(_, slot)| slot.meter.upgrade()).for_each(|slot| slot.set_limit(bytes));
         }
         drop(book);
-        if found {
-            Ok(())
-        } else {
-            Err(UnknownOperator::Unknown(job.clone(), operator.clone()))
-        }
+        if found { Ok(()) } else { Err(UnknownOperator::Unknown(job.clone(), operator.clone())) }
     }
 
     /// All of it, with the slots of every job.
@@ -304,12 +310,20 @@ impl TaskManagerMemory {
         let book = self.lock();
         let mut slots = Vec::new();
         let mut used = 0_usize;
+        let mut largest = None;
         for (id, job) in &book.jobs {
             for ((operator, subtask), slot) in &job.slots {
-                let Some(slot) = slot.upgrade() else { continue };
+                let shown = only.is_none_or(|only| only == *id);
+                let peak = slot.peak.load(Ordering::Relaxed);
+                if shown && largest.as_ref().is_none_or(|l: &LargestSlot| peak > l.peak) {
+                    let limit = job.promises.get(operator).map_or(0, |promise| promise.limit);
+                    let (operator, subtask) = (operator.clone(), *subtask);
+                    largest = Some(LargestSlot { operator, subtask, peak, limit });
+                }
+                let Some(slot) = slot.meter.upgrade() else { continue };
                 let figures = slot.figures();
                 used = used.saturating_add(figures.usage.total());
-                if only.is_none_or(|only| only == *id) {
+                if shown {
                     slots.push(SlotReport::new(job, operator, *subtask, figures));
                 }
             }
@@ -323,7 +337,8 @@ impl TaskManagerMemory {
         });
         let tenants = tenants.collect();
         let promised = book.promised(None);
-        MemoryReport::new(&self.root, promised, used, tenants, slots)
+        let report = MemoryReport::new(&self.root, promised, used, tenants, slots);
+        MemoryReport { largest_slot: largest, ..report }
     }
 }
 
@@ -377,7 +392,11 @@ impl AdmittedJob {
         let limit = job.as_ref().and_then(|job| job.promises.get(operator)).map_or(0, |p| p.limit);
         let meter = SlotMeter::open(self.budget.clone(), limit, queues)?;
         if let Some(job) = job {
-            job.slots.insert((operator.clone(), subtask), Arc::downgrade(&meter));
+            let known = KnownSlot { meter: Arc::downgrade(&meter), peak: meter.peak() };
+            if let Some(before) = job.slots.insert((operator.clone(), subtask), known) {
+                // The same slot before a restart.
+                meter.peak().fetch_max(before.peak.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
         }
         Ok(meter)
     }
@@ -491,9 +510,8 @@ mod tests {
         let open = |i| admitted.open_slot(&operator("o"), SubtaskIndex(i), 0).unwrap();
         let slot = open(0);
         assert!(slot.grow_guest(15 * SEGMENT).is_err());
-        let set = |bytes| {
-            memory.set_operator_limit(&TenantId::default(), &job(), &operator("o"), bytes)
-        };
+        let set =
+            |bytes| memory.set_operator_limit(&TenantId::default(), &job(), &operator("o"), bytes);
         set(20 * SEGMENT).unwrap();
         slot.grow_guest(15 * SEGMENT).unwrap();
         assert_eq!((open(1).limit(), memory.report().promised), (20 * SEGMENT, 40 * SEGMENT));

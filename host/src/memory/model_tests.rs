@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{
-    AdmittedJob, Admission, Part, SEGMENT, SlotMeter, TaskManagerMemory, whole_segments,
-};
+use super::{Admission, AdmittedJob, Part, SEGMENT, SlotMeter, TaskManagerMemory, whole_segments};
 use crate::ids::{JobName, OperatorName, SubtaskIndex, TenantId};
 
 const TENANTS: usize = 3;
@@ -29,12 +27,8 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (tenant, slot) = (0..TENANTS, 0..SLOTS);
     let bytes = prop_oneof![0..3 * SEGMENT, 0..60 * SEGMENT];
-    let part = prop_oneof![
-        Just(Part::Guest),
-        Just(Part::State),
-        Just(Part::Queued),
-        Just(Part::Call)
-    ];
+    let part =
+        prop_oneof![Just(Part::Guest), Just(Part::State), Just(Part::Queued), Just(Part::Call)];
     let at = (tenant.clone(), slot);
     let step = prop_oneof![
         2 => (at.clone(), 0..8 * SEGMENT)

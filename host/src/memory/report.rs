@@ -28,6 +28,21 @@ pub struct MemoryReport {
     pub tenants: Vec<TenantReport>,
     /// Slots, by job, operator and subtask.
     pub slots: Vec<SlotReport>,
+    /// Which slot ever held the most, also if it is gone.
+    pub largest_slot: Option<LargestSlot>,
+}
+
+/// A slot and the most that it ever held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LargestSlot {
+    /// The operator.
+    pub operator: OperatorName,
+    /// Which parallel instance.
+    pub subtask: SubtaskIndex,
+    /// The most that it held, in bytes, with what is set aside for its buffers.
+    pub peak: usize,
+    /// What it may hold, in bytes.
+    pub limit: usize,
 }
 
 /// Managed memory in segments.
@@ -120,6 +135,7 @@ impl MemoryReport {
             },
             tenants,
             slots,
+            largest_slot: None,
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde::Serialize;
@@ -129,8 +132,8 @@ struct Account {
     usage: Usage,
     /// Reserved above, in whole segments.
     reserved: usize,
-    /// The most that was held.
-    peak: usize,
+    /// The most that was held; outlives the slot.
+    peak: Arc<AtomicUsize>,
 }
 
 /// A slot's account at one moment.
@@ -159,7 +162,7 @@ impl Account {
         }
         self.reserve(whole_segments(held), above)?;
         self.usage = usage;
-        self.peak = self.peak.max(held);
+        self.peak.fetch_max(held, Ordering::Relaxed);
         Ok(())
     }
 
@@ -215,14 +218,14 @@ impl SlotMeter {
             };
             // Nothing is held yet, whatever is to be set aside.
             taken.map_err(|short| Refusal { slot_held: 0, ..account.refusal(buffers, short) })?;
-            account.peak = buffers;
+            account.peak.fetch_max(buffers, Ordering::Relaxed);
         }
         Ok(Arc::new(meter))
     }
 
     fn empty(above: Arc<Budget>, limit: usize, buffers: usize) -> Self {
-        let usage = Usage::default();
-        Self { above, account: Mutex::new(Account { limit, buffers, usage, reserved: 0, peak: 0 }) }
+        let (usage, peak) = (Usage::default(), Arc::default());
+        Self { above, account: Mutex::new(Account { limit, buffers, usage, reserved: 0, peak }) }
     }
 
     /// The account is whole at every step, and nothing panics on the way.
@@ -299,13 +302,17 @@ impl SlotMeter {
         self.lock().limit = bytes;
     }
 
+    pub(super) fn peak(&self) -> Arc<AtomicUsize> {
+        self.lock().peak.clone()
+    }
+
     pub(super) fn figures(&self) -> SlotFigures {
         let account = self.lock();
         SlotFigures {
             limit: account.limit,
             reserved: account.reserved,
             held: account.held(&account.usage),
-            peak: account.peak,
+            peak: account.peak.load(Ordering::Relaxed),
             usage: account.usage,
         }
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     failure::{Failure, FailureKind},
+    memory::{Part, SlotMeter},
     sandbox::{FoldOutcome, Instance, Now},
     state::{Firing, Groups, KeyedState},
     stream::{Batch, keys::KeyGroup},
-    memory::{Part, SlotMeter},
     task_manager::{
         TaskError,
         operator_task::{OperatorContext, charge_call, out_of_memory},

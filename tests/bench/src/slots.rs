@@ -9,6 +9,7 @@ use std::{
 use cofferdam::{
     config::job::Grant,
     ids::TenantId,
+    memory::SlotMeter,
     sandbox::{Artifact, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
     state::KeyedState,
     stream::{Batch, keys::KeyGroups, watermark},
