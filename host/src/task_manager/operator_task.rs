@@ -81,11 +81,10 @@ impl OperatorTask {
             let clock = Stopwatch::start();
             let step = self.step(event).await;
             self.context.metrics.count_busy(clock.elapsed());
-            let end = step?;
-            self.settle()?;
-            if let Some(end) = end {
+            if let Some(end) = step? {
                 return Ok(end);
             }
+            self.settle()?;
         }
     }
 
