@@ -236,8 +236,8 @@ impl Running {
     async fn until(&mut self, what: &str, is_so: impl Fn(&JobStatus) -> bool) -> JobStatus {
         let patience = Duration::from_secs(60);
         let found = tokio::time::timeout(patience, self.status.wait_for(|s| is_so(s))).await;
-        match found {
-            Ok(Ok(status)) => status.clone(),
+        match found.map(|found| found.map(|status| status.clone())) {
+            Ok(Ok(status)) => status,
             Ok(Err(_)) => panic!("the job ended: not {what}"),
             Err(_) => panic!("not {what}: {:?}", self.status.borrow().memory),
         }
