@@ -9,7 +9,7 @@ use std::{path::Path, time::Duration};
 use cofferdam::{
     config::{self, job::JobSpec},
     failure::FailureKind,
-    ids::{JobName, OperatorName, TenantId},
+    ids::{JobName, OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         self,
         control::{Control, Outcome, RunOptions},
@@ -59,18 +59,26 @@ const WITHOUT_END: &str = "rate = 200_000\nkeys = 10";
 #[test]
 fn memories_and_tables_together_are_held_to_one_limit_with_the_figures() {
     let component = r#"(component
+        (core module $memory
+            (memory 1)
+            (func (export "grow") (result i32) (memory.grow (i32.const 1))))
+        (core instance $a (instantiate $memory))
+        (core instance $b (instantiate $memory))
         (core module $m
-            (memory $a 1) (memory $b 1) (table $t 0 funcref)
+            (import "a" "grow" (func $a (result i32)))
+            (import "b" "grow" (func $b (result i32)))
+            (table $t 0 funcref)
             (func (export "f"))
             (func $grow
                 (loop $again
-                    (if (i32.eq (i32.const -1) (memory.grow $a (i32.const 1))) (then unreachable))
-                    (if (i32.eq (i32.const -1) (memory.grow $b (i32.const 2))) (then unreachable))
+                    (if (i32.eq (i32.const -1) (call $a)) (then unreachable))
+                    (if (i32.eq (i32.const -1) (call $b)) (then unreachable))
                     (if (i32.eq (i32.const -1) (table.grow $t (ref.null func) (i32.const 1000)))
                         (then unreachable))
                     (br $again)))
             (start $grow))
-        (core instance $i (instantiate $m))
+        (core instance $i (instantiate $m
+            (with "a" (instance $a)) (with "b" (instance $b))))
         (func $f (canon lift (core func $i "f")))
         (instance $operator
             (export "open" (func $f)) (export "process" (func $f)) (export "finish" (func $f)))
@@ -131,7 +139,7 @@ fn keyed_state_beyond_the_limit_is_out_of_memory_with_the_same_figures() {
     let extra = "memory = '64MiB'\nconfig.mode = 'hoard'";
     let ended = Place::new().run_job(&job("misbehave-keyed", source, extra), &[]);
     ended.failed(1, &["`guest` (subtask 0) failed: out of memory: ", " of 67108864 bytes (guest "]);
-    let state = word_after(&ended.stderr, "keyed state ");
+    let state = word_after(&ended.stderr, ", keyed state ");
     assert!(state > 16 * MIB && state < 64 * MIB, "{}", ended.stderr);
     let asked = word_after(&ended.stderr, "asked for ");
     assert!((1..64 * MIB).contains(&asked), "{}", ended.stderr);
@@ -202,7 +210,7 @@ fn the_task_managers_budget_is_named_when_it_is_the_one_that_is_used_up() {
 fn a_job_that_cannot_have_its_limits_is_refused_by_the_rule_that_was_chosen() {
     let place = Place::new();
     let two = job("misbehave", SOME, "memory = '300MiB'\nparallelism = 2");
-    place.run_job(&two, &["--memory", "512MiB"]).finished();
+    let _ = place.run_job(&two, &["--memory", "512MiB"]).finished();
     let strict = ["--memory", "512MiB", "--memory-admission", "strict"];
     let said = ["may hold 629145600 bytes together", "admission is strict", "(--memory)"];
     place.run_job(&two, &strict).failed(2, &said);
@@ -238,7 +246,7 @@ impl Running {
         let found = tokio::time::timeout(patience, self.status.wait_for(|s| is_so(s))).await;
         match found.map(|found| found.map(|status| status.clone())) {
             Ok(Ok(status)) => status,
-            Ok(Err(_)) => panic!("the job ended: not {what}"),
+            Ok(Err(_)) => panic!("not {what}: it ended: {:?}", (&mut self.job).await),
             Err(_) => panic!("not {what}: {:?}", self.status.borrow().memory),
         }
     }
@@ -247,6 +255,11 @@ impl Running {
         self.control.send_replace(Control::Stop);
         self.job.await.unwrap()
     }
+}
+
+/// Records that the source has read.
+fn read(status: &JobStatus) -> u64 {
+    status.vertices.first().map_or(0, |source| source.records_out)
 }
 
 fn guest_bytes(memory: &MemoryReport) -> usize {
@@ -263,7 +276,6 @@ async fn a_limit_is_raised_and_lowered_while_the_job_runs() {
         memory.set_operator_limit(&TenantId::default(), &job, &operator, bytes).unwrap();
     };
     // It asks for 4 MiB at every batch; there is no more to be had below 16.
-    let read = |status: &JobStatus| status.vertices[0].records_out;
     let full = running.until("full", |s| guest_bytes(&s.memory) > 10 * MIB).await;
     let before = read(&full);
     let later = running.until("going on", |s| read(s) > before + 50_000).await;
@@ -285,18 +297,24 @@ async fn a_limit_is_raised_and_lowered_while_the_job_runs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_budget_of_the_task_manager_can_be_lowered_and_raised_under_a_job() {
-    let memory = TaskManagerMemory::new(32 * MIB, Admission::Overcommit);
-    let text = job("misbehave", WITHOUT_END, "memory = '32MiB'\nconfig.mode = 'grow'");
+    let memory = TaskManagerMemory::new(64 * MIB, Admission::Overcommit);
+    // A neighbour has most of it.
+    let (name, other) = (JobName::new("other").unwrap(), TenantId::new("other").unwrap());
+    let operator = OperatorName::new("large").unwrap();
+    let neighbour = memory.admit(&other, &name, [(operator.clone(), 64 * MIB, 1)]).unwrap();
+    let slot = neighbour.open_slot(&operator, SubtaskIndex(0), 0).unwrap();
+    slot.grow_guest(40 * MIB).unwrap();
+    let text = job("misbehave", WITHOUT_END, "memory = '64MiB'\nconfig.mode = 'grow'");
     let mut running = Running::start(&text, "default", &memory);
-    running.until("running", |s| guest_bytes(&s.memory) > 0).await;
+    let full = running.until("full", |s| guest_bytes(&s.memory) > 15 * MIB).await;
+    assert_eq!(full.memory.slots.len(), 1, "a job's status shows its own slots");
     memory.set_limit(MIB);
-    let held = guest_bytes(&memory.report());
-    let before = running.status.borrow().vertices[0].records_out;
-    let goes_on = |s: &JobStatus| s.vertices[0].records_out > before + 50_000;
-    let later = running.until("going on", goes_on).await;
+    let held = guest_bytes(&memory.report()) - 40 * MIB;
+    let before = read(&running.status.borrow());
+    let later = running.until("going on", |s| read(s) > before + 50_000).await;
     assert_eq!(guest_bytes(&later.memory), held);
     memory.set_limit(1 << 30);
-    running.until("grown", |s| guest_bytes(&s.memory) > 20 * MIB).await;
+    running.until("grown", |s| guest_bytes(&s.memory) > 50 * MIB).await;
     assert!(matches!(running.stop().await, Outcome::Stopped { .. }));
 }
 
@@ -306,7 +324,7 @@ async fn a_tenant_at_its_budget_fails_by_itself_and_others_notice_nothing() {
     memory.set_tenant_limit(&TenantId::new("hog").unwrap(), 40 * MIB);
     let quiet = job("misbehave", WITHOUT_END, "memory = '32MiB'");
     let mut quiet = Running::start(&quiet, "quiet", &memory);
-    quiet.until("running", |s| s.vertices[0].records_out > 0).await;
+    quiet.until("running", |s| read(s) > 0).await;
     let hog = "memory = '40MiB'\nparallelism = 2\nconfig.mode = 'grow-and-give-up'";
     let hog = job("misbehave", "records = 200_000\nkeys = 10", hog);
     let hog = Running::start(&hog, "hog", &memory);
@@ -318,8 +336,8 @@ async fn a_tenant_at_its_budget_fails_by_itself_and_others_notice_nothing() {
     ] {
         assert!(error.contains(part), "{error}");
     }
-    let before = quiet.status.borrow().vertices[0].records_out;
-    let later = quiet.until("going on", |s| s.vertices[0].records_out > before).await;
+    let before = read(&quiet.status.borrow());
+    let later = quiet.until("going on", |s| read(s) > before).await;
     assert_eq!(later.restarts.count, 0);
     let tenants = &memory.report().tenants;
     let reserved = |name: &str| tenants.iter().find(|t| t.tenant.as_str() == name).unwrap();

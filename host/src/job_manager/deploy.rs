@@ -55,6 +55,10 @@ const EVENTS: usize = 1024;
 /// batch is still in the core's cache when the next subtask reads it.
 const CHAINED_CAPACITY: usize = 64 << 10;
 
+/// What a batch takes in a channel that is not out of the ordinary: what a source
+/// makes of 64 KiB, with offsets and event times.
+const ORDINARY_BATCH: usize = 96 << 10;
+
 /// What deploying needs, and does not change from attempt to attempt.
 #[derive(Debug)]
 pub struct Deployer {
@@ -124,8 +128,8 @@ struct Wiring {
     gate: Option<Gate>,
     /// The input port of each channel of the gate.
     ports: Vec<u32>,
-    /// How many bytes may wait in all channels of the gate.
-    capacity: usize,
+    /// How much of the slot's memory is set aside for all channels of the gate.
+    set_aside: usize,
     outputs: Vec<(OutputPort, EdgeOutput)>,
 }
 
@@ -220,7 +224,9 @@ impl Deployer {
                 let entry =
                     wiring.entry(SubtaskId { vertex: i, index: SubtaskIndex(index) }).or_default();
                 entry.gate = Some(gate);
-                entry.capacity = capacity.saturating_mul(sources.len());
+                // Each takes one batch more than its capacity.
+                let most = capacity.saturating_add(ORDINARY_BATCH).min(share.max(capacity));
+                entry.set_aside = most.saturating_mul(sources.len());
                 entry.ports = sources.iter().map(|(_, _, port)| *port).collect();
                 for ((e, from, _), sender) in sources.into_iter().zip(made) {
                     senders.entry((e, from)).or_default().push(sender);
@@ -417,7 +423,7 @@ impl Builder<'_> {
         let memory = self
             .deployer
             .memory
-            .open_slot(&spec.name, self.id.index, self.wiring.capacity)
+            .open_slot(&spec.name, self.id.index, self.wiring.set_aside)
             .map_err(|refused| out_of_memory("opening its slot", &refused))?;
         let artifact = &self.deployer.artifacts[&spec.name];
         let metrics = self.guest_metrics.clone();
