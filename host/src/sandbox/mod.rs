@@ -7,6 +7,7 @@
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
 //! - `capabilities`: what a guest may import; `guest_log`: where its lines go.
+//! - [`meter`], [`cap`]: how long guests run, and how long they may.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
 //! No guest input may panic, hang or bloat the host.
@@ -17,14 +18,18 @@ mod cache;
 mod capabilities;
 #[cfg(test)]
 mod contract_tests;
+pub mod cap;
 pub mod engine;
 mod guest_log;
 pub mod instance;
 mod limits;
+pub mod meter;
 mod outcome;
 mod trap;
 
 pub use artifact::{Artifact, LoadError, OperatorKind};
 pub use capabilities::GuestMetrics;
 pub use engine::{Sandbox, SandboxConfig};
+pub use cap::CpuCap;
+pub use meter::CpuMeter;
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};

@@ -9,6 +9,7 @@
 //!   goes all the way before the next one is made;
 //! - a member that wakes itself while it runs has yielded (a guest whose time is
 //!   up does so): then the whole chain yields its thread;
+//! - a turn at the [gate](super::gate) that is over ends between two members, too;
 //! - a member that panics ends the chain, and the chain says which one it was.
 
 use std::{
@@ -22,8 +23,9 @@ use std::{
 };
 
 use crate::{
+    clock::Stopwatch,
     failure::{Failure, FailureKind},
-    task_manager::SubtaskId,
+    task_manager::{SubtaskId, gate::Gate},
 };
 
 /// What a member does until its end.
@@ -37,6 +39,8 @@ pub struct Chain {
     /// From upstream to downstream.
     members: Vec<Member>,
     shared: Arc<Shared>,
+    /// Says when to let others run.
+    gate: Option<Arc<Gate>>,
 }
 
 struct Member {
@@ -103,7 +107,13 @@ impl Chain {
                 Member { id, run: Some(run), waker: signal.clone().into(), signal }
             })
             .collect();
-        Self { members, shared }
+        Self { members, shared, gate: None }
+    }
+
+    /// The same chain, which yields when the gate says that its turn is over.
+    #[must_use]
+    pub fn at(self, gate: Arc<Gate>) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 }
 
@@ -140,6 +150,7 @@ impl Future for Chain {
         let chain = &mut *self;
         chain.shared.register(context.waker());
         chain.shared.running.store(true, Ordering::SeqCst);
+        let began = Stopwatch::start();
         loop {
             let Some(member) = chain.members.iter_mut().rev().find(|m| m.take_wake_up()) else {
                 chain.shared.running.store(false, Ordering::SeqCst);
@@ -155,7 +166,8 @@ impl Future for Chain {
                 }
                 return Poll::Pending;
             };
-            match member.poll() {
+            let over = |gate: &Arc<Gate>| gate.is_over(&began);
+            match member.poll().map(|yields| yields || chain.gate.as_ref().is_some_and(over)) {
                 Ok(false) => {}
                 Ok(true) => {
                     chain.shared.running.store(false, Ordering::SeqCst);

@@ -9,7 +9,7 @@ use std::{
 use cofferdam::{
     config::job::Grant,
     ids::TenantId,
-    sandbox::{Artifact, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
+    sandbox::{Artifact, CpuMeter, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
     state::KeyedState,
     stream::{Batch, keys::KeyGroups, watermark},
 };
@@ -36,6 +36,7 @@ pub(crate) fn settings() -> SlotSettings {
         outputs: 1,
         config: Arc::new(serde_json::Map::new()),
         metrics: Arc::new(Mutex::default()),
+        cpu: CpuMeter::default(),
     }
 }
 
