@@ -147,10 +147,8 @@ impl CallClock {
 /// Is over when it is polled again: whoever was polled before has left a waker.
 async fn suspended() {
     let mut polled = false;
-    poll_fn(|_| {
-        if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+    poll_fn(|_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
 }
 
 /// Runs a call, turn by turn.

@@ -15,10 +15,10 @@
 mod abi;
 pub mod artifact;
 mod cache;
+pub mod cap;
 mod capabilities;
 #[cfg(test)]
 mod contract_tests;
-pub mod cap;
 pub mod engine;
 mod guest_log;
 pub mod instance;
@@ -28,8 +28,8 @@ mod outcome;
 mod trap;
 
 pub use artifact::{Artifact, LoadError, OperatorKind};
+pub use cap::CpuCap;
 pub use capabilities::GuestMetrics;
 pub use engine::{Sandbox, SandboxConfig};
-pub use cap::CpuCap;
-pub use meter::CpuMeter;
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
+pub use meter::CpuMeter;

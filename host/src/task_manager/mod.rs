@@ -45,6 +45,17 @@ use crate::{
     task_manager::{gate::Gate, slots::Slots},
 };
 
+/// The threads that jobs run on: one more than the [`Gate`] lets guests use. A guest
+/// holds its thread until its turn is over; on the one more, timers, heartbeats and
+/// whatever else the host itself has to do come round meanwhile.
+///
+/// # Errors
+/// If the threads cannot be started.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 1).enable_all().build()
+}
+
 /// What jobs that run side by side share. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct TaskManager {

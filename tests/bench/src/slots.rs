@@ -40,7 +40,7 @@ pub(crate) fn settings() -> SlotSettings {
     }
 }
 
-fn load(sandbox: &Sandbox, places: &Places, name: &str) -> anyhow::Result<Artifact> {
+pub(crate) fn load(sandbox: &Sandbox, places: &Places, name: &str) -> anyhow::Result<Artifact> {
     let bytes = std::fs::read(places.guests.join(format!("{name}.wasm")))?;
     Ok(sandbox.load(&bytes, &GRANTS)?)
 }
