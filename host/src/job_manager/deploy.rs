@@ -189,9 +189,7 @@ impl Deployer {
                 let ids =
                     vertices.iter().map(|v| SubtaskId { vertex: *v, index: SubtaskIndex(index) });
                 let members = ids.filter_map(|id| Some((id, ready.remove(&id)?.run()))).collect();
-                let pass = self.pass();
-                let chain = Chain::new(members).at(pass.gate().clone());
-                deployment.tasks.spawn(pass.turns(chain));
+                deployment.tasks.spawn(self.pass().turns(Chain::new(members)));
             }
         }
         Ok(deployment)

@@ -178,3 +178,71 @@ pub(super) async fn metered<T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::config::job::CpuShare;
+
+    fn measured() -> CpuMeter {
+        CpuMeter { time: Some(Arc::default()), caps: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_waits_for_ever_meets_its_deadline() {
+        let (clock, meter) = (CallClock::new(true), measured());
+        let deadline = Duration::from_millis(20);
+        let call = pending::<wasmtime::Result<()>>();
+        let began = Stopwatch::start();
+        let error = metered(call, &clock, &meter, deadline).await.unwrap_err();
+        assert!(error.downcast_ref::<DeadlineReached>().is_some());
+        assert!(began.elapsed() >= deadline);
+        assert!(meter.time.unwrap().total() < deadline, "waiting is not running");
+    }
+
+    #[tokio::test]
+    async fn what_others_make_a_guest_wait_does_not_count() {
+        let (clock, meter) = (CallClock::new(true), measured());
+        let mut turns = 0;
+        // Yields at two epochs; after each, others are long.
+        let call = poll_fn(|cx| {
+            turns += 1;
+            if turns == 3 {
+                return Poll::Ready(Ok(turns));
+            }
+            assert!(!clock.epoch(Duration::from_millis(30)), "the deadline came");
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let mut call = pin!(metered(call, &clock, &meter, Duration::from_millis(30)));
+        let turns = loop {
+            let polled = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+            if let Poll::Ready(ended) = polled {
+                break ended.unwrap();
+            }
+            let others = Stopwatch::start();
+            while others.elapsed() < Duration::from_millis(40) {}
+        };
+        assert_eq!(turns, 3);
+    }
+
+    #[tokio::test]
+    async fn a_guest_in_debt_rests_before_its_next_turn() {
+        let cap = Arc::new(CpuCap::new(CpuShare(500)));
+        let meter = CpuMeter { time: None, caps: vec![cap.clone()] };
+        let clock = CallClock::new(meter.is_measured());
+        cap.spend(Duration::from_millis(10));
+        let began = Stopwatch::start();
+        metered(ready(Ok(())), &clock, &meter, Duration::MAX).await.unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(19), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn unmeasured_the_deadline_is_counted_in_epochs() {
+        let clock = CallClock::new(false);
+        assert!(!clock.epoch(EPOCH * 2));
+        assert!(clock.epoch(EPOCH * 2));
+    }
+}

@@ -8,8 +8,8 @@
 //! - the member furthest downstream that was woken goes first, so that a batch
 //!   goes all the way before the next one is made;
 //! - a member that wakes itself while it runs has yielded (a guest whose time is
-//!   up does so): then the whole chain yields its thread;
-//! - a turn at the [gate](super::gate) that is over ends between two members, too;
+//!   up does so, and whoever breathes at the end of a [turn](super::gate::turn)): then
+//!   the whole chain yields its thread;
 //! - a member that panics ends the chain, and the chain says which one it was.
 
 use std::{
@@ -23,9 +23,8 @@ use std::{
 };
 
 use crate::{
-    clock::Stopwatch,
     failure::{Failure, FailureKind},
-    task_manager::{SubtaskId, gate::Gate},
+    task_manager::SubtaskId,
 };
 
 /// What a member does until its end.
@@ -39,8 +38,6 @@ pub struct Chain {
     /// From upstream to downstream.
     members: Vec<Member>,
     shared: Arc<Shared>,
-    /// Says when to let others run.
-    gate: Option<Arc<Gate>>,
 }
 
 struct Member {
@@ -107,13 +104,7 @@ impl Chain {
                 Member { id, run: Some(run), waker: signal.clone().into(), signal }
             })
             .collect();
-        Self { members, shared, gate: None }
-    }
-
-    /// The same chain, which yields when the gate says that its turn is over.
-    #[must_use]
-    pub fn at(self, gate: Arc<Gate>) -> Self {
-        Self { gate: Some(gate), ..self }
+        Self { members, shared }
     }
 }
 
@@ -150,7 +141,6 @@ impl Future for Chain {
         let chain = &mut *self;
         chain.shared.register(context.waker());
         chain.shared.running.store(true, Ordering::SeqCst);
-        let began = Stopwatch::start();
         loop {
             let Some(member) = chain.members.iter_mut().rev().find(|m| m.take_wake_up()) else {
                 chain.shared.running.store(false, Ordering::SeqCst);
@@ -166,8 +156,7 @@ impl Future for Chain {
                 }
                 return Poll::Pending;
             };
-            let over = |gate: &Arc<Gate>| gate.is_over(&began);
-            match member.poll().map(|yields| yields || chain.gate.as_ref().is_some_and(over)) {
+            match member.poll() {
                 Ok(false) => {}
                 Ok(true) => {
                     chain.shared.running.store(false, Ordering::SeqCst);

@@ -15,7 +15,7 @@ use cofferdam::{
     ids::TenantId,
     sandbox::{Artifact, Instance, Sandbox, SandboxConfig, engine::EPOCH},
     stream::Batch,
-    task_manager::gate::{Gate, GateSettings, TenantShare, policy::Policy},
+    task_manager::gate::{Gate, GateSettings, TenantShare, policy::Policy, turn::breathe},
 };
 use tokio::task::JoinSet;
 
@@ -51,6 +51,7 @@ pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Res
     };
     bench.deadline(report).await?;
     bench.bystander(report).await?;
+    bench.throughput(report).await?;
     bench.weights(report).await?;
     bench.cap(report).await?;
     bench.cost(report).await
@@ -135,7 +136,7 @@ impl Bench {
                     return;
                 }
                 count.fetch_add(1, Relaxed);
-                tokio::task::consume_budget().await;
+                breathe().await;
             }
         };
         Ok((tokio::spawn(gate.enter(&of, 0).turns(Box::pin(work))), done))
@@ -162,7 +163,7 @@ impl Bench {
 
     /// A tenant with an equal share, beside none to a hundred spinners of another.
     async fn bystander(&self, report: &mut Report) -> anyhow::Result<()> {
-        let (mut alone, mut calm) = (0.0, 0.0);
+        let mut calm = 0.0;
         for count in [0, 1, 10, 100] {
             let gate = gate(&[], true)?;
             let mut spinners = self.spinners(&gate, count, "hostile").await?;
@@ -187,19 +188,31 @@ impl Bench {
             );
             let bar = Bar::AtMost(20.0);
             report.add(format!("host timer {beside}, late by, p99"), late / 1e3, "ms", bar, "");
-            let stop = Arc::new(AtomicBool::new(false));
-            let (work, done) = self.saturate(&gate, "bystander", None, &stop).await?;
-            let rate = rate(&done, Duration::from_secs(3)).await;
-            stop.store(true, Relaxed);
-            work.await?;
-            let what = format!("saturating bystander {beside}, of its fair share");
-            if count == 0 {
-                alone = rate;
-            } else {
-                // Of two cores one is its share, which is all that it can use.
-                report.add(what, rate / alone, "ratio", Bar::AtLeast(0.8), "");
-            }
             spinners.shutdown().await;
+        }
+        Ok(())
+    }
+
+    /// What a bystander that always has work gets done, beside what it gets done
+    /// alone. Of two cores one is its share, which is all that it can use.
+    async fn throughput(&self, report: &mut Report) -> anyhow::Result<()> {
+        for count in [1, 10, 100] {
+            let mut rates = [0.0; 2];
+            // In turn, so that other programs disturb both.
+            for round in 0..8 {
+                let gate = gate(&[], true)?;
+                let beside = round % 2;
+                let mut spinners = self.spinners(&gate, count * beside, "hostile").await?;
+                let stop = Arc::new(AtomicBool::new(false));
+                let (work, done) = self.saturate(&gate, "bystander", None, &stop).await?;
+                rates[beside] += rate(&done, Duration::from_secs(1)).await;
+                stop.store(true, Relaxed);
+                work.await?;
+                spinners.shutdown().await;
+            }
+            let what = format!("saturating bystander beside {count} spinners, of its fair share");
+            let note = format!("{:.0} batches a second alone", rates[0] / 4.0);
+            report.add(what, rates[1] / rates[0], "ratio", Bar::AtLeast(0.8), note);
         }
         Ok(())
     }
@@ -319,7 +332,7 @@ impl Bench {
 /// Batches a second.
 async fn rate(done: &AtomicU64, over: Duration) -> f64 {
     // The first turns are still getting warm.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let (before, start) = (done.load(Relaxed), Instant::now());
     tokio::time::sleep(over).await;
     float(done.load(Relaxed) - before) / start.elapsed().as_secs_f64()

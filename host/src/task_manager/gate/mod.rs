@@ -4,7 +4,7 @@
 //! gives it back when it has nothing to do or its turn is over; so **a permit is held
 //! only by somebody who runs**, or who is about to because it was just granted. A turn is
 //! over when a guest has reached the end of an epoch, and between two calls after as
-//! long, if somebody waits. The host's own work for a tenant (reading, grouping,
+//! long. The host's own work for a tenant (reading, grouping,
 //! writing) is done within its turns and counts in its share: otherwise whoever makes
 //! the host work hard would get more than its share of the cores.
 //!
@@ -19,13 +19,12 @@ pub mod turn;
 
 #[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod turn_tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::Duration,
 };
@@ -35,7 +34,7 @@ use crate::{
     config::job::CpuShare,
     ids::TenantId,
     metrics::GuestTime,
-    sandbox::{CpuCap, CpuMeter, engine::EPOCH},
+    sandbox::{CpuCap, CpuMeter},
 };
 use policy::{Policy, Runner, Shares, Tenant};
 use turn::Turns;
@@ -96,8 +95,6 @@ pub struct TenantUse {
 pub struct Gate {
     on: bool,
     clock: Stopwatch,
-    /// Whether somebody waits.
-    contended: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -129,7 +126,6 @@ impl Gate {
         Arc::new(Self {
             on: settings.on,
             clock: Stopwatch::start(),
-            contended: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 settings,
                 shares,
@@ -193,12 +189,6 @@ impl Gate {
         inner.tenants.iter().map(of).collect()
     }
 
-    /// Whether a turn that began then should end.
-    #[must_use]
-    pub fn is_over(&self, began: &Stopwatch) -> bool {
-        self.contended.load(Ordering::Relaxed) && began.elapsed() >= EPOCH
-    }
-
     /// Changes who wants what, and wakes those whose turn it is then.
     fn change<T>(&self, change: impl FnOnce(&mut Inner, u64) -> T) -> T {
         let now = self.clock.nanos();
@@ -209,7 +199,6 @@ impl Gate {
             while let Some(runner) = inner.shares.next(now) {
                 woken.extend(inner.wakers[runner.0].take());
             }
-            self.contended.store(inner.shares.waiting() > 0, Ordering::Relaxed);
             result
         };
         woken.into_iter().for_each(Waker::wake);
@@ -244,12 +233,6 @@ impl Pass {
     /// Runs a future in turns.
     pub fn turns<F: Future + Unpin>(self, future: F) -> Turns<F> {
         Turns::new(self, future)
-    }
-
-    /// The gate that it is for.
-    #[must_use]
-    pub fn gate(&self) -> &Arc<Gate> {
-        &self.gate
     }
 
     /// Whether it may run now; if not, `waker` is woken when it may.
