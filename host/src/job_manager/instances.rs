@@ -15,8 +15,21 @@ use crate::{
     failure::{Failure, FailureKind},
     ids::{OperatorName, SubtaskIndex, TenantId},
     memory::SlotMeter,
-    sandbox::{Artifact, GuestMetrics, Instance, SlotSettings},
+    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, SlotSettings},
 };
+
+/// Whose slot an instance gets, and who counts what it uses.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Whose operator it is.
+    pub tenant: TenantId,
+    /// What it holds.
+    pub memory: Arc<SlotMeter>,
+    /// How long its guest runs.
+    pub cpu: CpuMeter,
+    /// What it counts itself.
+    pub metrics: Arc<Mutex<GuestMetrics>>,
+}
 
 /// Makes and opens the instance of one subtask.
 ///
@@ -24,16 +37,14 @@ use crate::{
 /// As [`Artifact::instantiate`].
 pub async fn open(
     artifact: &Artifact,
-    tenant: &TenantId,
-    memory: Arc<SlotMeter>,
     spec: &OperatorSpec,
     subtask: SubtaskIndex,
     parallelism: u32,
-    metrics: Arc<Mutex<GuestMetrics>>,
+    accounts: Accounts,
 ) -> Result<Instance, Failure> {
     let settings = SlotSettings {
-        tenant: tenant.clone(),
-        memory,
+        tenant: accounts.tenant,
+        memory: accounts.memory,
         deadline: spec.deadline,
         operator: Arc::from(spec.name.as_str()),
         subtask: subtask.0,
@@ -42,7 +53,8 @@ pub async fn open(
         inputs: u32::try_from(spec.inputs.len()).unwrap_or(u32::MAX),
         outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
         config: Arc::new(spec.config.clone()),
-        metrics,
+        metrics: accounts.metrics,
+        cpu: accounts.cpu,
     };
     artifact.instantiate(&settings).await
 }
@@ -58,10 +70,13 @@ pub async fn open_each(
     for operator in &spec.operators {
         let Some(artifact) = artifacts.get(&operator.name) else { continue };
         let parallelism = operator.parallelism.unwrap_or(spec.job.parallelism);
-        let subtask = SubtaskIndex(0);
-        let memory = SlotMeter::alone(operator.memory);
-        let metrics = Arc::default();
-        let opened = open(artifact, tenant, memory, operator, subtask, parallelism, metrics).await;
+        let accounts = Accounts {
+            tenant: tenant.clone(),
+            memory: SlotMeter::alone(operator.memory),
+            cpu: CpuMeter::default(),
+            metrics: Arc::default(),
+        };
+        let opened = open(artifact, operator, SubtaskIndex(0), parallelism, accounts).await;
         if let Err(failure) = opened {
             faults.push(OperatorFault {
                 operator: operator.name.clone(),

@@ -537,8 +537,7 @@ impl Attempt<'_> {
 
     fn refresh(&mut self) {
         let master = &mut *self.master;
-        let memory = &master.prepared.deployer.memory;
-        master.progress.refresh(&self.deployment, memory, &master.clock);
+        master.progress.refresh(&self.deployment, &master.prepared.deployer, &master.clock);
         master.publish();
     }
 }

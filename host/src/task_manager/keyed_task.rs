@@ -10,6 +10,7 @@ use crate::{
     stream::{Batch, keys::KeyGroup},
     task_manager::{
         TaskError,
+        gate::turn::breathe,
         operator_task::{OperatorContext, charge_call, out_of_memory},
     },
 };
@@ -120,7 +121,7 @@ impl KeyedOperator {
         while let Some((due, groups)) = self.state.due(watermark) {
             self.fire(context, &due, &groups).await?;
             // An operator that always sets the next timer must not hold a thread.
-            tokio::task::consume_budget().await;
+            breathe().await;
         }
         Ok(())
     }
