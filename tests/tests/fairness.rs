@@ -22,6 +22,7 @@ use cofferdam::{
         control::{Control, Outcome, RunOptions},
         status::JobStatus,
     },
+    memory::SlotMeter,
     sandbox::{Sandbox, SandboxConfig, SlotSettings},
     stream::BatchBuilder,
     task_manager::{
