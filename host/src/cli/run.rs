@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    args::RunArgs,
+    args::{MemoryAdmission, RunArgs},
     exit::Exit,
     read_job,
     terminal::{self, Display, Mode},
@@ -23,6 +23,7 @@ use crate::{
         control::{Control, Outcome, RunOptions},
         status::JobStatus,
     },
+    memory::{Admission, TaskManagerMemory},
 };
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
@@ -34,6 +35,7 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
         slots: args.slots,
         state: args.state.clone(),
         artifacts: args.artifacts.clone(),
+        memory: Some(memory(args)),
         ..RunOptions::default()
     };
     let prints =
@@ -56,6 +58,18 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
             terminal::say(&format!("error: cannot listen for signals: {error}"));
             Exit::JobFailed
         }
+    }
+}
+
+/// What all slots may hold together.
+fn memory(args: &RunArgs) -> TaskManagerMemory {
+    let admission = match args.memory_admission {
+        MemoryAdmission::Overcommit => Admission::Overcommit,
+        MemoryAdmission::Strict => Admission::Strict,
+    };
+    match args.memory {
+        Some(bytes) => TaskManagerMemory::new(bytes, admission),
+        None => TaskManagerMemory::of_this_machine(admission),
     }
 }
 
@@ -172,6 +186,12 @@ fn resume(args: &RunArgs, state: &Path) -> String {
     if let Some(slots) = args.slots {
         words.extend(["--slots".to_owned(), slots.to_string()]);
     }
+    if let Some(memory) = args.memory {
+        words.extend(["--memory".to_owned(), memory.to_string()]);
+    }
+    if args.memory_admission == MemoryAdmission::Strict {
+        words.extend(["--memory-admission".to_owned(), "strict".to_owned()]);
+    }
     if let Some(artifacts) = &args.artifacts {
         words.extend(["--artifacts".to_owned(), shell(artifacts)]);
     }
@@ -218,6 +238,10 @@ mod tests {
             "st",
             "--slots",
             "4",
+            "--memory",
+            "1GiB",
+            "--memory-admission",
+            "strict",
             "--set",
             "f.x=it's",
             "--json",
@@ -226,7 +250,8 @@ mod tests {
         let again = resume(&args, args.state.as_deref().unwrap());
         assert_eq!(
             again,
-            "cofferdam run 'my job.toml' --state st --slots 4 --set 'f.x=it'\\''s' --json"
+            "cofferdam run 'my job.toml' --state st --slots 4 --memory 1073741824 \
+             --memory-admission strict --set 'f.x=it'\\''s' --json"
         );
     }
 

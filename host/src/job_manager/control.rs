@@ -3,13 +3,18 @@
 
 use std::path::PathBuf;
 
-use crate::ids::{CheckpointId, TenantId};
+use crate::{
+    ids::{CheckpointId, TenantId},
+    memory::TaskManagerMemory,
+};
 
 /// How to run a job, beyond what its file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOptions {
     /// Whose job it is.
     pub tenant: TenantId,
+    /// The TaskManager's memory; a share of this machine's if not given.
+    pub memory: Option<TaskManagerMemory>,
     /// Slots of the TaskManager; as many as the plan needs if not given.
     pub slots: Option<u32>,
     /// Where checkpoints are kept, and where a job that was stopped or killed

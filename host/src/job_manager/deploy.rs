@@ -24,6 +24,7 @@ use crate::{
         plan::{Edge, Plan, Role, Vertex},
         writer::SharedStore,
     },
+    memory::{self, AdmittedJob, SlotMeter},
     metrics::{Counters, SharedMetrics, SubtaskMetrics},
     sandbox::{Artifact, GuestMetrics, OperatorKind},
     state::{KeyedState, windows::Windows},
@@ -38,7 +39,7 @@ use crate::{
         chain::{Chain, ChainEnd, Run},
         input::Input,
         keyed_task::KeyedOperator,
-        operator_task::{Operator, OperatorContext, OperatorTask},
+        operator_task::{Operator, OperatorContext, OperatorTask, out_of_memory},
         output::{OutputPort, Outputs},
         sink_task::SinkTask,
         slots::Slots,
@@ -54,6 +55,10 @@ const EVENTS: usize = 1024;
 /// batch is still in the core's cache when the next subtask reads it.
 const CHAINED_CAPACITY: usize = 64 << 10;
 
+/// What a batch takes in a channel that is not out of the ordinary: what a source
+/// makes of 64 KiB, with offsets and event times.
+const ORDINARY_BATCH: usize = 96 << 10;
+
 /// What deploying needs, and does not change from attempt to attempt.
 #[derive(Debug)]
 pub struct Deployer {
@@ -65,6 +70,8 @@ pub struct Deployer {
     pub plan: Arc<Plan>,
     /// The operators' artifacts.
     pub artifacts: HashMap<OperatorName, Artifact>,
+    /// What its slots may hold.
+    pub memory: AdmittedJob,
     /// Where instances go.
     pub slots: Slots,
     /// Where chunks of a checkpoint are read.
@@ -121,6 +128,8 @@ struct Wiring {
     gate: Option<Gate>,
     /// The input port of each channel of the gate.
     ports: Vec<u32>,
+    /// How much of the slot's memory is set aside for all channels of the gate.
+    set_aside: usize,
     outputs: Vec<(OutputPort, EdgeOutput)>,
 }
 
@@ -206,11 +215,18 @@ impl Deployer {
                 }
                 let chained = self.plan.edges.iter().any(|e| e.to == i && e.chained);
                 let most = if chained { CHAINED_CAPACITY } else { usize::MAX };
-                let capacity = self.spec.job.channel_capacity.min(most);
+                let share = match &vertex.role {
+                    Role::Operator(spec, _) => AdmittedJob::queue_share(spec.memory, sources.len()),
+                    Role::Source(_) | Role::Sink(_) => usize::MAX,
+                };
+                let capacity = self.spec.job.channel_capacity.min(most).min(share);
                 let (gate, made) = channel::gate(sources.len(), capacity);
                 let entry =
                     wiring.entry(SubtaskId { vertex: i, index: SubtaskIndex(index) }).or_default();
                 entry.gate = Some(gate);
+                // Each takes one batch more than its capacity.
+                let most = capacity.saturating_add(ORDINARY_BATCH).min(share.max(capacity));
+                entry.set_aside = most.saturating_mul(sources.len());
                 entry.ports = sources.iter().map(|(_, _, port)| *port).collect();
                 for ((e, from, _), sender) in sources.into_iter().zip(made) {
                     senders.entry((e, from)).or_default().push(sender);
@@ -404,12 +420,18 @@ impl Builder<'_> {
             .slots
             .acquire()
             .map_err(|e| Failure::new(FailureKind::HostBug, e.to_string()))?;
+        let memory = self
+            .deployer
+            .memory
+            .open_slot(&spec.name, self.id.index, self.wiring.set_aside)
+            .map_err(|refused| out_of_memory("opening its slot", &refused))?;
         let artifact = &self.deployer.artifacts[&spec.name];
         let metrics = self.guest_metrics.clone();
         let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
         let tenant = &self.deployer.tenant;
         let mut instance =
-            instances::open(artifact, tenant, spec, subtask, parallelism, metrics).await?;
+            instances::open(artifact, tenant, memory.clone(), spec, subtask, parallelism, metrics)
+                .await?;
         let operator = match kind {
             OperatorKind::Processor { .. } => {
                 if let Some(snapshot) = self.guest_snapshot()? {
@@ -418,8 +440,8 @@ impl Builder<'_> {
                 Operator::Processor(instance)
             }
             OperatorKind::Keyed { .. } => {
-                let state = self.keyed_state(spec)?;
-                Operator::Keyed(Box::new(KeyedOperator::new(instance, state)))
+                let state = self.keyed_state(spec, &memory)?;
+                Operator::Keyed(Box::new(KeyedOperator::new(instance, state, memory.clone())))
             }
         };
         let was_finished = match (self.own_state(), self.saved) {
@@ -430,6 +452,7 @@ impl Builder<'_> {
         Ok(OperatorTask {
             operator,
             slot,
+            memory,
             input: self.input()?,
             context: OperatorContext {
                 outputs: self.outputs(),
@@ -464,7 +487,7 @@ impl Builder<'_> {
         }
     }
 
-    fn keyed_state(&self, spec: &OperatorSpec) -> Result<KeyedState, Failure> {
+    fn keyed_state(&self, spec: &OperatorSpec, memory: &SlotMeter) -> Result<KeyedState, Failure> {
         let groups = KeyGroups::new(self.deployer.plan.max_parallelism, self.vertex.parallelism);
         let windows = spec.window.as_ref().map(Windows::new);
         let mut state = KeyedState::new(windows, groups);
@@ -473,6 +496,9 @@ impl Builder<'_> {
             for (group, digest) in &saved.key_groups {
                 if own.contains(&u32::from(group.0)) {
                     state.restore(*group, &self.chunk(manifest, *digest)?)?;
+                    memory
+                        .set(memory::Part::State, state.bytes())
+                        .map_err(|refused| out_of_memory("restoring its state", &refused))?;
                 }
             }
         }

@@ -14,6 +14,7 @@ use crate::{
     },
     failure::{Failure, FailureKind},
     ids::{OperatorName, SubtaskIndex, TenantId},
+    memory::SlotMeter,
     sandbox::{Artifact, GuestMetrics, Instance, SlotSettings},
 };
 
@@ -24,6 +25,7 @@ use crate::{
 pub async fn open(
     artifact: &Artifact,
     tenant: &TenantId,
+    memory: Arc<SlotMeter>,
     spec: &OperatorSpec,
     subtask: SubtaskIndex,
     parallelism: u32,
@@ -31,7 +33,7 @@ pub async fn open(
 ) -> Result<Instance, Failure> {
     let settings = SlotSettings {
         tenant: tenant.clone(),
-        memory: spec.memory,
+        memory,
         deadline: spec.deadline,
         operator: Arc::from(spec.name.as_str()),
         subtask: subtask.0,
@@ -57,7 +59,9 @@ pub async fn open_each(
         let Some(artifact) = artifacts.get(&operator.name) else { continue };
         let parallelism = operator.parallelism.unwrap_or(spec.job.parallelism);
         let subtask = SubtaskIndex(0);
-        let opened = open(artifact, tenant, operator, subtask, parallelism, Arc::default()).await;
+        let memory = SlotMeter::alone(operator.memory);
+        let metrics = Arc::default();
+        let opened = open(artifact, tenant, memory, operator, subtask, parallelism, metrics).await;
         if let Err(failure) = opened {
             faults.push(OperatorFault {
                 operator: operator.name.clone(),

@@ -537,7 +537,8 @@ impl Attempt<'_> {
 
     fn refresh(&mut self) {
         let master = &mut *self.master;
-        master.progress.refresh(&self.deployment, &master.clock);
+        let memory = &master.prepared.deployer.memory;
+        master.progress.refresh(&self.deployment, memory, &master.clock);
         master.publish();
     }
 }

@@ -16,9 +16,10 @@ use crate::{
     job_manager::{
         control::{Outcome, RunOptions},
         deploy::Deployer,
-        plan::Plan,
+        plan::{Plan, Role},
         writer::{SharedStore, Writer},
     },
+    memory::{Admission, AdmittedJob, TaskManagerMemory},
     sandbox::{Artifact, LoadError, Sandbox, SandboxConfig},
     task_manager::slots::Slots,
 };
@@ -53,6 +54,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
              {total}; raise --slots or lower the parallelism"
         )));
     }
+    let memory = admit(&spec, &plan, options).map_err(cannot)?;
     let store = open_store(options.state.as_deref())?;
     let resumed = find_checkpoint(&*store, &spec, &plan)?;
     let store: SharedStore = Arc::new(Mutex::new(store));
@@ -69,10 +71,26 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         plan,
         artifacts,
         slots: Slots::new(total),
+        memory,
         store,
         clock,
     };
     Ok(Prepared { deployer, writer, resumed, _sandbox: sandbox })
+}
+
+/// Has the TaskManager promise memory to each slot of the job.
+fn admit(spec: &JobSpec, plan: &Plan, options: &RunOptions) -> Result<AdmittedJob, String> {
+    let memory = match &options.memory {
+        Some(memory) => memory.clone(),
+        None => TaskManagerMemory::of_this_machine(Admission::default()),
+    };
+    let operators = plan.vertices.iter().filter_map(|vertex| match &vertex.role {
+        Role::Operator(spec, _) => Some((spec.name.clone(), spec.memory, vertex.parallelism)),
+        Role::Source(_) | Role::Sink(_) => None,
+    });
+    memory
+        .admit(&options.tenant, &spec.job.name, operators)
+        .map_err(|e| format!("there is not enough memory for the job: {e}"))
 }
 
 /// A job's operators, in an engine that can run them.

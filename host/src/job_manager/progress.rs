@@ -14,6 +14,7 @@ use crate::{
         plan::{Plan, Role},
         status::{JobState, JobStatus, VertexKind, VertexStatus},
     },
+    memory::AdmittedJob,
     metrics::get,
     stream::watermark,
     task_manager::SubtaskId,
@@ -54,12 +55,13 @@ impl Progress {
     }
 
     /// Brings the status up to date.
-    pub fn refresh(&mut self, deployment: &Deployment, clock: &Clock) {
+    pub fn refresh(&mut self, deployment: &Deployment, memory: &AdmittedJob, clock: &Clock) {
         let metrics = &deployment.metrics;
         let elapsed = self.started.elapsed();
         let since = elapsed.saturating_sub(self.last).as_nanos().max(1);
         self.last = elapsed;
         self.status.generation += 1;
+        self.status.memory = memory.report();
         self.status.elapsed_millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let now = clock.now_millis();
         for (i, vertex) in self.status.vertices.iter_mut().enumerate() {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     ids::{CheckpointId, JobName, OperatorName},
+    memory::MemoryReport,
     sandbox::GuestMetrics,
 };
 
@@ -26,6 +27,8 @@ pub struct JobStatus {
     pub checkpoints: CheckpointStatus,
     /// Restarts.
     pub restarts: RestartStatus,
+    /// The TaskManager's memory, with the slots of this job.
+    pub memory: MemoryReport,
 }
 
 impl JobStatus {
@@ -40,6 +43,7 @@ impl JobStatus {
             vertices: Vec::new(),
             checkpoints: CheckpointStatus::default(),
             restarts: RestartStatus::default(),
+            memory: MemoryReport::default(),
         }
     }
 }

@@ -140,7 +140,7 @@ impl Wasi {
 impl SlotState {
     pub(super) fn new(settings: &SlotSettings) -> Self {
         Self {
-            limits: SlotLimits::new(settings.memory),
+            limits: SlotLimits::new(settings.memory.clone()),
             deadline: settings.deadline,
             ticks_left: 0,
             last_error: None,

@@ -13,6 +13,7 @@ use wasmtime::{
 use crate::{
     failure::{Failure, FailureKind},
     ids::TenantId,
+    memory::SlotMeter,
     sandbox::{
         Artifact, abi,
         capabilities::{GuestMetrics, SlotState},
@@ -28,8 +29,8 @@ use crate::{
 pub struct SlotSettings {
     /// Whose operator it is.
     pub tenant: TenantId,
-    /// Bytes that linear memories and tables may hold together.
-    pub memory: usize,
+    /// What linear memories and tables are charged to.
+    pub memory: Arc<SlotMeter>,
     /// How long the guest may take for one call.
     pub deadline: Duration,
     /// The operator's name in the job.
@@ -64,6 +65,25 @@ pub struct FoldOutcome {
     pub outcome: Outcome,
     /// What to change in the state.
     pub change: Change,
+}
+
+impl Outcome {
+    /// Bytes that it takes; columns of the call's records that were passed on
+    /// count again.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let emitted: usize = self.emissions.iter().map(|(_, batch)| batch.bytes()).sum();
+        let reasons = self.rejected.iter().map(|(_, reason)| reason.len());
+        emitted + self.rejected.len() * size_of::<(u32, String)>() + reasons.sum::<usize>()
+    }
+}
+
+impl FoldOutcome {
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.outcome.bytes() + self.change.bytes()
+    }
 }
 
 /// What time it is for a call.
@@ -227,10 +247,7 @@ impl Instance {
         let called = function.call_async(&mut self.store, params).await;
         match called {
             Ok((Ok(answer),)) => Ok(answer),
-            Ok((Err(said),)) => Err(Failure::new(
-                FailureKind::GuestError,
-                format!("`{name}` said: {}", if said.is_empty() { "(nothing)" } else { &said }),
-            )),
+            Ok((Err(said),)) => Err(trap::classify_said(&said, self.store.data(), name)),
             Err(error) => Err(trap::classify(&error, self.store.data(), name)),
         }
     }

@@ -4,7 +4,7 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use crate::{
     failure::{Failure, FailureKind},
-    sandbox::{capabilities::SlotState, limits::Refusal},
+    sandbox::capabilities::SlotState,
 };
 
 /// How many guest frames a failure shows.
@@ -26,8 +26,8 @@ pub(super) fn classify(error: &wasmtime::Error, state: &SlotState, doing: &str) 
                  raise the operator's `deadline`, or look for an endless loop"
             ),
         )
-    } else if let Some(refused) = state.limits.refused {
-        (FailureKind::OutOfMemory, out_of_memory(doing, refused))
+    } else if let Some(refused) = &state.limits.refused {
+        (FailureKind::OutOfMemory, format!("`{doing}` asked for {refused}"))
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (FailureKind::GuestTrap, trap_message(doing, *trap, state))
     } else {
@@ -38,12 +38,17 @@ pub(super) fn classify(error: &wasmtime::Error, state: &SlotState, doing: &str) 
     Failure { kind, message: what, backtrace: frames(error) }
 }
 
-fn out_of_memory(doing: &str, refused: Refusal) -> String {
-    format!(
-        "`{doing}` asked for {} bytes more while holding {} of {} bytes; \
-         raise the operator's `memory`, or keep less in the guest",
-        refused.asked, refused.held, refused.limit
-    )
+/// Classifies what a guest said (`err`). One that was refused memory in the same
+/// call says so in its own words.
+pub(super) fn classify_said(said: &str, state: &SlotState, doing: &str) -> Failure {
+    let said = if said.is_empty() { "(nothing)" } else { said };
+    match &state.limits.refused {
+        Some(refused) => Failure::new(
+            FailureKind::OutOfMemory,
+            format!("`{doing}` said: {said}\nbefore that, it asked for {refused}"),
+        ),
+        None => Failure::new(FailureKind::GuestError, format!("`{doing}` said: {said}")),
+    }
 }
 
 fn trap_message(doing: &str, trap: Trap, state: &SlotState) -> String {

@@ -9,6 +9,7 @@ use std::{
 use cofferdam::{
     config::job::Grant,
     ids::TenantId,
+    memory::SlotMeter,
     sandbox::{Artifact, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
     state::KeyedState,
     stream::{Batch, keys::KeyGroups, watermark},
@@ -27,7 +28,7 @@ const LIVE: u32 = 10_000;
 pub(crate) fn settings() -> SlotSettings {
     SlotSettings {
         tenant: TenantId::default(),
-        memory: 64 << 20,
+        memory: SlotMeter::alone(64 << 20),
         deadline: Duration::from_secs(10),
         operator: Arc::from("bench"),
         subtask: 0,
