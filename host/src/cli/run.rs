@@ -23,6 +23,7 @@ use crate::{
         control::{Control, Outcome, RunOptions},
         status::JobStatus,
     },
+    task_manager,
 };
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
@@ -39,7 +40,7 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
     let prints =
         spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));
     let mode = Mode::choose(args.json, prints);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match task_manager::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             terminal::say(&format!("error: cannot start the threads of the runtime: {error}"));

@@ -43,6 +43,9 @@ pub struct JobSection {
     /// `operator_chaining`: whether subtasks whose records go straight from one to
     /// the next run in one task; true if not given.
     pub operator_chaining: bool,
+    /// `priority`: where the cores are short, the higher goes first, beside other
+    /// jobs of its tenant; -1000 to 1000, and 0 if not given.
+    pub priority: i32,
 }
 
 /// `[checkpoints]`
@@ -123,6 +126,19 @@ impl Default for RestartSection {
             jitter: 0.1,
             reset_after: Duration::from_secs(3_600),
             attempts: None,
+        }
+    }
+}
+
+/// A part of one core's time, in thousandths of the core: 500 is half of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CpuShare(pub u32);
+
+impl std::fmt::Display for CpuShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.0 / 10, self.0 % 10) {
+            (percent, 0) => write!(f, "{percent}%"),
+            (percent, tenth) => write!(f, "{percent}.{tenth}%"),
         }
     }
 }
@@ -345,6 +361,9 @@ pub struct OperatorSpec {
     pub memory: usize,
     /// `deadline`: how long the guest may take for one batch; 30 s if not given.
     pub deadline: Duration,
+    /// `cpu_cap`: what each of its slots may use at most, of one core; no limit if
+    /// not given.
+    pub cpu_cap: Option<CpuShare>,
     /// `grants`: all that the operator may import; `["log", "config",
     /// "metrics"]` if not given.
     pub grants: Vec<Grant>,

@@ -3,13 +3,18 @@
 
 use std::path::PathBuf;
 
-use crate::ids::{CheckpointId, TenantId};
+use crate::{
+    ids::{CheckpointId, TenantId},
+    task_manager::TaskManager,
+};
 
 /// How to run a job, beyond what its file says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// Whose job it is.
     pub tenant: TenantId,
+    /// Whose slots it runs in, beside other jobs; without it, in some of its own.
+    pub task_manager: Option<TaskManager>,
     /// Slots of the TaskManager; as many as the plan needs if not given.
     pub slots: Option<u32>,
     /// Where checkpoints are kept, and where a job that was stopped or killed

@@ -25,7 +25,7 @@ use crate::{
         writer::SharedStore,
     },
     metrics::{Counters, SharedMetrics, SubtaskMetrics},
-    sandbox::{Artifact, GuestMetrics, OperatorKind},
+    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, OperatorKind},
     state::{KeyedState, windows::Windows},
     stream::{
         channel::{self, Gate, Sender},
@@ -34,14 +34,14 @@ use crate::{
         watermark::{self, BoundedOutOfOrderness},
     },
     task_manager::{
-        Command, Reporter, SubtaskId, TaskEvent,
+        Command, Reporter, SubtaskId, TaskEvent, TaskManager,
         chain::{Chain, ChainEnd, Run},
+        gate::Pass,
         input::Input,
         keyed_task::KeyedOperator,
         operator_task::{Operator, OperatorContext, OperatorTask},
         output::{OutputPort, Outputs},
         sink_task::SinkTask,
-        slots::Slots,
         source_task::{EmittedRecords, RejectedLimit, SourceTask, failure},
     },
 };
@@ -65,8 +65,10 @@ pub struct Deployer {
     pub plan: Arc<Plan>,
     /// The operators' artifacts.
     pub artifacts: HashMap<OperatorName, Artifact>,
-    /// Where instances go.
-    pub slots: Slots,
+    /// Where instances go, and whose cores they use.
+    pub task_manager: TaskManager,
+    /// Who counts the time of each slot, over all attempts.
+    pub meters: BTreeMap<SubtaskId, CpuMeter>,
     /// Where chunks of a checkpoint are read.
     pub store: SharedStore,
     /// What time it is.
@@ -187,10 +189,15 @@ impl Deployer {
                 let ids =
                     vertices.iter().map(|v| SubtaskId { vertex: *v, index: SubtaskIndex(index) });
                 let members = ids.filter_map(|id| Some((id, ready.remove(&id)?.run()))).collect();
-                deployment.tasks.spawn(Chain::new(members));
+                deployment.tasks.spawn(self.pass().turns(Chain::new(members)));
             }
         }
         Ok(deployment)
+    }
+
+    /// The right to a turn for something of this job's.
+    fn pass(&self) -> Pass {
+        self.task_manager.gate.enter(&self.tenant, self.spec.job.priority)
     }
 
     /// Makes every channel of the plan.
@@ -401,22 +408,14 @@ impl Builder<'_> {
     ) -> Result<OperatorTask, Failure> {
         let slot = self
             .deployer
+            .task_manager
             .slots
             .acquire()
             .map_err(|e| Failure::new(FailureKind::HostBug, e.to_string()))?;
-        let artifact = &self.deployer.artifacts[&spec.name];
-        let metrics = self.guest_metrics.clone();
-        let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
-        let tenant = &self.deployer.tenant;
-        let mut instance =
-            instances::open(artifact, tenant, spec, subtask, parallelism, metrics).await?;
+        // What the guest does as it starts is a turn like any other.
+        let instance = self.deployer.pass().turns(Box::pin(self.instance(spec, kind))).await?;
         let operator = match kind {
-            OperatorKind::Processor { .. } => {
-                if let Some(snapshot) = self.guest_snapshot()? {
-                    instance.restore(&snapshot).await?;
-                }
-                Operator::Processor(instance)
-            }
+            OperatorKind::Processor { .. } => Operator::Processor(instance),
             OperatorKind::Keyed { .. } => {
                 let state = self.keyed_state(spec)?;
                 Operator::Keyed(Box::new(KeyedOperator::new(instance, state)))
@@ -441,6 +440,24 @@ impl Builder<'_> {
                 was_finished,
             },
         })
+    }
+
+    /// The operator's instance, as it was at the checkpoint.
+    async fn instance(&self, spec: &OperatorSpec, kind: OperatorKind) -> Result<Instance, Failure> {
+        let deployer = self.deployer;
+        let artifact = &deployer.artifacts[&spec.name];
+        let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
+        let cpu = deployer.meters.get(&self.id).cloned().unwrap_or_default();
+        let metrics = self.guest_metrics.clone();
+        let tenant = &deployer.tenant;
+        let opening = instances::open(artifact, tenant, spec, subtask, parallelism, metrics, cpu);
+        let mut instance = opening.await?;
+        if let OperatorKind::Processor { .. } = kind
+            && let Some(snapshot) = self.guest_snapshot()?
+        {
+            instance.restore(&snapshot).await?;
+        }
+        Ok(instance)
     }
 
     /// What the guest said in its snapshot.

@@ -14,7 +14,7 @@ use crate::{
     },
     failure::{Failure, FailureKind},
     ids::{OperatorName, SubtaskIndex, TenantId},
-    sandbox::{Artifact, GuestMetrics, Instance, SlotSettings},
+    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, SlotSettings},
 };
 
 /// Makes and opens the instance of one subtask.
@@ -28,6 +28,7 @@ pub async fn open(
     subtask: SubtaskIndex,
     parallelism: u32,
     metrics: Arc<Mutex<GuestMetrics>>,
+    cpu: CpuMeter,
 ) -> Result<Instance, Failure> {
     let settings = SlotSettings {
         tenant: tenant.clone(),
@@ -41,6 +42,7 @@ pub async fn open(
         outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
         config: Arc::new(spec.config.clone()),
         metrics,
+        cpu,
     };
     artifact.instantiate(&settings).await
 }
@@ -57,7 +59,8 @@ pub async fn open_each(
         let Some(artifact) = artifacts.get(&operator.name) else { continue };
         let parallelism = operator.parallelism.unwrap_or(spec.job.parallelism);
         let subtask = SubtaskIndex(0);
-        let opened = open(artifact, tenant, operator, subtask, parallelism, Arc::default()).await;
+        let (metrics, cpu) = (Arc::default(), CpuMeter::default());
+        let opened = open(artifact, tenant, operator, subtask, parallelism, metrics, cpu).await;
         if let Err(failure) = opened {
             faults.push(OperatorFault {
                 operator: operator.name.clone(),

@@ -110,8 +110,6 @@ impl GuestMetrics {
 pub(super) struct SlotState {
     pub(super) limits: SlotLimits,
     pub(super) deadline: Duration,
-    /// Epochs that the guest may still see in this call.
-    pub(super) ticks_left: u64,
     /// The last thing the guest logged as an error in this call.
     pub(super) last_error: Option<String>,
     log: GuestLog,
@@ -142,7 +140,6 @@ impl SlotState {
         Self {
             limits: SlotLimits::new(settings.memory),
             deadline: settings.deadline,
-            ticks_left: 0,
             last_error: None,
             log: GuestLog::new(settings.operator.clone(), settings.subtask),
             config: settings.config.clone(),
@@ -152,8 +149,7 @@ impl SlotState {
     }
 
     /// A new call begins: what belongs to the last one is forgotten.
-    pub(super) fn begin_call(&mut self, ticks: u64) {
-        self.ticks_left = ticks;
+    pub(super) fn begin_call(&mut self) {
         self.limits.refused = None;
         self.last_error = None;
         self.log.begin_call();

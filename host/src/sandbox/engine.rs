@@ -16,8 +16,9 @@ use wasmtime::{
 
 use crate::sandbox::cache::CompiledCache;
 
-/// How often a guest that runs on is interrupted to let others run.
-pub(super) const EPOCH: Duration = Duration::from_millis(10);
+/// How often a guest that runs on is interrupted to let others run: the longest
+/// turn that it can have, and how late its deadline can be noticed.
+pub const EPOCH: Duration = Duration::from_millis(5);
 
 /// How the engine is set up.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use crate::{
     sandbox::{
         Artifact, abi,
         capabilities::{GuestMetrics, SlotState},
-        engine::EPOCH,
+        meter::{self, CallClock, CpuMeter},
         outcome, trap,
     },
     state::{Change, Firing, FiringKind, Groups, sessions::MergePairs},
@@ -30,7 +30,8 @@ pub struct SlotSettings {
     pub tenant: TenantId,
     /// Bytes that linear memories and tables may hold together.
     pub memory: usize,
-    /// How long the guest may take for one call.
+    /// How long the guest may take for one call: the time that it runs, and that it
+    /// waits for something that it asked for; not the time that others make it wait.
     pub deadline: Duration,
     /// The operator's name in the job.
     pub operator: Arc<str>,
@@ -46,6 +47,8 @@ pub struct SlotSettings {
     pub config: Arc<serde_json::Map<String, serde_json::Value>>,
     /// Where the operator's own metrics are kept.
     pub metrics: Arc<Mutex<GuestMetrics>>,
+    /// Who counts the time that the guest runs.
+    pub cpu: CpuMeter,
 }
 
 /// What an operator made of a call, checked.
@@ -83,6 +86,8 @@ type Open = TypedFunc<(abi::Context<'static>,), Answer<()>>;
 pub struct Instance {
     store: Store<SlotState>,
     calls: Calls,
+    clock: Arc<CallClock>,
+    cpu: CpuMeter,
 }
 
 impl std::fmt::Debug for Instance {
@@ -125,20 +130,18 @@ impl Artifact {
     pub async fn instantiate(&self, settings: &SlotSettings) -> Result<Instance, Failure> {
         let mut store = Store::new(self.pre.engine(), SlotState::new(settings));
         store.limiter(|state| &mut state.limits);
-        store.epoch_deadline_callback(|mut cx| {
-            let state = cx.data_mut();
-            state.ticks_left = state.ticks_left.saturating_sub(1);
-            if state.ticks_left == 0 {
+        let clock = Arc::new(CallClock::new(settings.cpu.is_measured()));
+        let (of_callback, deadline) = (clock.clone(), settings.deadline);
+        store.epoch_deadline_callback(move |_| {
+            if of_callback.epoch(deadline) {
                 return Err(trap::DeadlineReached.into());
             }
             Ok(UpdateDeadline::Yield(1))
         });
-        begin_call(&mut store);
-        let instance = self
-            .pre
-            .instantiate_async(&mut store)
-            .await
-            .map_err(|e| trap::classify(&e, store.data(), "instantiate"))?;
+        begin_call(&mut store, &clock);
+        let started = self.pre.instantiate_async(&mut store);
+        let started = meter::metered(started, &clock, &settings.cpu, deadline).await;
+        let instance = started.map_err(|e| trap::classify(&e, store.data(), "instantiate"))?;
         let mut find = Finder { store: &mut store, instance };
         let (open, calls) = find.calls(self.exports).map_err(|e| {
             Failure::new(
@@ -146,7 +149,7 @@ impl Artifact {
                 format!("a function has another type than the contract says: {e:#}"),
             )
         })?;
-        let mut instance = Instance { store, calls };
+        let mut instance = Instance { store, calls, clock, cpu: settings.cpu.clone() };
         let context = abi::Context {
             operator: &settings.operator,
             subtask: settings.subtask,
@@ -197,11 +200,9 @@ impl Finder<'_> {
     }
 }
 
-fn begin_call(store: &mut Store<SlotState>) {
-    // The first interruption may come at any time within an epoch, so one
-    // epoch more than the deadline has.
-    let epochs = store.data().deadline.as_millis().div_ceil(EPOCH.as_millis()) + 1;
-    store.data_mut().begin_call(u64::try_from(epochs).unwrap_or(u64::MAX));
+fn begin_call(store: &mut Store<SlotState>, clock: &CallClock) {
+    store.data_mut().begin_call();
+    clock.begin();
     store.set_epoch_deadline(1);
 }
 
@@ -223,9 +224,10 @@ impl Instance {
         T: Send + Sync + 'static,
         Answer<T>: ComponentNamedList + Lift + Send + Sync,
     {
-        begin_call(&mut self.store);
-        let called = function.call_async(&mut self.store, params).await;
-        match called {
+        begin_call(&mut self.store, &self.clock);
+        let deadline = self.store.data().deadline;
+        let called = function.call_async(&mut self.store, params);
+        match meter::metered(called, &self.clock, &self.cpu, deadline).await {
             Ok((Ok(answer),)) => Ok(answer),
             Ok((Err(said),)) => Err(Failure::new(
                 FailureKind::GuestError,

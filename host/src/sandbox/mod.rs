@@ -7,6 +7,7 @@
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
 //! - `capabilities`: what a guest may import; `guest_log`: where its lines go.
+//! - [`meter`], [`cap`]: how long guests run, and how long they may.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
 //! No guest input may panic, hang or bloat the host.
@@ -14,6 +15,7 @@
 mod abi;
 pub mod artifact;
 mod cache;
+pub mod cap;
 mod capabilities;
 #[cfg(test)]
 mod contract_tests;
@@ -21,10 +23,13 @@ pub mod engine;
 mod guest_log;
 pub mod instance;
 mod limits;
+pub mod meter;
 mod outcome;
 mod trap;
 
 pub use artifact::{Artifact, LoadError, OperatorKind};
+pub use cap::CpuCap;
 pub use capabilities::GuestMetrics;
 pub use engine::{Sandbox, SandboxConfig};
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
+pub use meter::CpuMeter;

@@ -7,7 +7,7 @@ use crate::{
     sandbox::{FoldOutcome, Instance, Now},
     state::{Firing, Groups, KeyedState},
     stream::{Batch, keys::KeyGroup},
-    task_manager::{TaskError, operator_task::OperatorContext},
+    task_manager::{TaskError, gate::turn::breathe, operator_task::OperatorContext},
 };
 
 /// A keyed operator: its instance, which remembers nothing, and its state.
@@ -109,7 +109,7 @@ impl KeyedOperator {
         while let Some((due, groups)) = self.state.due(watermark) {
             self.fire(context, &due, &groups).await?;
             // An operator that always sets the next timer must not hold a thread.
-            tokio::task::consume_budget().await;
+            breathe().await;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::{
     stream::{Barrier, Batch, DeadLetter, Element, watermark},
     task_manager::{
         Reporter, Snapshot, TaskEnd, TaskError,
+        gate::turn::breathe,
         input::{Input, InputEvent},
         keyed_task::KeyedOperator,
         output::{OutputPort, Outputs},
@@ -74,7 +75,7 @@ impl OperatorTask {
         }
         loop {
             let event = self.next_event().await?;
-            tokio::task::consume_budget().await;
+            breathe().await;
             let clock = Stopwatch::start();
             let step = self.step(event).await;
             self.context.metrics.count_busy(clock.elapsed());

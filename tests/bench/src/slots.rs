@@ -9,7 +9,7 @@ use std::{
 use cofferdam::{
     config::job::Grant,
     ids::TenantId,
-    sandbox::{Artifact, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
+    sandbox::{Artifact, CpuMeter, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
     state::KeyedState,
     stream::{Batch, keys::KeyGroups, watermark},
 };
@@ -36,10 +36,11 @@ pub(crate) fn settings() -> SlotSettings {
         outputs: 1,
         config: Arc::new(serde_json::Map::new()),
         metrics: Arc::new(Mutex::default()),
+        cpu: CpuMeter::default(),
     }
 }
 
-fn load(sandbox: &Sandbox, places: &Places, name: &str) -> anyhow::Result<Artifact> {
+pub(crate) fn load(sandbox: &Sandbox, places: &Places, name: &str) -> anyhow::Result<Artifact> {
     let bytes = std::fs::read(places.guests.join(format!("{name}.wasm")))?;
     Ok(sandbox.load(&bytes, &GRANTS)?)
 }
