@@ -16,7 +16,7 @@ use cofferdam::{
         status::JobStatus,
     },
     memory::{Admission, MemoryReport, SlotMeter, TaskManagerMemory},
-    sandbox::{Sandbox, SandboxConfig, SlotSettings},
+    sandbox::{CpuMeter, Sandbox, SandboxConfig, SlotSettings},
 };
 use cofferdam_tests::{Place, guests};
 use tokio::{sync::watch, task::JoinHandle};
@@ -100,6 +100,7 @@ fn memories_and_tables_together_are_held_to_one_limit_with_the_figures() {
             outputs: 1,
             config: Default::default(),
             metrics: Default::default(),
+            cpu: CpuMeter::default(),
         };
         let failure = artifact.instantiate(&settings).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::OutOfMemory, "{failure}");

@@ -14,7 +14,6 @@ use crate::{
         plan::{Plan, Role},
         status::{JobState, JobStatus, TenantStatus, VertexKind, VertexStatus},
     },
-    memory::AdmittedJob,
     metrics::get,
     stream::watermark,
     task_manager::SubtaskId,
