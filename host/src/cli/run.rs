@@ -34,6 +34,7 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
         slots: args.slots,
         state: args.state.clone(),
         artifacts: args.artifacts.clone(),
+        ..RunOptions::default()
     };
     let prints =
         spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));

@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 
-use crate::ids::CheckpointId;
+use crate::ids::{CheckpointId, TenantId};
 
 /// How to run a job, beyond what its file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOptions {
+    /// Whose job it is.
+    pub tenant: TenantId,
     /// Slots of the TaskManager; as many as the plan needs if not given.
     pub slots: Option<u32>,
     /// Where checkpoints are kept, and where a job that was stopped or killed

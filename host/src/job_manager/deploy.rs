@@ -17,7 +17,7 @@ use crate::{
     config::job::{JobSpec, OperatorSpec, SinkSpec, SourceSpec},
     connectors::{self, ConnectorContext, SplitPositions},
     failure::{Failure, FailureKind},
-    ids::{OperatorName, SubtaskIndex},
+    ids::{OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         coordinator::Part,
         instances,
@@ -57,6 +57,8 @@ const CHAINED_CAPACITY: usize = 64 << 10;
 /// What deploying needs, and does not change from attempt to attempt.
 #[derive(Debug)]
 pub struct Deployer {
+    /// Whose job it is.
+    pub tenant: TenantId,
     /// The job file.
     pub spec: JobSpec,
     /// The plan.
@@ -405,7 +407,9 @@ impl Builder<'_> {
         let artifact = &self.deployer.artifacts[&spec.name];
         let metrics = self.guest_metrics.clone();
         let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
-        let mut instance = instances::open(artifact, spec, subtask, parallelism, metrics).await?;
+        let tenant = &self.deployer.tenant;
+        let mut instance =
+            instances::open(artifact, tenant, spec, subtask, parallelism, metrics).await?;
         let operator = match kind {
             OperatorKind::Processor { .. } => {
                 if let Some(snapshot) = self.guest_snapshot()? {

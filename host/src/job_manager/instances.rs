@@ -13,7 +13,7 @@ use crate::{
         job::{JobSpec, OperatorSpec},
     },
     failure::{Failure, FailureKind},
-    ids::{OperatorName, SubtaskIndex},
+    ids::{OperatorName, SubtaskIndex, TenantId},
     sandbox::{Artifact, GuestMetrics, Instance, SlotSettings},
 };
 
@@ -23,12 +23,14 @@ use crate::{
 /// As [`Artifact::instantiate`].
 pub async fn open(
     artifact: &Artifact,
+    tenant: &TenantId,
     spec: &OperatorSpec,
     subtask: SubtaskIndex,
     parallelism: u32,
     metrics: Arc<Mutex<GuestMetrics>>,
 ) -> Result<Instance, Failure> {
     let settings = SlotSettings {
+        tenant: tenant.clone(),
         memory: spec.memory,
         deadline: spec.deadline,
         operator: Arc::from(spec.name.as_str()),
@@ -46,6 +48,7 @@ pub async fn open(
 /// Opens one instance of each operator that has an artifact, one at a time, and
 /// drops it. Returns what went wrong, in the job file's order.
 pub async fn open_each(
+    tenant: &TenantId,
     spec: &JobSpec,
     artifacts: &HashMap<OperatorName, Artifact>,
 ) -> Vec<OperatorFault> {
@@ -53,7 +56,8 @@ pub async fn open_each(
     for operator in &spec.operators {
         let Some(artifact) = artifacts.get(&operator.name) else { continue };
         let parallelism = operator.parallelism.unwrap_or(spec.job.parallelism);
-        let opened = open(artifact, operator, SubtaskIndex(0), parallelism, Arc::default()).await;
+        let subtask = SubtaskIndex(0);
+        let opened = open(artifact, tenant, operator, subtask, parallelism, Arc::default()).await;
         if let Err(failure) = opened {
             faults.push(OperatorFault {
                 operator: operator.name.clone(),

@@ -63,7 +63,15 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         plan: plan.clone(),
         retain: spec.checkpoints.retain,
     };
-    let deployer = Deployer { spec, plan, artifacts, slots: Slots::new(total), store, clock };
+    let deployer = Deployer {
+        tenant: options.tenant.clone(),
+        spec,
+        plan,
+        artifacts,
+        slots: Slots::new(total),
+        store,
+        clock,
+    };
     Ok(Prepared { deployer, writer, resumed, _sandbox: sandbox })
 }
 

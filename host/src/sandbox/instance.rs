@@ -12,6 +12,7 @@ use wasmtime::{
 
 use crate::{
     failure::{Failure, FailureKind},
+    ids::TenantId,
     sandbox::{
         Artifact, abi,
         capabilities::{GuestMetrics, SlotState},
@@ -25,6 +26,8 @@ use crate::{
 /// What a slot gives to the instance in it.
 #[derive(Debug, Clone)]
 pub struct SlotSettings {
+    /// Whose operator it is.
+    pub tenant: TenantId,
     /// Bytes that linear memories and tables may hold together.
     pub memory: usize,
     /// How long the guest may take for one call.

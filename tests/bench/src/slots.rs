@@ -8,6 +8,7 @@ use std::{
 
 use cofferdam::{
     config::job::Grant,
+    ids::TenantId,
     sandbox::{Artifact, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
     state::KeyedState,
     stream::{Batch, keys::KeyGroups, watermark},
@@ -25,6 +26,7 @@ const LIVE: u32 = 10_000;
 
 pub(crate) fn settings() -> SlotSettings {
     SlotSettings {
+        tenant: TenantId::default(),
         memory: 64 << 20,
         deadline: Duration::from_secs(10),
         operator: Arc::from("bench"),
