@@ -114,7 +114,9 @@ async fn an_import_called_from_realloc_is_a_classified_failure() {
         imports: r#"(import "cofferdam:operator/log@0.1.0" "log"
             (func $log (param i32 i32 i32)))"#
             .into(),
-        realloc: Some("(call $log (i32.const 2) (i32.const 0) (i32.const 1)) (i32.const 64)".into()),
+        realloc: Some(
+            "(call $log (i32.const 2) (i32.const 0) (i32.const 1)) (i32.const 64)".into(),
+        ),
         ..Guest::default()
     };
     let failure = arena.failure(&reentrant).await;
@@ -150,7 +152,8 @@ async fn an_instance_that_trapped_is_never_entered_again() {
 async fn an_endless_excuse_is_cut() {
     let mut arena = Arena::new(2).await;
     // `err` with eight megabytes of text, as `process` answers it.
-    let answer = [vec![1, 0, 0, 0], 2048_u32.to_le_bytes().into(), (8_u32 << 20).to_le_bytes().into()];
+    let answer =
+        [vec![1, 0, 0, 0], 2048_u32.to_le_bytes().into(), (8_u32 << 20).to_le_bytes().into()];
     let excuse = Guest {
         fields: "(data (i32.const 9000000) \"x\")".into(),
         ..Guest::answering([answer.concat(), vec![b'a'; 9 << 20]].concat())

@@ -13,6 +13,7 @@ use crate::{
     sandbox::{
         capabilities::{self, SlotState},
         engine::Sandbox,
+        guest_log,
     },
 };
 
@@ -22,6 +23,15 @@ const PACKAGE: &str = "cofferdam:operator";
 const VERSION: &str = "0.1.0";
 /// The largest component that is accepted, in bytes.
 pub const MAX_ARTIFACT: usize = 64 * 1024 * 1024;
+/// How many of a component's names a refusal shows, and how much of each: they
+/// are the uploader's to choose.
+const MAX_SHOWN_NAMES: usize = 8;
+const MAX_SHOWN_NAME: usize = 256;
+
+/// What wasmtime said, which may quote the component.
+fn said(error: &wasmtime::Error) -> String {
+    guest_log::shown(&format!("{error:#}")).into_owned()
+}
 
 /// Which of the two kinds of operator a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +63,8 @@ pub enum LoadError {
         limit: usize,
     },
     /// wasmtime cannot validate or compile it.
-    #[error("it is not valid WebAssembly for this host: {0:#}")]
-    Invalid(#[source] anyhow::Error),
+    #[error("it is not valid WebAssembly for this host: {0}")]
+    Invalid(String),
     /// It exports neither kind of operator, or both.
     #[error(
         "it must export either `{PACKAGE}/processor@{VERSION}` or \
@@ -81,8 +91,8 @@ pub enum LoadError {
         hint: &'static str,
     },
     /// It does not fit in some other way, such as a function of a wrong type.
-    #[error("it does not fit the contract: {0:#}")]
-    Mismatch(#[source] anyhow::Error),
+    #[error("it does not fit the contract: {0}")]
+    Mismatch(String),
 }
 
 /// A component that was checked, compiled and linked.
@@ -155,7 +165,7 @@ impl Sandbox {
             Some(component) => component,
             None => {
                 let component = Component::new(&self.engine, bytes)
-                    .map_err(|e| LoadError::Invalid(e.into()))?;
+                    .map_err(|e| LoadError::Invalid(said(&e)))?;
                 if let Some(cache) = &self.cache {
                     cache.store(&component, &digest);
                 }
@@ -174,9 +184,9 @@ impl Sandbox {
         let exports = find_exports(component)?
             .ok_or_else(|| LoadError::NoOperator { found: self.export_names(component) })?;
         let mut linker = Linker::new(&self.engine);
-        capabilities::link(&mut linker, grants).map_err(|e| LoadError::Mismatch(e.into()))?;
+        capabilities::link(&mut linker, grants).map_err(|e| LoadError::Mismatch(said(&e)))?;
         self.check_imports(component, grants)?;
-        let pre = linker.instantiate_pre(component).map_err(|e| LoadError::Mismatch(e.into()))?;
+        let pre = linker.instantiate_pre(component).map_err(|e| LoadError::Mismatch(said(&e)))?;
         let kind = match exports {
             Exports::Processor { snapshot, .. } => {
                 OperatorKind::Processor { snapshot: snapshot.is_some() }
@@ -196,7 +206,7 @@ impl Sandbox {
                 .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
             if functions && !is_granted(name, grants) {
                 return Err(LoadError::NotGranted {
-                    import: name.to_owned(),
+                    import: guest_log::shown_up_to(name, MAX_SHOWN_NAME).into_owned(),
                     hint: hint_for(name),
                 });
             }
@@ -205,11 +215,16 @@ impl Sandbox {
     }
 
     fn export_names(&self, component: &Component) -> String {
-        let names: Vec<_> = component
-            .component_type()
+        let component = component.component_type();
+        let mut names: Vec<_> = component
             .exports(&self.engine)
-            .map(|(name, _)| format!("`{name}`"))
+            .take(MAX_SHOWN_NAMES)
+            .map(|(name, _)| format!("`{}`", guest_log::shown_up_to(name, MAX_SHOWN_NAME)))
             .collect();
+        let more = component.exports(&self.engine).len().saturating_sub(MAX_SHOWN_NAMES);
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
         if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
     }
 }

@@ -29,6 +29,13 @@ const MAX_METRICS: usize = 100;
 /// The longest name of a metric, in bytes.
 const MAX_METRIC_NAME: usize = 128;
 
+/// Names go to whatever reads metrics, so they are plain: letters, digits and
+/// `_ - . : /`.
+fn is_metric_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b);
+    (1..=MAX_METRIC_NAME).contains(&name.len()) && name.bytes().all(plain)
+}
+
 /// The metrics that an operator instance made.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct GuestMetrics {
@@ -38,7 +45,8 @@ pub struct GuestMetrics {
     pub gauges: BTreeMap<String, f64>,
     /// Histograms.
     pub histograms: BTreeMap<String, Histogram>,
-    /// Updates of metrics past the number that an instance may have.
+    /// Updates that were dropped: of metrics past the number that an instance may
+    /// have, or with a name that is none.
     pub dropped: u64,
 }
 
@@ -81,7 +89,7 @@ impl GuestMetrics {
         name: &str,
     ) -> Option<&'a mut T> {
         if !map.contains_key(name) {
-            if map.len() + others >= MAX_METRICS || name.len() > MAX_METRIC_NAME {
+            if map.len() + others >= MAX_METRICS || !is_metric_name(name) {
                 *dropped += 1;
                 return None;
             }
@@ -161,7 +169,7 @@ impl SlotState {
 
     fn log(&mut self, level: Level, message: &str) {
         if matches!(level, Level::Error) {
-            self.last_error = Some(guest_log::cut(message).to_owned());
+            self.last_error = Some(guest_log::shown(message).into_owned());
         }
         self.log.write(level, message);
     }
@@ -250,6 +258,16 @@ fn link_metrics(linker: &mut Linker<SlotState>) -> wasmtime::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_none_makes_no_metric() {
+        let mut metrics = GuestMetrics::default();
+        for bad in ["", "a b", "a\nb", "a{x=\"1\"}", "ä", "\u{1b}[2J", &"x".repeat(129)] {
+            assert!(metrics.gauge(bad).is_none(), "{bad:?}");
+        }
+        assert_eq!((metrics.dropped, metrics.gauges.len()), (7, 0));
+        assert!(metrics.gauge("http/requests_total:p99.9-x").is_some());
+    }
 
     #[test]
     fn a_flood_of_metric_names_is_bounded_and_counted() {

@@ -17,7 +17,7 @@ use crate::{
         Artifact, abi,
         capabilities::{GuestMetrics, SlotState},
         engine::EPOCH,
-        outcome, trap,
+        guest_log, outcome, trap,
     },
     state::{Change, Firing, FiringKind, Groups, sessions::MergePairs},
     stream::{Batch, Column},
@@ -229,7 +229,10 @@ impl Instance {
             Ok((Ok(answer),)) => Ok(answer),
             Ok((Err(said),)) => Err(Failure::new(
                 FailureKind::GuestError,
-                format!("`{name}` said: {}", if said.is_empty() { "(nothing)" } else { &said }),
+                format!(
+                    "`{name}` said: {}",
+                    if said.is_empty() { "(nothing)".into() } else { guest_log::shown(&said) }
+                ),
             )),
             Err(error) => Err(trap::classify(&error, self.store.data(), name)),
         }

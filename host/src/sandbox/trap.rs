@@ -4,11 +4,18 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use crate::{
     failure::{Failure, FailureKind},
-    sandbox::{capabilities::SlotState, limits::Refusal},
+    sandbox::{
+        capabilities::SlotState,
+        guest_log::{shown, shown_up_to},
+        limits::Refusal,
+    },
 };
 
 /// How many guest frames a failure shows.
 const MAX_FRAMES: usize = 20;
+/// The longest name of a function or file that a frame shows, in bytes: guests
+/// name them as they like.
+const MAX_NAME: usize = 256;
 
 /// The guest ran into its deadline; raised by the epoch callback.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +40,10 @@ pub(super) fn classify(error: &wasmtime::Error, state: &SlotState, doing: &str) 
     } else {
         // Malformed values (a list that leaves the memory, bad UTF-8) and the
         // host's own limits on what one call may return end up here.
-        (FailureKind::GuestTrap, format!("`{doing}` failed: {}", error.root_cause()))
+        (
+            FailureKind::GuestTrap,
+            format!("`{doing}` failed: {}", shown(&error.root_cause().to_string())),
+        )
     };
     Failure { kind, message: what, backtrace: frames(error) }
 }
@@ -64,10 +74,13 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
             let name = frame
                 .func_name()
                 .map_or_else(|| format!("function {}", frame.func_index()), demangle);
+            let name = shown_up_to(&name, MAX_NAME);
             let symbol = frame.symbols().first();
             match symbol.and_then(|s| s.file().map(|file| (file, s.line().unwrap_or(0)))) {
-                Some((file, line)) => format!("{name} ({file}:{line})"),
-                None => name,
+                Some((file, line)) => {
+                    format!("{name} ({}:{line})", shown_up_to(file, MAX_NAME))
+                }
+                None => name.into_owned(),
             }
         })
         .collect()

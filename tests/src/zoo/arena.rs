@@ -59,8 +59,7 @@ impl Arena {
     pub async fn new(slots: u32) -> Self {
         let sandbox = Sandbox::new(&SandboxConfig { instances: slots, cache_dir: None })
             .expect("an engine starts");
-        let identity =
-            super::Outcome::emitting(Emission::of(Origin::Same)).image();
+        let identity = super::Outcome::emitting(Emission::of(Origin::Same)).image();
         let neighbour = sandbox
             .load(&Guest::answering(identity).build(), &GRANTS)
             .expect("the neighbour is sound")

@@ -137,8 +137,7 @@ impl Guest {
     #[must_use]
     pub fn build(&self) -> Vec<u8> {
         let text = self.module();
-        let mut module =
-            wat::parse_str(&text).unwrap_or_else(|e| panic!("no module: {e}\n{text}"));
+        let mut module = wat::parse_str(&text).unwrap_or_else(|e| panic!("no module: {e}\n{text}"));
         let mut resolve = Resolve::default();
         let (package, _) =
             resolve.push_dir(repository().join("wit")).expect("the contract is in wit/");
