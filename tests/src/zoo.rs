@@ -5,6 +5,7 @@
 //! neighbour that behaves. The attacks themselves stand in `tests/hostile*.rs`.
 
 mod arena;
+pub mod bombs;
 mod guest;
 mod image;
 

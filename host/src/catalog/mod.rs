@@ -38,7 +38,7 @@ pub enum CatalogError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It was refused.
     #[error("the operator {} is refused: {source}", path.display())]
@@ -145,7 +145,7 @@ fn read_bounded(path: &Path) -> io::Result<Result<Vec<u8>, LoadError>> {
 }
 
 fn names_in(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".wasm").map(str::to_owned))
         .collect()

@@ -23,6 +23,7 @@ use crate::{
         control::{Control, Outcome, RunOptions},
         status::JobStatus,
     },
+    sandbox::Compiler,
 };
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
@@ -34,6 +35,7 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
         slots: args.slots,
         state: args.state.clone(),
         artifacts: args.artifacts.clone(),
+        compiler: Compiler::this_program(),
         ..RunOptions::default()
     };
     let prints =
@@ -204,7 +206,7 @@ mod tests {
     fn args(line: &[&str]) -> RunArgs {
         match Cli::parse_from(line).command {
             Command::Run(args) => args,
-            Command::Job(_) => unreachable!("a run"),
+            _ => unreachable!("a run"),
         }
     }
 

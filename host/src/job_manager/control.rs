@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
-use crate::ids::{CheckpointId, TenantId};
+use crate::{
+    ids::{CheckpointId, TenantId},
+    sandbox::Compiler,
+};
 
 /// How to run a job, beyond what its file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct RunOptions {
     pub state: Option<PathBuf>,
     /// Where operators are looked up by name, before the usual places.
     pub artifacts: Option<PathBuf>,
+    /// Where operators are compiled; in this process if not given.
+    pub compiler: Compiler,
 }
 
 /// What a running job is asked to do.

@@ -1,7 +1,7 @@
 //! A component that was checked against the contract, and is ready to be
 //! instantiated.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{
@@ -12,8 +12,9 @@ use crate::{
     config::job::Grant,
     sandbox::{
         capabilities::{self, SlotState},
+        compile,
         engine::Sandbox,
-        guest_log,
+        guest_log, wasi,
     },
 };
 
@@ -65,6 +66,22 @@ pub enum LoadError {
     /// wasmtime cannot validate or compile it.
     #[error("it is not valid WebAssembly for this host: {0}")]
     Invalid(String),
+    /// Compiling it takes more than an upload may take.
+    #[error(
+        "compiling it {what}, and may take {time:?} and {} MiB; make its functions smaller, or split it",
+        memory >> 20
+    )]
+    TooCostly {
+        /// What was too much.
+        what: String,
+        /// Bytes that it may take.
+        memory: u64,
+        /// Time that it may take.
+        time: Duration,
+    },
+    /// The compiler does not run. That is not the component's fault.
+    #[error("the compiler does not run: {0}")]
+    NoCompiler(String),
     /// It exports neither kind of operator, or both.
     #[error(
         "it must export either `{PACKAGE}/processor@{VERSION}` or \
@@ -100,6 +117,8 @@ pub enum LoadError {
 pub struct Artifact {
     pub(super) pre: InstancePre<SlotState>,
     pub(super) exports: Exports,
+    /// Whether it may wait in the host, where no epoch ends it.
+    pub(super) may_wait: bool,
     kind: OperatorKind,
     digest: String,
 }
@@ -164,12 +183,11 @@ impl Sandbox {
         let component = match self.cache.as_ref().and_then(|c| c.load(&self.engine, &digest)) {
             Some(component) => component,
             None => {
-                let component = Component::new(&self.engine, bytes)
-                    .map_err(|e| LoadError::Invalid(said(&e)))?;
+                let code = self.compiler.compile(&self.engine, bytes)?;
                 if let Some(cache) = &self.cache {
-                    cache.store(&component, &digest);
+                    cache.store(&code, &digest);
                 }
-                component
+                compile::load_compiled(&self.engine, &code)?
             }
         };
         self.link(&component, digest, grants)
@@ -193,7 +211,7 @@ impl Sandbox {
             }
             Exports::Keyed { merge, .. } => OperatorKind::Keyed { merge: merge.is_some() },
         };
-        Ok(Artifact { pre, exports, kind, digest })
+        Ok(Artifact { pre, exports, may_wait: wasi::may_wait(grants), kind, digest })
     }
 
     /// Interfaces that hold functions must have been granted; those of types
@@ -230,23 +248,22 @@ impl Sandbox {
 }
 
 fn is_granted(import: &str, grants: &[Grant]) -> bool {
-    let grant = if import.starts_with("wasi:") {
-        Grant::Wasi
-    } else {
-        let interface = import.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
-        match interface.and_then(|rest| rest.split('@').next()) {
-            Some("log") => Grant::Log,
-            Some("config") => Grant::Config,
-            Some("metrics") => Grant::Metrics,
-            _ => return false,
-        }
+    if import.starts_with("wasi:") {
+        return wasi::is_granted(import, grants);
+    }
+    let interface = import.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
+    let grant = match interface.and_then(|rest| rest.split('@').next()) {
+        Some("log") => Grant::Log,
+        Some("config") => Grant::Config,
+        Some("metrics") => Grant::Metrics,
+        _ => return false,
     };
     grants.contains(&grant)
 }
 
 fn hint_for(import: &str) -> &'static str {
     if import.starts_with("wasi:") {
-        "; write `grants = [\"log\", \"config\", \"metrics\", \"wasi\"]` for the operator to allow it"
+        wasi::hint_for(import)
     } else if import.starts_with(PACKAGE) {
         "; add it to the operator's `grants` to allow it"
     } else {

@@ -62,19 +62,18 @@ impl CompiledCache {
         })
     }
 
-    /// Stores a compiled component. Failing to is no failure: it costs time.
-    pub(super) fn store(&self, component: &Component, digest: &str) {
-        let stored = self.try_store(component, digest);
+    /// Stores compiled code. Failing to is no failure: it costs time.
+    pub(super) fn store(&self, code: &[u8], digest: &str) {
+        let stored = self.try_store(code, digest);
         if let Err(error) = stored {
             tracing::warn!("compiled code is not cached in {}: {error:#}", self.dir.display());
         }
     }
 
-    fn try_store(&self, component: &Component, digest: &str) -> anyhow::Result<()> {
+    fn try_store(&self, code: &[u8], digest: &str) -> anyhow::Result<()> {
         create_private_dir(&self.dir)?;
-        let bytes = component.serialize()?;
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(&bytes)?;
+        file.write_all(code)?;
         file.persist(self.path(digest))?;
         Ok(())
     }
@@ -126,9 +125,9 @@ mod tests {
     fn code_that_others_could_have_written_is_not_run() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::default();
-        let component = Component::new(&engine, wat::parse_str("(component)").unwrap()).unwrap();
+        let code = engine.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
         let cache = CompiledCache::new(dir.path(), &engine);
-        cache.store(&component, "digest");
+        cache.store(&code, "digest");
         assert!(cache.load(&engine, "digest").is_some());
         let (file, dir) = (cache.path("digest"), cache.dir.clone());
         for path in [file, dir] {

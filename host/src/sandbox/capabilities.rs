@@ -8,11 +8,8 @@ use std::{
 };
 
 use serde::Serialize;
-use wasmtime::{
-    StoreContextMut,
-    component::{Linker, ResourceTable},
-};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{StoreContextMut, component::Linker};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::{
     config::job::Grant,
@@ -21,6 +18,7 @@ use crate::{
         guest_log::{self, GuestLog},
         instance::SlotSettings,
         limits::SlotLimits,
+        wasi::{self, Wasi},
     },
 };
 
@@ -129,22 +127,6 @@ pub(super) struct SlotState {
     wasi: Option<Box<Wasi>>,
 }
 
-struct Wasi {
-    ctx: WasiCtx,
-    table: ResourceTable,
-}
-
-impl Wasi {
-    /// No files, no network, no environment, no arguments.
-    fn new(log: &GuestLog) -> Self {
-        let ctx = WasiCtx::builder()
-            .stdout(log.stream(Level::Info))
-            .stderr(log.stream(Level::Warn))
-            .build();
-        Self { ctx, table: ResourceTable::new() }
-    }
-}
-
 impl SlotState {
     pub(super) fn new(settings: &SlotSettings) -> Self {
         Self {
@@ -192,22 +174,22 @@ impl SlotState {
 
 impl WasiView for SlotState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.log)));
-        WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.log))).view()
     }
 }
 
 /// Puts what is granted into the linker.
 pub(super) fn link(linker: &mut Linker<SlotState>, grants: &[Grant]) -> wasmtime::Result<()> {
-    for grant in grants {
-        match grant {
-            Grant::Log => link_log(linker)?,
-            Grant::Config => link_config(linker)?,
-            Grant::Metrics => link_metrics(linker)?,
-            Grant::Wasi => wasmtime_wasi::p2::add_to_linker_async(linker)?,
-        }
+    if grants.contains(&Grant::Log) {
+        link_log(linker)?;
     }
-    Ok(())
+    if grants.contains(&Grant::Config) {
+        link_config(linker)?;
+    }
+    if grants.contains(&Grant::Metrics) {
+        link_metrics(linker)?;
+    }
+    wasi::link(linker, grants)
 }
 
 type Ctx<'a> = StoreContextMut<'a, SlotState>;

@@ -82,6 +82,7 @@ type Open = TypedFunc<(abi::Context<'static>,), Answer<()>>;
 /// guest's own `err`, it is done for: drop it.
 pub struct Instance {
     store: Store<SlotState>,
+    may_wait: bool,
     calls: Calls,
 }
 
@@ -134,9 +135,8 @@ impl Artifact {
             Ok(UpdateDeadline::Yield(1))
         });
         begin_call(&mut store);
-        let instance = self
-            .pre
-            .instantiate_async(&mut store)
+        let started = self.pre.instantiate_async(&mut store);
+        let instance = within(self.may_wait.then_some(settings.deadline), started)
             .await
             .map_err(|e| trap::classify(&e, store.data(), "instantiate"))?;
         let mut find = Finder { store: &mut store, instance };
@@ -146,7 +146,7 @@ impl Artifact {
                 format!("a function has another type than the contract says: {e:#}"),
             )
         })?;
-        let mut instance = Instance { store, calls };
+        let mut instance = Instance { store, may_wait: self.may_wait, calls };
         let context = abi::Context {
             operator: &settings.operator,
             subtask: settings.subtask,
@@ -205,6 +205,21 @@ fn begin_call(store: &mut Store<SlotState>) {
     store.set_epoch_deadline(1);
 }
 
+/// A guest that waits in the host sees no epoch: its deadline is kept from
+/// outside. What is under way then is dropped, and the instance with it.
+async fn within<T>(
+    limit: Option<Duration>,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    match limit {
+        None => call.await,
+        Some(limit) => match tokio::time::timeout(limit + EPOCH, call).await {
+            Ok(done) => done,
+            Err(_) => Err(trap::DeadlineReached.into()),
+        },
+    }
+}
+
 impl Instance {
     /// Bytes of linear memory and tables.
     #[must_use]
@@ -224,7 +239,8 @@ impl Instance {
         Answer<T>: ComponentNamedList + Lift + Send + Sync,
     {
         begin_call(&mut self.store);
-        let called = function.call_async(&mut self.store, params).await;
+        let limit = self.may_wait.then_some(self.store.data().deadline);
+        let called = within(limit, function.call_async(&mut self.store, params)).await;
         match called {
             Ok((Ok(answer),)) => Ok(answer),
             Ok((Err(said),)) => Err(Failure::new(

@@ -1,17 +1,21 @@
 //! Where a hostile operator meets the real sandbox, beside a neighbour in the
 //! same process that has to go on.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cofferdam::{
     config::job::Grant,
     failure::Failure,
     ids::TenantId,
-    sandbox::{Artifact, Instance, LoadError, Outcome, Sandbox, SandboxConfig, SlotSettings},
+    sandbox::{
+        Artifact, CompileLimits, Compiler, Instance, LoadError, Outcome, Sandbox, SandboxConfig,
+        SlotSettings,
+    },
     stream::{Batch, BatchBuilder},
 };
 
 use super::{Emission, Guest, Origin};
+use crate::program;
 
 /// What operators of a job are granted if it does not say otherwise.
 const GRANTS: [Grant; 3] = [Grant::Log, Grant::Config, Grant::Metrics];
@@ -57,8 +61,22 @@ impl Arena {
     /// # Panics
     /// If the machine cannot have one.
     pub async fn new(slots: u32) -> Self {
+        Self::with(|sandbox| sandbox, slots).await
+    }
+
+    /// A sandbox whose components are compiled within limits, by the program.
+    ///
+    /// # Panics
+    /// If the machine cannot have one.
+    pub async fn compiling_within(limits: CompileLimits) -> Self {
+        let program = PathBuf::from(program().get_program());
+        Self::with(|sandbox| sandbox.compiling_in(Compiler::Child { program, limits }), 2).await
+    }
+
+    async fn with(change: impl FnOnce(Sandbox) -> Sandbox, slots: u32) -> Self {
         let sandbox = Sandbox::new(&SandboxConfig { instances: slots, cache_dir: None })
             .expect("an engine starts");
+        let sandbox = change(sandbox);
         let identity = super::Outcome::emitting(Emission::of(Origin::Same)).image();
         let neighbour = sandbox
             .load(&Guest::answering(identity).build(), &GRANTS)
@@ -67,6 +85,13 @@ impl Arena {
             .await
             .expect("the neighbour opens");
         Self { sandbox, neighbour }
+    }
+
+    /// Compiles within other limits from now on.
+    #[must_use]
+    pub fn then_compiling_in(mut self, compiler: Compiler) -> Self {
+        self.sandbox = self.sandbox.compiling_in(compiler);
+        self
     }
 
     /// The sandbox.
