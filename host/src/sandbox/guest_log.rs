@@ -78,12 +78,17 @@ pub(super) fn shown(said: &str) -> Cow<'_, str> {
 
 /// As [`shown`], with another limit.
 pub(super) fn shown_up_to(said: &str, limit: usize) -> Cow<'_, str> {
-    let cut = &said[..said.floor_char_boundary(limit)];
-    if cut.len() == said.len() && !said.contains(is_unseemly) {
+    if said.len() <= limit && !said.contains(is_unseemly) {
         return Cow::Borrowed(said);
     }
-    let mut clean = String::with_capacity(cut.len() + 32);
-    for c in cut.chars() {
+    let mut clean = String::with_capacity(said.len().min(limit) + 64);
+    for (at, c) in said.char_indices() {
+        // What is escaped is longer than it was, so it is the result that counts.
+        if clean.len() + c.len_utf8() > limit {
+            // Writing into a string does not fail.
+            let _ = write!(clean, " … and {} bytes more", said.len() - at);
+            break;
+        }
         match c {
             // Further lines are indented, so that none looks like one of ours.
             '\n' => clean.push_str("\n    "),
@@ -91,11 +96,6 @@ pub(super) fn shown_up_to(said: &str, limit: usize) -> Cow<'_, str> {
             c if is_unseemly(c) => clean.extend(c.escape_unicode()),
             c => clean.push(c),
         }
-    }
-    if cut.len() < said.len() {
-        let rest = said.len() - cut.len();
-        // Writing into a string does not fail.
-        let _ = write!(clean, " … and {rest} bytes more");
     }
     Cow::Owned(clean)
 }
@@ -182,6 +182,7 @@ mod tests {
         let cut = shown(&long);
         assert!(cut.ends_with("ä … and 4098 bytes more"), "{cut}");
         assert!(cut.len() < MAX_MESSAGE + 50);
+        assert!(shown(&"\0".repeat(MAX_MESSAGE)).len() < MAX_MESSAGE + 50);
         assert_eq!(shown("short"), "short");
     }
 
