@@ -222,11 +222,6 @@ async fn what_is_merely_large_is_compiled_or_refused_within_the_limits() {
         let clock = Stopwatch::start();
         let loaded = arena.sandbox().load(&bomb, &ALL);
         let took = clock.elapsed();
-        eprintln!(
-            "{what}: {} bytes, {took:?}, {:?}",
-            bomb.len(),
-            loaded.as_ref().err().map(ToString::to_string)
-        );
         assert!(took < Duration::from_secs(8), "{what}: {took:?}");
         let ours = matches!(loaded, Err(LoadError::NoCompiler(_)));
         assert!(!ours, "{what}: {:?}", loaded.err());
