@@ -64,6 +64,10 @@ impl Echo {
         if !matches!(failure.kind, GuestError | InvalidOutcome) {
             self.instance = self.artifact.instantiate(&slot()).await?;
         }
+        if failure.kind == GuestError {
+            // Its words are the input's, not ours.
+            return Ok("guest error".to_owned());
+        }
         Ok(without_numbers(&format!("{}: {}", failure.kind.label(), failure.message)))
     }
 }

@@ -41,9 +41,11 @@ impl Corpus {
 
     /// The next input: one of those that are there, mutated.
     pub(crate) fn next(&self, rng: &mut impl Rng) -> Vec<u8> {
-        let pick = |rng: &mut dyn FnMut(usize) -> usize| rng(self.inputs.len());
-        let mut index = |n: usize| rng.random_range(0..n);
-        let (one, other) = (pick(&mut index), pick(&mut index));
+        // Half of them from what was read: it is valid, and so most of what is
+        // one change away from it is checked to its end.
+        let among = if rng.random() { self.read } else { self.inputs.len() };
+        let one = rng.random_range(0..among);
+        let other = rng.random_range(0..self.inputs.len());
         let mut input = self.inputs[one].clone();
         mutate::mutate(&mut input, &self.inputs[other], rng);
         input

@@ -127,7 +127,7 @@ async fn drive(
     println!("{:?}: {} inputs to begin with, --seed {seed}", arguments.target, corpus.len());
     let mut rng = StdRng::seed_from_u64(seed);
     let clock = Stopwatch::start();
-    let (mut runs, mut warm) = (0, None);
+    let (mut runs, mut warm, mut slowest) = (0, None, Duration::ZERO);
     let goes_on = |runs: u64| match arguments.runs {
         Some(most) => runs < most,
         None => clock.elapsed() < Duration::from_secs(arguments.seconds),
@@ -135,10 +135,12 @@ async fn drive(
     while goes_on(runs) {
         let input = corpus.next(&mut rng);
         watch.begin(&input);
+        let began = Stopwatch::start();
         match taker.take(&input).await {
             Ok(words) => corpus.heard(words, input),
             Err(error) => bail!("{error:#}; the input is in {}", watch.save().display()),
         }
+        slowest = slowest.max(began.elapsed());
         runs += 1;
         if runs == WARM {
             warm = Some(watch::resident_kib()?);
@@ -150,7 +152,7 @@ async fn drive(
     watch.end();
     let now = watch::resident_kib()?;
     println!(
-        "{:?}: {runs} inputs in {:.1?}, {} through the checks, {} kinds of answers; {now} KiB resident ({} after the first {WARM})",
+        "{:?}: {runs} inputs in {:.1?}, {} through the checks, {} kinds of answers, the slowest after {slowest:.1?}; {now} KiB resident ({} after the first {WARM})",
         arguments.target,
         clock.elapsed(),
         corpus.through(),

@@ -33,7 +33,7 @@ const LONGEST: usize = 60 * 1024;
 /// Changes an input a little, perhaps with parts of another.
 pub(crate) fn mutate(input: &mut Vec<u8>, other: &[u8], rng: &mut impl Rng) {
     // One change most often, so that what was valid stays almost valid.
-    let changes = 1 << rng.random_range(0..4_u32);
+    let changes = 1 << rng.random_range(0..3_u32);
     for _ in 0..rng.random_range(1..=changes) {
         change(input, other, rng);
     }
