@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::EXIT_CODES;
-use crate::config::{Override, units::parse_size};
+use crate::{
+    config::{Override, units::parse_size},
+    sandbox::compile,
+};
 
 /// Runs stream jobs whose operators are WebAssembly components, each in a
 /// sandbox of its own.
@@ -27,6 +30,14 @@ pub enum Command {
     /// Look at job files
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),
+    /// Compiles one artifact within limits; the program starts itself so
+    #[command(name = compile::COMMAND, hide = true)]
+    CompileArtifact {
+        /// Bytes of address space that it may take
+        memory: u64,
+        /// Seconds that it may take
+        seconds: u64,
+    },
 }
 
 /// `cofferdam job …`

@@ -24,6 +24,7 @@ use crate::{
         status::JobStatus,
     },
     memory::{Admission, TaskManagerMemory},
+    sandbox::Compiler,
     task_manager,
 };
 
@@ -37,6 +38,7 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
         state: args.state.clone(),
         artifacts: args.artifacts.clone(),
         memory: Some(memory(args)),
+        compiler: Compiler::this_program(),
         ..RunOptions::default()
     };
     let prints =
@@ -225,7 +227,7 @@ mod tests {
     fn args(line: &[&str]) -> RunArgs {
         match Cli::parse_from(line).command {
             Command::Run(args) => args,
-            Command::Job(_) => unreachable!("a run"),
+            _ => unreachable!("a run"),
         }
     }
 

@@ -389,9 +389,18 @@ pub enum Grant {
     Config,
     /// `"metrics"`, granted if `grants` is not given.
     Metrics,
-    /// `"wasi"`: WASI preview 2 with no file system, network, environment or
-    /// arguments; standard output goes to the log.
+    /// `"wasi"`: `wasi-clocks`, `wasi-random` and `wasi-stdio` at once.
     Wasi,
+    /// `"wasi-clocks"`: the wall clock, the monotonic clock, and waiting.
+    WasiClocks,
+    /// `"wasi-random"`: random numbers.
+    WasiRandom,
+    /// `"wasi-stdio"`: what a command has: standard output and error, which go to
+    /// the log; an input, arguments and an environment that are empty.
+    WasiStdio,
+    /// `"wasi-filesystem"`: the interfaces of the file system with no folder in
+    /// it, for programs that want to look for one.
+    WasiFilesystem,
 }
 
 /// `window = { type = "...", ... }`

@@ -21,6 +21,10 @@ const GRANTS: &[(&str, Grant)] = &[
     ("config", Grant::Config),
     ("metrics", Grant::Metrics),
     ("wasi", Grant::Wasi),
+    ("wasi-clocks", Grant::WasiClocks),
+    ("wasi-random", Grant::WasiRandom),
+    ("wasi-stdio", Grant::WasiStdio),
+    ("wasi-filesystem", Grant::WasiFilesystem),
 ];
 
 pub(super) fn read(

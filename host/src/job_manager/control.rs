@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::{
     ids::{CheckpointId, TenantId},
     memory::TaskManagerMemory,
+    sandbox::Compiler,
     task_manager::TaskManager,
 };
 
@@ -25,6 +26,8 @@ pub struct RunOptions {
     pub state: Option<PathBuf>,
     /// Where operators are looked up by name, before the usual places.
     pub artifacts: Option<PathBuf>,
+    /// Where operators are compiled; in this process if not given.
+    pub compiler: Compiler,
 }
 
 /// What a running job is asked to do.

@@ -150,7 +150,7 @@ pub fn load(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
     let config = SandboxConfig { instances: subtasks.max(1), cache_dir: cache_dir() };
     let sandbox = Sandbox::new(&config)
         .map_err(|e| format!("the WebAssembly engine does not start: {e:#}"))?;
-    let sandbox = Arc::new(sandbox);
+    let sandbox = Arc::new(sandbox.compiling_in(options.compiler.clone()));
     let dirs = catalog::search_path(options.artifacts.as_deref());
     let mut catalog = Catalog::new(sandbox.clone(), dirs);
     let (mut artifacts, mut faults) = (HashMap::new(), Vec::new());
