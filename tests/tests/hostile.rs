@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use cofferdam::{failure::FailureKind, sandbox::SlotSettings};
+use cofferdam::{failure::FailureKind, memory::SlotMeter, sandbox::SlotSettings};
 use cofferdam_tests::zoo::{Arena, Guest, batch, settings};
 
 /// A slot whose operator may hold so many bytes.
 fn small(memory: usize) -> SlotSettings {
-    SlotSettings { memory, ..settings("hostile") }
+    SlotSettings { memory: SlotMeter::alone(memory), ..settings("hostile") }
 }
 
 /// A loop that never ends.

@@ -6,6 +6,7 @@
 
 use cofferdam::{
     failure::{Failure, FailureKind},
+    memory::SlotMeter,
     sandbox::{Now, SlotSettings},
     state::KeyedState,
     stream::{keys::KeyGroups, watermark},
@@ -109,7 +110,7 @@ async fn rejections_are_checked_like_everything_else() {
 async fn a_flood_of_emissions_is_refused() {
     let mut arena = Arena::new(2).await;
     // 68 zero bytes are an empty emission to port 0.
-    let slot = SlotSettings { memory: 64 << 20, ..settings("hostile") };
+    let slot = SlotSettings { memory: SlotMeter::alone(64 << 20), ..settings("hostile") };
     for emissions in [65_537, 700_000] {
         let zeroes = 2 << 20;
         let answer = [vec![0; 4], le(zeroes), le(emissions), vec![0; 8]].concat();

@@ -6,6 +6,7 @@
 
 use cofferdam::{
     failure::FailureKind,
+    memory::SlotMeter,
     sandbox::{Artifact, Instance, Sandbox, SandboxConfig, SlotSettings},
 };
 use cofferdam_tests::zoo::{Guest, batch, settings};
@@ -65,7 +66,7 @@ fn operator(process: &str, data: &[u8]) -> Guest {
 }
 
 fn slot() -> SlotSettings {
-    SlotSettings { memory: 64 << 20, ..settings("tenant") }
+    SlotSettings { memory: SlotMeter::alone(64 << 20), ..settings("tenant") }
 }
 
 async fn used(artifact: &Artifact) -> (Instance, Result<(), FailureKind>) {

@@ -7,9 +7,10 @@ use cofferdam::{
     config::job::Grant,
     failure::Failure,
     ids::TenantId,
+    memory::SlotMeter,
     sandbox::{
-        Artifact, CompileLimits, Compiler, Instance, LoadError, Outcome, Sandbox, SandboxConfig,
-        SlotSettings,
+        Artifact, CompileLimits, Compiler, CpuMeter, Instance, LoadError, Outcome, Sandbox,
+        SandboxConfig, SlotSettings,
     },
     stream::{Batch, BatchBuilder},
 };
@@ -34,7 +35,7 @@ pub struct Arena {
 #[must_use]
 pub fn settings(tenant: &str) -> SlotSettings {
     SlotSettings {
-        memory: 16 << 20,
+        memory: SlotMeter::alone(16 << 20),
         deadline: Duration::from_millis(500),
         operator: Arc::from("zoo"),
         tenant: TenantId::new(tenant).expect("a valid name"),
@@ -44,6 +45,7 @@ pub fn settings(tenant: &str) -> SlotSettings {
         outputs: 1,
         config: Arc::default(),
         metrics: Arc::default(),
+        cpu: CpuMeter::default(),
     }
 }
 
