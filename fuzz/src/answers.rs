@@ -5,6 +5,7 @@
 use anyhow::{Result, bail, ensure};
 use cofferdam::{
     failure::{Failure, FailureKind},
+    memory::SlotMeter,
     sandbox::{Artifact, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
     state::KeyedState,
     stream::{Batch, BatchBuilder, keys::KeyGroups, watermark},
@@ -24,7 +25,7 @@ fn echo(address: &str, len: &str) -> String {
 }
 
 fn slot() -> SlotSettings {
-    SlotSettings { memory: 4 << 20, ..settings("fuzz") }
+    SlotSettings { memory: SlotMeter::alone(4 << 20), ..settings("fuzz") }
 }
 
 /// One record that is the answer, and four more.

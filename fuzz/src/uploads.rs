@@ -7,6 +7,7 @@ use anyhow::{Result, bail, ensure};
 use cofferdam::{
     config::job::Grant,
     failure::FailureKind,
+    memory::SlotMeter,
     sandbox::{CompileLimits, Compiler, LoadError, Sandbox, SandboxConfig, SlotSettings},
 };
 use cofferdam_tests::zoo::{Emission, FoldOutcome, Guest, Origin, Outcome, batch, settings};
@@ -56,7 +57,7 @@ impl Taker for Uploads {
             }
         };
         let slot = SlotSettings {
-            memory: 4 << 20,
+            memory: SlotMeter::alone(4 << 20),
             deadline: Duration::from_millis(20),
             ..settings("fuzz")
         };

@@ -37,7 +37,6 @@ pub struct Accounts {
 /// As [`Artifact::instantiate`].
 pub async fn open(
     artifact: &Artifact,
-    tenant: &TenantId,
     spec: &OperatorSpec,
     subtask: SubtaskIndex,
     parallelism: u32,
