@@ -119,8 +119,8 @@ async fn a_refusal_neither_floods_nor_steers_the_terminal() {
     let arena = Arena::new(2).await;
     let exports = |n: usize| {
         let names: String =
-            (0..n).map(|i| format!("(export \"{}{i}\" (component $c))", "a".repeat(500))).collect();
-        component(&format!("(component (component $c) {names})"))
+            (0..n).map(|i| format!("(export \"{}{i}\" (instance $i))", "a".repeat(500))).collect();
+        component(&format!("(component (component $c) (instance $i (instantiate $c)) {names})"))
     };
     let said = refusal(&arena, &exports(900), &ALL);
     assert!(said.contains("892 more") && said.len() < 10_000, "{said}");
