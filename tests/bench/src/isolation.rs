@@ -197,7 +197,7 @@ impl Bench {
     /// alone. Of two cores one is its share, which is all that it can use.
     async fn throughput(&self, report: &mut Report) -> anyhow::Result<()> {
         for count in [1, 10, 100] {
-            let mut rates = [0.0; 2];
+            let (mut rates, mut own, mut all) = ([0.0; 2], 0.0, 0.0);
             // In turn, so that other programs disturb both.
             for round in 0..8 {
                 let gate = gate(&[], true)?;
@@ -208,8 +208,16 @@ impl Bench {
                 rates[beside] += rate(&done, Duration::from_secs(1)).await;
                 stop.store(true, Relaxed);
                 work.await?;
+                for used in gate.usage().iter().filter(|_| beside == 1) {
+                    let core = used.core.as_secs_f64();
+                    all += core;
+                    own += if used.tenant.as_str() == "bystander" { core } else { 0.0 };
+                }
                 spinners.shutdown().await;
             }
+            // This holds also where other programs use the cores meanwhile.
+            let what = format!("core time of a bystander beside {count} spinners, of its half");
+            report.add(what, own / all * 2.0, "ratio", Bar::AtLeast(0.8), "");
             let what = format!("saturating bystander beside {count} spinners, of its fair share");
             let note = format!("{:.0} batches a second alone", rates[0] / 4.0);
             report.add(what, rates[1] / rates[0], "ratio", Bar::AtLeast(0.8), note);
