@@ -95,6 +95,18 @@ name_type! {
     PortName
 }
 
+name_type! {
+    /// Who a job belongs to, and whose slots, memory and time it uses.
+    TenantId
+}
+
+/// The tenant of whoever does not speak of tenants.
+impl Default for TenantId {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 macro_rules! number_type {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -136,6 +148,11 @@ mod tests {
         for good in ["a", "window-stats", "top_n", "9E", &"x".repeat(64)] {
             assert!(OperatorName::new(good).is_ok(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn the_default_tenant_has_a_valid_name() {
+        assert_eq!(TenantId::new("default"), Ok(TenantId::default()));
     }
 
     #[test]

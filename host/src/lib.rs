@@ -9,6 +9,7 @@
 //! | room | what it knows |
 //! | --- | --- |
 //! | [`ids`], [`clock`], [`failure`], [`metrics`], [`config`], [`restart`] | names, time, ways to fail, numbers, job files, restart strategies |
+//! | [`memory`] | budgets of memory, and the meters of slots |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
 //! | [`checkpoint`] | the format of a checkpoint and the sled store |
@@ -28,6 +29,7 @@ pub mod connectors;
 pub mod failure;
 pub mod ids;
 pub mod job_manager;
+pub mod memory;
 pub mod metrics;
 pub mod restart;
 pub mod sandbox;

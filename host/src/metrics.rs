@@ -132,5 +132,41 @@ impl SubtaskMetrics {
     }
 }
 
+/// How long guests ran: those of one slot, or of all of a tenant's.
+///
+/// It is the time of a monotonic clock around the turns that a guest takes, with
+/// the host's work to hand a call in and its answer out, and without the time that
+/// a guest waits. Where the kernel takes the thread away meanwhile, that counts
+/// too: reading the thread's own clock would be a system call at each turn.
+#[derive(Debug, Default)]
+pub struct GuestTime {
+    nanos: AtomicU64,
+    /// What this is a part of.
+    whole: Option<Arc<GuestTime>>,
+}
+
+impl GuestTime {
+    /// What is counted here counts in `whole` too.
+    #[must_use]
+    pub fn part_of(whole: Arc<GuestTime>) -> Self {
+        Self { nanos: AtomicU64::new(0), whole: Some(whole) }
+    }
+
+    /// A guest ran for so long.
+    pub fn add(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add(time);
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(get(&self.nanos))
+    }
+}
+
 /// Metrics that are shared with their readers.
 pub type SharedMetrics = Arc<SubtaskMetrics>;

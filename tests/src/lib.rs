@@ -4,6 +4,7 @@
 
 mod place;
 mod program;
+pub mod zoo;
 
 pub use place::{Place, repository};
 pub use program::{Ended, Running, guests, program};

@@ -2,6 +2,7 @@
 //! said, and a table of how they went. What a check looks at stands in a file of
 //! its own, where it is more than one command.
 
+mod attacks;
 mod deny;
 mod direction;
 mod features;
@@ -13,6 +14,7 @@ mod scan;
 use anyhow::{Result, anyhow, bail};
 
 use crate::{
+    fuzz,
     guests::{self, Toolchain},
     process,
     stopwatch::Stopwatch,
@@ -49,11 +51,12 @@ struct Bench {
 type Check = (&'static str, fn(&mut Bench) -> Outcome);
 
 /// Quick ones first. `guest-clippy` and `test` need what `guests` made.
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 13] = [
     ("fmt", |b| cargo(b, &["fmt", "--all", "--check"])),
     ("direction", |b| direction::check(&b.workspace.root)),
     ("lengths", |b| lengths::check(&b.workspace.root)),
     ("links", |b| links::check(&b.workspace.root)),
+    ("attacks", |b| attacks::check(&b.workspace.root)),
     ("features", |b| features::check(&b.workspace.root)),
     ("deny", |b| deny::check(&b.workspace, b.advisories)),
     ("guests", build_guests),
@@ -61,7 +64,11 @@ const CHECKS: [Check; 11] = [
     ("clippy", |b| cargo(b, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("docs", docs),
     ("test", tests),
+    ("fuzz", fuzz),
 ];
+
+/// How long each target is fuzzed.
+const FUZZ_SECONDS: u64 = 30;
 
 /// Runs the checks.
 ///
@@ -140,6 +147,11 @@ fn docs(bench: &mut Bench) -> Outcome {
         .current_dir(&bench.workspace.root);
     process::run(&mut command)?;
     Ok(None)
+}
+
+fn fuzz(bench: &mut Bench) -> Outcome {
+    fuzz::smoke(&bench.workspace, FUZZ_SECONDS)?;
+    Ok(Some(format!("{FUZZ_SECONDS} s a target")))
 }
 
 fn build_guests(bench: &mut Bench) -> Outcome {

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask guests | demo | test | bench | ci`. One file a
+//! The project's chores: `cargo xtask guests | demo | test | bench | fuzz | ci`. One file a
 //! chore; what they share stands in `workspace` (where things lie), `process`
 //! (running programs) and `stopwatch`. Nothing that Cofferdam itself needs when
 //! it runs lives here.
@@ -7,6 +7,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod fuzz;
 mod guests;
 mod process;
 mod stopwatch;
@@ -35,6 +36,8 @@ enum Chore {
     Test(test::Arguments),
     /// Measures, beside native code in the same run (optimised build)
     Bench(bench::Arguments),
+    /// Throws mutated outcomes and components at the host
+    Fuzz(fuzz::Arguments),
     /// Runs every check and reports all that failed
     Ci(ci::Arguments),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Ci(arguments) => ci::run(&arguments),
     };
     match done {

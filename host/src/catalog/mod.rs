@@ -3,13 +3,15 @@
 
 use std::{
     collections::HashMap,
+    fs, io,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::{
     config::job::{ArtifactRef, Grant},
-    sandbox::{Artifact, LoadError, Sandbox},
+    sandbox::{Artifact, LoadError, Sandbox, artifact::MAX_ARTIFACT},
 };
 
 /// Why an artifact cannot be had.
@@ -36,7 +38,7 @@ pub enum CatalogError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It was refused.
     #[error("the operator {} is refused: {source}", path.display())]
@@ -87,12 +89,11 @@ impl Catalog {
             return Ok(artifact.clone());
         }
         let path = &key.0;
-        let bytes = std::fs::read(path)
-            .map_err(|source| CatalogError::Unreadable { path: path.clone(), source })?;
-        let artifact = self
-            .sandbox
-            .load(&bytes, grants)
-            .map_err(|source| CatalogError::Refused { path: path.clone(), source })?;
+        let refused = |source| CatalogError::Refused { path: path.clone(), source };
+        let bytes = read_bounded(path)
+            .map_err(|source| CatalogError::Unreadable { path: path.clone(), source })?
+            .map_err(refused)?;
+        let artifact = self.sandbox.load(&bytes, grants).map_err(refused)?;
         self.loaded.insert(key, artifact.clone());
         Ok(artifact)
     }
@@ -120,8 +121,31 @@ impl Catalog {
     }
 }
 
+/// Reads a file that may be an artifact. One that is too large, or no file but
+/// something without end, is not read to find that out.
+fn read_bounded(path: &Path) -> io::Result<Result<Vec<u8>, LoadError>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let too_large = |size: u64| {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        Ok(Err(LoadError::TooLarge { size, limit: MAX_ARTIFACT }))
+    };
+    if metadata.len() > MAX_ARTIFACT as u64 {
+        return too_large(metadata.len());
+    }
+    // It may grow while it is read.
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    fs::File::open(path)?.take(MAX_ARTIFACT as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_ARTIFACT {
+        return too_large(bytes.len() as u64);
+    }
+    Ok(Ok(bytes))
+}
+
 fn names_in(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".wasm").map(str::to_owned))
         .collect()

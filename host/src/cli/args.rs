@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::EXIT_CODES;
-use crate::config::Override;
+use crate::{
+    config::{Override, units::parse_size},
+    sandbox::compile,
+};
 
 /// Runs stream jobs whose operators are WebAssembly components, each in a
 /// sandbox of its own.
@@ -27,6 +30,14 @@ pub enum Command {
     /// Look at job files
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),
+    /// Compiles one artifact within limits; the program starts itself so
+    #[command(name = compile::COMMAND, hide = true)]
+    CompileArtifact {
+        /// Bytes of address space that it may take
+        memory: u64,
+        /// Seconds that it may take
+        seconds: u64,
+    },
 }
 
 /// `cofferdam job …`
@@ -48,6 +59,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub slots: Option<u32>,
 
+    /// What all slots may hold together, such as 2GiB [default: 3/4 of the machine's or
+    /// container's memory]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub memory: Option<usize>,
+
+    /// Whether the limits of all slots must fit into it together (strict), or each by itself
+    #[arg(long, value_name = "RULE", value_enum, default_value_t)]
+    pub memory_admission: MemoryAdmission,
+
     /// Keep checkpoints here; if there is one of this job, go on from it
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -63,6 +83,22 @@ pub struct RunArgs {
     /// Look up operators by name in this directory first
     #[arg(long, value_name = "DIR")]
     pub artifacts: Option<PathBuf>,
+}
+
+/// The rule by which a job's slots are let in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum MemoryAdmission {
+    /// Limits together may exceed the budget.
+    #[default]
+    Overcommit,
+    /// They may not.
+    Strict,
+}
+
+fn memory_size(text: &str) -> Result<usize, String> {
+    let bytes = parse_size(text)
+        .map_err(|e| format!("it must be a size such as 512MiB or 2GiB, but {e}"))?;
+    usize::try_from(bytes).map_err(|_| "that is more than this machine can address".to_owned())
 }
 
 /// `cofferdam job check`
@@ -116,6 +152,15 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_budget_of_memory_is_a_size() {
+        let parse = |size| Cli::try_parse_from(["cofferdam", "run", "j.toml", "--memory", size]);
+        let Command::Run(args) = parse("2GiB").unwrap().command else { unreachable!("a run") };
+        assert_eq!((args.memory, args.memory_admission), (Some(2 << 30), Default::default()));
+        let error = parse("much").unwrap_err().to_string();
+        assert!(error.contains("such as 512MiB or 2GiB"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
         control::RunOptions,
         plan_view::PlanView,
     },
+    sandbox::Compiler,
 };
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
@@ -25,7 +26,11 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
             return Exit::Usage;
         }
     };
-    let options = RunOptions { artifacts: args.artifacts.clone(), ..RunOptions::default() };
+    let options = RunOptions {
+        artifacts: args.artifacts.clone(),
+        compiler: Compiler::this_program(),
+        ..RunOptions::default()
+    };
     match runtime.block_on(check_job(&file.spec, &options)) {
         Ok(plan) => print(&file.spec, &PlanView::of(&plan), args),
         Err(findings) => {

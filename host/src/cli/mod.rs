@@ -30,22 +30,31 @@ use self::{
     args::{Cli, Command, JobCommand},
     exit::Exit,
 };
-use crate::config::{self, Override, job::JobSpec};
+use crate::{
+    config::{self, Override, job::JobSpec},
+    sandbox::compile,
+};
 
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let progress = terminal::shared_progress();
-    start_log(&progress);
-    let exit = match cli.command {
-        Command::Run(args) => run::run(&args, progress),
-        Command::Job(JobCommand::Check(args)) => check::check(&args),
+    let exit = match Cli::parse().command {
+        Command::Run(args) => run::run(&args, start_log()),
+        Command::Job(JobCommand::Check(args)) => {
+            start_log();
+            check::check(&args)
+        }
+        // No log: what it writes is code.
+        Command::CompileArtifact { memory, seconds } => {
+            return ExitCode::from(compile::run(memory, seconds));
+        }
     };
     exit.into()
 }
 
-fn start_log(progress: &MultiProgress) {
+/// Logs to standard error, in between what shows progress.
+fn start_log() -> MultiProgress {
+    let progress = terminal::shared_progress();
     let filter = std::env::var("COFFERDAM_LOG").unwrap_or_else(|_| "warn".to_owned());
     let writer = terminal::LogWriter(progress.clone());
     tracing_subscriber::fmt()
@@ -53,6 +62,7 @@ fn start_log(progress: &MultiProgress) {
         .with_ansi(terminal::colours())
         .with_writer(move || writer.clone())
         .init();
+    progress
 }
 
 /// A job file that was read.

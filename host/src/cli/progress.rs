@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::human;
-use crate::job_manager::status::{JobState, JobStatus, VertexKind, VertexStatus};
+use crate::{
+    job_manager::status::{JobState, JobStatus, VertexKind, VertexStatus},
+    memory::MemoryReport,
+};
 
 /// The lines of the live display. Rates are those between the two snapshots.
 pub(super) fn live(now: &JobStatus, before: &JobStatus) -> Vec<String> {
@@ -87,6 +90,7 @@ pub(super) fn summary(end: &JobStatus) -> String {
         let rate = float(read) * 1_000.0 / float(end.elapsed_millis);
         let _ = writeln!(out, "{} records/s on average", human::count(rate));
     }
+    out.push_str(&memory(&end.memory));
     out.push_str(&checkpoints(end));
     out.push('\n');
     if let Some(restarts) = restarts(end) {
@@ -94,6 +98,28 @@ pub(super) fn summary(end: &JobStatus) -> String {
         out.push('\n');
     }
     out
+}
+
+/// `memory: at most 68.1 MiB of 5.80 GiB reserved (1.2 %), 512 MiB promised; the
+/// largest slot, count (subtask 0), had 34.1 MiB of 256 MiB`
+fn memory(memory: &MemoryReport) -> String {
+    let Some(largest) = &memory.largest_slot else { return String::new() };
+    let bytes = |n: usize| human::bytes(float(n as u64));
+    let share = match memory.limit {
+        0 => 0.0,
+        limit => float(memory.peak as u64) * 100.0 / float(limit as u64),
+    };
+    format!(
+        "memory: at most {} of {} reserved ({share:.1} %), {} promised; \
+         the largest slot, {} (subtask {}), had {} of {}\n",
+        bytes(memory.peak),
+        bytes(memory.limit),
+        bytes(memory.promised),
+        largest.operator,
+        largest.subtask,
+        bytes(largest.peak),
+        bytes(largest.limit),
+    )
 }
 
 /// What an operator counted itself: `counted by airport-alerts: alerts 121`.
@@ -289,8 +315,9 @@ fn table(rows: &[Vec<String>]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{
-        ids::{CheckpointId, JobName, OperatorName},
+        ids::{CheckpointId, JobName, OperatorName, SubtaskIndex},
         job_manager::status::CompletedCheckpoint,
+        memory::LargestSlot,
     };
 
     fn vertex(name: &str, kind: VertexKind) -> VertexStatus {
@@ -340,6 +367,15 @@ mod tests {
         status.checkpoints.failed = 1;
         status.checkpoints.last =
             Some(CompletedCheckpoint { id: CheckpointId(4), duration_millis: 40, bytes: 65_536 });
+        status.memory.limit = 4 << 30;
+        status.memory.peak = 1 << 30;
+        status.memory.promised = 1 << 29;
+        status.memory.largest_slot = Some(LargestSlot {
+            operator: OperatorName::new("stats").unwrap(),
+            subtask: SubtaskIndex(1),
+            peak: 3 << 20,
+            limit: 256 << 20,
+        });
         status.restarts.count = 1;
         status.restarts.last_failure =
             Some("stats[0]: guest trap: unreachable\n    at fold".to_owned());
@@ -379,6 +415,8 @@ delays finished after 13 s: 27,004 records in, 25 out
   stats    operator  2  26,000      30         -          -         3     1         1
   out      sink      2      25       -  1.95 KiB          -         -     -         -
 2.08 k records/s on average
+memory: at most 1.00 GiB of 4.00 GiB reserved (25.0 %), 512 MiB promised; \
+the largest slot, stats (subtask 1), had 3.00 MiB of 256 MiB
 3 checkpoints, the last (#4) of 64.0 KiB in 40 ms, 1 failed
 1 restart, the last after stats[0]: guest trap: unreachable
 ";

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    args::RunArgs,
+    args::{MemoryAdmission, RunArgs},
     exit::Exit,
     read_job,
     terminal::{self, Display, Mode},
@@ -23,6 +23,9 @@ use crate::{
         control::{Control, Outcome, RunOptions},
         status::JobStatus,
     },
+    memory::{Admission, TaskManagerMemory},
+    sandbox::Compiler,
+    task_manager,
 };
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
@@ -34,11 +37,14 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
         slots: args.slots,
         state: args.state.clone(),
         artifacts: args.artifacts.clone(),
+        memory: Some(memory(args)),
+        compiler: Compiler::this_program(),
+        ..RunOptions::default()
     };
     let prints =
         spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));
     let mode = Mode::choose(args.json, prints);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match task_manager::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             terminal::say(&format!("error: cannot start the threads of the runtime: {error}"));
@@ -55,6 +61,18 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
             terminal::say(&format!("error: cannot listen for signals: {error}"));
             Exit::JobFailed
         }
+    }
+}
+
+/// What all slots may hold together.
+fn memory(args: &RunArgs) -> TaskManagerMemory {
+    let admission = match args.memory_admission {
+        MemoryAdmission::Overcommit => Admission::Overcommit,
+        MemoryAdmission::Strict => Admission::Strict,
+    };
+    match args.memory {
+        Some(bytes) => TaskManagerMemory::new(bytes, admission),
+        None => TaskManagerMemory::of_this_machine(admission),
     }
 }
 
@@ -171,6 +189,12 @@ fn resume(args: &RunArgs, state: &Path) -> String {
     if let Some(slots) = args.slots {
         words.extend(["--slots".to_owned(), slots.to_string()]);
     }
+    if let Some(memory) = args.memory {
+        words.extend(["--memory".to_owned(), memory.to_string()]);
+    }
+    if args.memory_admission == MemoryAdmission::Strict {
+        words.extend(["--memory-admission".to_owned(), "strict".to_owned()]);
+    }
     if let Some(artifacts) = &args.artifacts {
         words.extend(["--artifacts".to_owned(), shell(artifacts)]);
     }
@@ -203,7 +227,7 @@ mod tests {
     fn args(line: &[&str]) -> RunArgs {
         match Cli::parse_from(line).command {
             Command::Run(args) => args,
-            Command::Job(_) => unreachable!("a run"),
+            _ => unreachable!("a run"),
         }
     }
 
@@ -217,6 +241,10 @@ mod tests {
             "st",
             "--slots",
             "4",
+            "--memory",
+            "1GiB",
+            "--memory-admission",
+            "strict",
             "--set",
             "f.x=it's",
             "--json",
@@ -225,7 +253,8 @@ mod tests {
         let again = resume(&args, args.state.as_deref().unwrap());
         assert_eq!(
             again,
-            "cofferdam run 'my job.toml' --state st --slots 4 --set 'f.x=it'\\''s' --json"
+            "cofferdam run 'my job.toml' --state st --slots 4 --memory 1073741824 \
+             --memory-admission strict --set 'f.x=it'\\''s' --json"
         );
     }
 

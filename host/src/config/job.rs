@@ -43,6 +43,9 @@ pub struct JobSection {
     /// `operator_chaining`: whether subtasks whose records go straight from one to
     /// the next run in one task; true if not given.
     pub operator_chaining: bool,
+    /// `priority`: where the cores are short, the higher goes first, beside other
+    /// jobs of its tenant; -1000 to 1000, and 0 if not given.
+    pub priority: i32,
 }
 
 /// `[checkpoints]`
@@ -123,6 +126,19 @@ impl Default for RestartSection {
             jitter: 0.1,
             reset_after: Duration::from_secs(3_600),
             attempts: None,
+        }
+    }
+}
+
+/// A part of one core's time, in thousandths of the core: 500 is half of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CpuShare(pub u32);
+
+impl std::fmt::Display for CpuShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.0 / 10, self.0 % 10) {
+            (percent, 0) => write!(f, "{percent}%"),
+            (percent, tenth) => write!(f, "{percent}.{tenth}%"),
         }
     }
 }
@@ -345,6 +361,9 @@ pub struct OperatorSpec {
     pub memory: usize,
     /// `deadline`: how long the guest may take for one batch; 30 s if not given.
     pub deadline: Duration,
+    /// `cpu_cap`: what each of its slots may use at most, of one core; no limit if
+    /// not given.
+    pub cpu_cap: Option<CpuShare>,
     /// `grants`: all that the operator may import; `["log", "config",
     /// "metrics"]` if not given.
     pub grants: Vec<Grant>,
@@ -370,9 +389,18 @@ pub enum Grant {
     Config,
     /// `"metrics"`, granted if `grants` is not given.
     Metrics,
-    /// `"wasi"`: WASI preview 2 with no file system, network, environment or
-    /// arguments; standard output goes to the log.
+    /// `"wasi"`: `wasi-clocks`, `wasi-random` and `wasi-stdio` at once.
     Wasi,
+    /// `"wasi-clocks"`: the wall clock, the monotonic clock, and waiting.
+    WasiClocks,
+    /// `"wasi-random"`: random numbers.
+    WasiRandom,
+    /// `"wasi-stdio"`: what a command has: standard output and error, which go to
+    /// the log; an input, arguments and an environment that are empty.
+    WasiStdio,
+    /// `"wasi-filesystem"`: the interfaces of the file system with no folder in
+    /// it, for programs that want to look for one.
+    WasiFilesystem,
 }
 
 /// `window = { type = "...", ... }`

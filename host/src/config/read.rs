@@ -134,6 +134,7 @@ fn read_job_section(mut section: Section<'_>) -> Option<JobSection> {
             .get("channel_capacity", section::memory_size(1 << 10..=1 << 30))
             .unwrap_or(1 << 20),
         operator_chaining: section.get("operator_chaining", section::boolean).unwrap_or(true),
+        priority: section.get("priority", section::integer(-1000..=1000)).unwrap_or(0),
         name: match name {
             Some(name) => name,
             None => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     graph::{Graph, Kind},
-    job::{ArtifactRef, Grant, OperatorSpec, OutputRef, WindowAssigner, WindowSpec},
+    job::{ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, WindowAssigner, WindowSpec},
     node::{Node, Value},
     read::Surroundings,
     section::{self, Read, Refusal, Section},
@@ -21,6 +21,10 @@ const GRANTS: &[(&str, Grant)] = &[
     ("config", Grant::Config),
     ("metrics", Grant::Metrics),
     ("wasi", Grant::Wasi),
+    ("wasi-clocks", Grant::WasiClocks),
+    ("wasi-random", Grant::WasiRandom),
+    ("wasi-stdio", Grant::WasiStdio),
+    ("wasi-filesystem", Grant::WasiFilesystem),
 ];
 
 pub(super) fn read(
@@ -42,6 +46,7 @@ pub(super) fn read(
         .get("memory", section::memory_size(LEAST_MEMORY..=MOST_MEMORY))
         .unwrap_or(256 << 20);
     let deadline = section.get("deadline", section::millis).unwrap_or(Duration::from_secs(30));
+    let cpu_cap = section.get("cpu_cap", cpu_share);
     let grants = section.get("grants", section::list(section::one_of(GRANTS)));
     let config = section.get("config", config).unwrap_or_default();
     section.finish();
@@ -54,6 +59,7 @@ pub(super) fn read(
         window,
         memory,
         deadline,
+        cpu_cap,
         grants: grants.unwrap_or_else(|| vec![Grant::Log, Grant::Config, Grant::Metrics]),
         config,
     })
@@ -69,6 +75,20 @@ fn artifact(node: &Node, around: &Surroundings<'_>) -> Read<ArtifactRef> {
             .with_help("a name on the shelf, or a path to a .wasm file")
     })?;
     Ok(ArtifactRef::Named(name))
+}
+
+/// A part of one core, in percent.
+fn cpu_share(node: &Node) -> Read<CpuShare> {
+    let refuse = || {
+        Refusal::new(format!(
+            "must be a percentage of one core, \"1%\" to \"100%\", not {}",
+            node.describe()
+        ))
+    };
+    let text = section::text(node).map_err(|_| refuse())?;
+    let percent = text.strip_suffix('%').and_then(|text| text.trim().parse().ok());
+    let percent: u32 = percent.ok_or_else(refuse)?;
+    if (1..=100).contains(&percent) { Ok(CpuShare(percent * 10)) } else { Err(refuse()) }
 }
 
 fn ports(node: &Node) -> Read<Vec<PortName>> {

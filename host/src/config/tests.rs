@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::{
     job::{
-        ArtifactRef, ColumnType, Compression, Grant, JobSpec, OutputRef, PortRef, RestartSection,
-        SinkConnector, SourceConnector, TimestampFormat, WindowAssigner,
+        ArtifactRef, ColumnType, Compression, CpuShare, Grant, JobSpec, OutputRef, PortRef,
+        RestartSection, SinkConnector, SourceConnector, TimestampFormat, WindowAssigner,
     },
     *,
 };
@@ -58,15 +58,30 @@ fn what_is_not_given_has_the_documented_default() {
     assert_eq!((spec.job.parallelism, spec.job.max_parallelism), (1, 128));
     assert_eq!((spec.job.max_rejected, spec.job.channel_capacity), (None, 1 << 20));
     assert!(spec.job.operator_chaining);
+    assert_eq!(spec.job.priority, 0);
     assert_eq!(spec.checkpoints.interval, None);
     assert_eq!(spec.checkpoints.timeout, Duration::from_secs(600));
     assert_eq!(spec.restart, RestartSection::default());
     let operator = &spec.operators[0];
     assert_eq!(operator.memory, 256 << 20);
     assert_eq!(operator.deadline, Duration::from_secs(30));
+    assert_eq!(operator.cpu_cap, None);
     assert_eq!(operator.grants, [Grant::Log, Grant::Config, Grant::Metrics]);
     assert_eq!(operator.artifact, ArtifactRef::Named(OperatorName::new("filter").unwrap()));
     assert_eq!(spec.sinks[0].parallelism, 1);
+}
+
+#[test]
+fn a_cap_is_a_percentage_of_one_core() {
+    let capped =
+        |cap: &str| small_with("input = \"in\"", &format!("input = \"in\"\ncpu_cap = {cap}"));
+    for (text, share) in [("'1%'", 10), ("'50%'", 500), ("'100%'", 1_000)] {
+        assert_eq!(good(&capped(text), &[]).operators[0].cpu_cap, Some(CpuShare(share)), "{text}");
+    }
+    for text in ["'0%'", "'101%'", "'50'", "50", "0.5", "'-5%'", "'half'"] {
+        let said = bad(&capped(text), &[]);
+        assert!(said.contains("cpu_cap") && said.contains("\"1%\" to \"100%\""), "{text}: {said}");
+    }
 }
 
 #[test]
@@ -130,7 +145,7 @@ error: `memory` must be a size such as "64KiB" or "1MB", but `mb` is not a unit
 16 | memory = "64mb"
    |          ^^^^^^ the units are B, kB, MB, GB, TB and KiB, MiB, GiB, TiB
 
-error: `grants` must be one of `log`, `config`, `metrics`, `wasi`, not "wassi"
+error: `grants` must be one of `log`, `config`, `metrics`, `wasi`, `wasi-clocks`, `wasi-random`, `wasi-stdio`, `wasi-filesystem`, not "wassi"
   --> job.toml:17:18
    |
 17 | grants = ["log", "wassi"]

@@ -24,7 +24,7 @@ pub async fn check(spec: &JobSpec, options: &RunOptions) -> Result<Plan, Finding
     let loaded = load(spec, options)
         .map_err(|error| Findings { job: Some(error), ..Findings::default() })?;
     let mut operators = loaded.faults.clone();
-    operators.extend(instances::open_each(spec, &loaded.artifacts).await);
+    operators.extend(instances::open_each(&options.tenant, spec, &loaded.artifacts).await);
     // Without an artifact its operator's kind is not known, and so is no plan.
     let plan = loaded.faults.is_empty().then(|| loaded.plan(spec)).transpose();
     match plan {

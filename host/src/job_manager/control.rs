@@ -3,11 +3,22 @@
 
 use std::path::PathBuf;
 
-use crate::ids::CheckpointId;
+use crate::{
+    ids::{CheckpointId, TenantId},
+    memory::TaskManagerMemory,
+    sandbox::Compiler,
+    task_manager::TaskManager,
+};
 
 /// How to run a job, beyond what its file says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct RunOptions {
+    /// Whose job it is.
+    pub tenant: TenantId,
+    /// The TaskManager's memory; a share of this machine's if not given.
+    pub memory: Option<TaskManagerMemory>,
+    /// Whose slots it runs in, beside other jobs; without it, in some of its own.
+    pub task_manager: Option<TaskManager>,
     /// Slots of the TaskManager; as many as the plan needs if not given.
     pub slots: Option<u32>,
     /// Where checkpoints are kept, and where a job that was stopped or killed
@@ -15,6 +26,8 @@ pub struct RunOptions {
     pub state: Option<PathBuf>,
     /// Where operators are looked up by name, before the usual places.
     pub artifacts: Option<PathBuf>,
+    /// Where operators are compiled; in this process if not given.
+    pub compiler: Compiler,
 }
 
 /// What a running job is asked to do.

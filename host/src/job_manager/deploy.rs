@@ -17,15 +17,16 @@ use crate::{
     config::job::{JobSpec, OperatorSpec, SinkSpec, SourceSpec},
     connectors::{self, ConnectorContext, SplitPositions},
     failure::{Failure, FailureKind},
-    ids::{OperatorName, SubtaskIndex},
+    ids::{OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         coordinator::Part,
-        instances,
+        instances::{self, Accounts},
         plan::{Edge, Plan, Role, Vertex},
         writer::SharedStore,
     },
+    memory::{self, AdmittedJob, SlotMeter},
     metrics::{Counters, SharedMetrics, SubtaskMetrics},
-    sandbox::{Artifact, GuestMetrics, OperatorKind},
+    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, OperatorKind},
     state::{KeyedState, windows::Windows},
     stream::{
         channel::{self, Gate, Sender},
@@ -34,14 +35,14 @@ use crate::{
         watermark::{self, BoundedOutOfOrderness},
     },
     task_manager::{
-        Command, Reporter, SubtaskId, TaskEvent,
+        Command, Reporter, SubtaskId, TaskEvent, TaskManager,
         chain::{Chain, ChainEnd, Run},
+        gate::Pass,
         input::Input,
         keyed_task::KeyedOperator,
-        operator_task::{Operator, OperatorContext, OperatorTask},
+        operator_task::{Operator, OperatorContext, OperatorTask, out_of_memory},
         output::{OutputPort, Outputs},
         sink_task::SinkTask,
-        slots::Slots,
         source_task::{EmittedRecords, RejectedLimit, SourceTask, failure},
     },
 };
@@ -54,17 +55,27 @@ const EVENTS: usize = 1024;
 /// batch is still in the core's cache when the next subtask reads it.
 const CHAINED_CAPACITY: usize = 64 << 10;
 
+/// What a batch takes in a channel that is not out of the ordinary: what a source
+/// makes of 64 KiB, with offsets and event times.
+const ORDINARY_BATCH: usize = 96 << 10;
+
 /// What deploying needs, and does not change from attempt to attempt.
 #[derive(Debug)]
 pub struct Deployer {
+    /// Whose job it is.
+    pub tenant: TenantId,
     /// The job file.
     pub spec: JobSpec,
     /// The plan.
     pub plan: Arc<Plan>,
     /// The operators' artifacts.
     pub artifacts: HashMap<OperatorName, Artifact>,
-    /// Where instances go.
-    pub slots: Slots,
+    /// What its slots may hold.
+    pub memory: AdmittedJob,
+    /// Where instances go, and whose cores they use.
+    pub task_manager: TaskManager,
+    /// Who counts the time of each slot, over all attempts.
+    pub meters: BTreeMap<SubtaskId, CpuMeter>,
     /// Where chunks of a checkpoint are read.
     pub store: SharedStore,
     /// What time it is.
@@ -119,6 +130,8 @@ struct Wiring {
     gate: Option<Gate>,
     /// The input port of each channel of the gate.
     ports: Vec<u32>,
+    /// How much of the slot's memory is set aside for all channels of the gate.
+    set_aside: usize,
     outputs: Vec<(OutputPort, EdgeOutput)>,
 }
 
@@ -185,10 +198,15 @@ impl Deployer {
                 let ids =
                     vertices.iter().map(|v| SubtaskId { vertex: *v, index: SubtaskIndex(index) });
                 let members = ids.filter_map(|id| Some((id, ready.remove(&id)?.run()))).collect();
-                deployment.tasks.spawn(Chain::new(members));
+                deployment.tasks.spawn(self.pass().turns(Chain::new(members)));
             }
         }
         Ok(deployment)
+    }
+
+    /// The right to a turn for something of this job's.
+    fn pass(&self) -> Pass {
+        self.task_manager.gate.enter(&self.tenant, self.spec.job.priority)
     }
 
     /// Makes every channel of the plan.
@@ -204,11 +222,18 @@ impl Deployer {
                 }
                 let chained = self.plan.edges.iter().any(|e| e.to == i && e.chained);
                 let most = if chained { CHAINED_CAPACITY } else { usize::MAX };
-                let capacity = self.spec.job.channel_capacity.min(most);
+                let share = match &vertex.role {
+                    Role::Operator(spec, _) => AdmittedJob::queue_share(spec.memory, sources.len()),
+                    Role::Source(_) | Role::Sink(_) => usize::MAX,
+                };
+                let capacity = self.spec.job.channel_capacity.min(most).min(share);
                 let (gate, made) = channel::gate(sources.len(), capacity);
                 let entry =
                     wiring.entry(SubtaskId { vertex: i, index: SubtaskIndex(index) }).or_default();
                 entry.gate = Some(gate);
+                // Each takes one batch more than its capacity.
+                let most = capacity.saturating_add(ORDINARY_BATCH).min(share.max(capacity));
+                entry.set_aside = most.saturating_mul(sources.len());
                 entry.ports = sources.iter().map(|(_, _, port)| *port).collect();
                 for ((e, from, _), sender) in sources.into_iter().zip(made) {
                     senders.entry((e, from)).or_default().push(sender);
@@ -399,23 +424,23 @@ impl Builder<'_> {
     ) -> Result<OperatorTask, Failure> {
         let slot = self
             .deployer
+            .task_manager
             .slots
             .acquire()
             .map_err(|e| Failure::new(FailureKind::HostBug, e.to_string()))?;
-        let artifact = &self.deployer.artifacts[&spec.name];
-        let metrics = self.guest_metrics.clone();
-        let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
-        let mut instance = instances::open(artifact, spec, subtask, parallelism, metrics).await?;
+        let memory = self
+            .deployer
+            .memory
+            .open_slot(&spec.name, self.id.index, self.wiring.set_aside)
+            .map_err(|refused| out_of_memory("opening its slot", &refused))?;
+        // What the guest does as it starts is a turn like any other.
+        let starting = self.instance(spec, kind, memory.clone());
+        let instance = self.deployer.pass().turns(Box::pin(starting)).await?;
         let operator = match kind {
-            OperatorKind::Processor { .. } => {
-                if let Some(snapshot) = self.guest_snapshot()? {
-                    instance.restore(&snapshot).await?;
-                }
-                Operator::Processor(instance)
-            }
+            OperatorKind::Processor { .. } => Operator::Processor(instance),
             OperatorKind::Keyed { .. } => {
-                let state = self.keyed_state(spec)?;
-                Operator::Keyed(Box::new(KeyedOperator::new(instance, state)))
+                let state = self.keyed_state(spec, &memory)?;
+                Operator::Keyed(Box::new(KeyedOperator::new(instance, state, memory.clone())))
             }
         };
         let was_finished = match (self.own_state(), self.saved) {
@@ -426,6 +451,7 @@ impl Builder<'_> {
         Ok(OperatorTask {
             operator,
             slot,
+            memory,
             input: self.input()?,
             context: OperatorContext {
                 outputs: self.outputs(),
@@ -437,6 +463,31 @@ impl Builder<'_> {
                 was_finished,
             },
         })
+    }
+
+    /// The operator's instance, as it was at the checkpoint.
+    async fn instance(
+        &self,
+        spec: &OperatorSpec,
+        kind: OperatorKind,
+        memory: Arc<SlotMeter>,
+    ) -> Result<Instance, Failure> {
+        let deployer = self.deployer;
+        let artifact = &deployer.artifacts[&spec.name];
+        let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
+        let accounts = Accounts {
+            tenant: deployer.tenant.clone(),
+            memory,
+            cpu: deployer.meters.get(&self.id).cloned().unwrap_or_default(),
+            metrics: self.guest_metrics.clone(),
+        };
+        let mut instance = instances::open(artifact, spec, subtask, parallelism, accounts).await?;
+        if let OperatorKind::Processor { .. } = kind
+            && let Some(snapshot) = self.guest_snapshot()?
+        {
+            instance.restore(&snapshot).await?;
+        }
+        Ok(instance)
     }
 
     /// What the guest said in its snapshot.
@@ -460,7 +511,7 @@ impl Builder<'_> {
         }
     }
 
-    fn keyed_state(&self, spec: &OperatorSpec) -> Result<KeyedState, Failure> {
+    fn keyed_state(&self, spec: &OperatorSpec, memory: &SlotMeter) -> Result<KeyedState, Failure> {
         let groups = KeyGroups::new(self.deployer.plan.max_parallelism, self.vertex.parallelism);
         let windows = spec.window.as_ref().map(Windows::new);
         let mut state = KeyedState::new(windows, groups);
@@ -469,6 +520,9 @@ impl Builder<'_> {
             for (group, digest) in &saved.key_groups {
                 if own.contains(&u32::from(group.0)) {
                     state.restore(*group, &self.chunk(manifest, *digest)?)?;
+                    memory
+                        .set(memory::Part::State, state.bytes())
+                        .map_err(|refused| out_of_memory("restoring its state", &refused))?;
                 }
             }
         }

@@ -13,9 +13,23 @@ use crate::{
         job::{JobSpec, OperatorSpec},
     },
     failure::{Failure, FailureKind},
-    ids::{OperatorName, SubtaskIndex},
-    sandbox::{Artifact, GuestMetrics, Instance, SlotSettings},
+    ids::{OperatorName, SubtaskIndex, TenantId},
+    memory::SlotMeter,
+    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, SlotSettings},
 };
+
+/// Whose slot an instance gets, and who counts what it uses.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Whose operator it is.
+    pub tenant: TenantId,
+    /// What it holds.
+    pub memory: Arc<SlotMeter>,
+    /// How long its guest runs.
+    pub cpu: CpuMeter,
+    /// What it counts itself.
+    pub metrics: Arc<Mutex<GuestMetrics>>,
+}
 
 /// Makes and opens the instance of one subtask.
 ///
@@ -26,10 +40,11 @@ pub async fn open(
     spec: &OperatorSpec,
     subtask: SubtaskIndex,
     parallelism: u32,
-    metrics: Arc<Mutex<GuestMetrics>>,
+    accounts: Accounts,
 ) -> Result<Instance, Failure> {
     let settings = SlotSettings {
-        memory: spec.memory,
+        tenant: accounts.tenant,
+        memory: accounts.memory,
         deadline: spec.deadline,
         operator: Arc::from(spec.name.as_str()),
         subtask: subtask.0,
@@ -38,7 +53,8 @@ pub async fn open(
         inputs: u32::try_from(spec.inputs.len()).unwrap_or(u32::MAX),
         outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
         config: Arc::new(spec.config.clone()),
-        metrics,
+        metrics: accounts.metrics,
+        cpu: accounts.cpu,
     };
     artifact.instantiate(&settings).await
 }
@@ -46,6 +62,7 @@ pub async fn open(
 /// Opens one instance of each operator that has an artifact, one at a time, and
 /// drops it. Returns what went wrong, in the job file's order.
 pub async fn open_each(
+    tenant: &TenantId,
     spec: &JobSpec,
     artifacts: &HashMap<OperatorName, Artifact>,
 ) -> Vec<OperatorFault> {
@@ -53,7 +70,13 @@ pub async fn open_each(
     for operator in &spec.operators {
         let Some(artifact) = artifacts.get(&operator.name) else { continue };
         let parallelism = operator.parallelism.unwrap_or(spec.job.parallelism);
-        let opened = open(artifact, operator, SubtaskIndex(0), parallelism, Arc::default()).await;
+        let accounts = Accounts {
+            tenant: tenant.clone(),
+            memory: SlotMeter::alone(operator.memory),
+            cpu: CpuMeter::default(),
+            metrics: Arc::default(),
+        };
+        let opened = open(artifact, operator, SubtaskIndex(0), parallelism, accounts).await;
         if let Err(failure) = opened {
             faults.push(OperatorFault {
                 operator: operator.name.clone(),

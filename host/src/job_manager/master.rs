@@ -537,7 +537,7 @@ impl Attempt<'_> {
 
     fn refresh(&mut self) {
         let master = &mut *self.master;
-        master.progress.refresh(&self.deployment, &master.clock);
+        master.progress.refresh(&self.deployment, &master.prepared.deployer, &master.clock);
         master.publish();
     }
 }

@@ -2,7 +2,7 @@
 //! the store, and the checkpoint to go on from.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -12,15 +12,20 @@ use crate::{
     checkpoint::{CheckpointStore, Manifest, memory_store::MemoryStore, sled_store::SledStore},
     clock::Clock,
     config::{OperatorFault, job::JobSpec},
-    ids::OperatorName,
+    ids::{OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         control::{Outcome, RunOptions},
         deploy::Deployer,
-        plan::Plan,
+        plan::{Plan, Role},
         writer::{SharedStore, Writer},
     },
-    sandbox::{Artifact, LoadError, Sandbox, SandboxConfig},
-    task_manager::slots::Slots,
+    memory::{Admission, AdmittedJob, TaskManagerMemory},
+    sandbox::{Artifact, CpuMeter, LoadError, Sandbox, SandboxConfig},
+    task_manager::{
+        SubtaskId, TaskManager,
+        gate::{Gate, GateSettings},
+        slots::Slots,
+    },
 };
 
 /// A job that is ready to be deployed.
@@ -46,13 +51,23 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let plan = loaded.plan(&spec).map_err(cannot)?;
     let Loaded { sandbox, artifacts, .. } = loaded;
     let needed = plan.slots();
+    if let Some(shared) = &options.task_manager
+        && shared.slots.free() < needed as usize
+    {
+        return Err(cannot(format!(
+            "the job needs {needed} slots, one for each subtask of an operator, but only {} are \
+             free; wait until other jobs have ended, or lower the parallelism",
+            shared.slots.free()
+        )));
+    }
     let total = options.slots.unwrap_or(needed);
-    if total < needed {
+    if options.task_manager.is_none() && total < needed {
         return Err(cannot(format!(
             "the job needs {needed} slots, one for each subtask of an operator, but there are \
              {total}; raise --slots or lower the parallelism"
         )));
     }
+    let memory = admit(&spec, &plan, options).map_err(cannot)?;
     let store = open_store(options.state.as_deref())?;
     let resumed = find_checkpoint(&*store, &spec, &plan)?;
     let store: SharedStore = Arc::new(Mutex::new(store));
@@ -63,8 +78,52 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         plan: plan.clone(),
         retain: spec.checkpoints.retain,
     };
-    let deployer = Deployer { spec, plan, artifacts, slots: Slots::new(total), store, clock };
+    let task_manager = options.task_manager.clone().unwrap_or_else(|| TaskManager {
+        slots: Slots::new(total),
+        gate: Gate::new(GateSettings::default()),
+    });
+    let meters = meters(&plan, &options.tenant, &task_manager.gate);
+    let deployer = Deployer {
+        tenant: options.tenant.clone(),
+        spec,
+        plan,
+        artifacts,
+        memory,
+        task_manager,
+        meters,
+        store,
+        clock,
+    };
     Ok(Prepared { deployer, writer, resumed, _sandbox: sandbox })
+}
+
+/// Has the TaskManager promise memory to each slot of the job.
+fn admit(spec: &JobSpec, plan: &Plan, options: &RunOptions) -> Result<AdmittedJob, String> {
+    let memory = match &options.memory {
+        Some(memory) => memory.clone(),
+        None => TaskManagerMemory::of_this_machine(Admission::default()),
+    };
+    let operators = plan.vertices.iter().filter_map(|vertex| match &vertex.role {
+        Role::Operator(spec, _) => Some((spec.name.clone(), spec.memory, vertex.parallelism)),
+        Role::Source(_) | Role::Sink(_) => None,
+    });
+    memory
+        .admit(&options.tenant, &spec.job.name, operators)
+        .map_err(|e| format!("there is not enough memory for the job: {e}"))
+}
+
+/// A meter for each slot of a job, which it keeps over restarts.
+fn meters(plan: &Plan, tenant: &TenantId, gate: &Gate) -> BTreeMap<SubtaskId, CpuMeter> {
+    let mut meters = BTreeMap::new();
+    for (i, vertex) in plan.vertices.iter().enumerate() {
+        if let Role::Operator(spec, _) = &vertex.role {
+            for index in 0..vertex.parallelism {
+                let id = SubtaskId { vertex: i, index: SubtaskIndex(index) };
+                meters.insert(id, gate.meter(tenant, spec.cpu_cap));
+            }
+        }
+    }
+    meters
 }
 
 /// A job's operators, in an engine that can run them.
@@ -91,7 +150,7 @@ pub fn load(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
     let config = SandboxConfig { instances: subtasks.max(1), cache_dir: cache_dir() };
     let sandbox = Sandbox::new(&config)
         .map_err(|e| format!("the WebAssembly engine does not start: {e:#}"))?;
-    let sandbox = Arc::new(sandbox);
+    let sandbox = Arc::new(sandbox.compiling_in(options.compiler.clone()));
     let dirs = catalog::search_path(options.artifacts.as_deref());
     let mut catalog = Catalog::new(sandbox.clone(), dirs);
     let (mut artifacts, mut faults) = (HashMap::new(), Vec::new());

@@ -10,9 +10,9 @@ use crate::{
     clock::{Clock, Stopwatch},
     ids::JobName,
     job_manager::{
-        deploy::Deployment,
+        deploy::{Deployer, Deployment},
         plan::{Plan, Role},
-        status::{JobState, JobStatus, VertexKind, VertexStatus},
+        status::{JobState, JobStatus, TenantStatus, VertexKind, VertexStatus},
     },
     metrics::get,
     stream::watermark,
@@ -54,13 +54,14 @@ impl Progress {
     }
 
     /// Brings the status up to date.
-    pub fn refresh(&mut self, deployment: &Deployment, clock: &Clock) {
+    pub fn refresh(&mut self, deployment: &Deployment, deployer: &Deployer, clock: &Clock) {
         let metrics = &deployment.metrics;
         let elapsed = self.started.elapsed();
         let since = elapsed.saturating_sub(self.last).as_nanos().max(1);
         self.last = elapsed;
         self.status.generation += 1;
-        self.status.elapsed_millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.status.memory = deployer.memory.report();
+        self.status.elapsed_millis = millis(elapsed);
         let now = clock.now_millis();
         for (i, vertex) in self.status.vertices.iter_mut().enumerate() {
             let restarts = vertex.restarts;
@@ -91,9 +92,23 @@ impl Progress {
                 fresh.watermark = Some(least);
                 fresh.lag_millis = Some(now.saturating_sub(least));
             }
+            let meters = deployer.meters.iter().filter(|(id, _)| id.vertex == i);
+            fresh.guest_millis = meters.map(|(_, m)| m.total_millis()).collect();
             *vertex = fresh;
         }
+        let usage = deployer.task_manager.gate.usage();
+        if let Some(used) = usage.into_iter().find(|used| used.tenant == deployer.tenant) {
+            self.status.tenant = TenantStatus {
+                name: used.tenant,
+                guest_millis: millis(used.guest),
+                core_millis: millis(used.core),
+            };
+        }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn kind(role: &Role) -> VertexKind {

@@ -5,7 +5,8 @@
 use serde::Serialize;
 
 use crate::{
-    ids::{CheckpointId, JobName, OperatorName},
+    ids::{CheckpointId, JobName, OperatorName, TenantId},
+    memory::MemoryReport,
     sandbox::GuestMetrics,
 };
 
@@ -26,6 +27,21 @@ pub struct JobStatus {
     pub checkpoints: CheckpointStatus,
     /// Restarts.
     pub restarts: RestartStatus,
+    /// The TaskManager's memory, with the slots of this job.
+    pub memory: MemoryReport,
+    /// Whose job it is, and what that tenant's jobs have used of the cores.
+    pub tenant: TenantStatus,
+}
+
+/// A tenant's use of the cores, by all its jobs in this process, in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TenantStatus {
+    /// Who.
+    pub name: TenantId,
+    /// How long its guests ran.
+    pub guest_millis: u64,
+    /// How long it had a core: its guests, and the host's work for its jobs.
+    pub core_millis: u64,
 }
 
 impl JobStatus {
@@ -40,6 +56,8 @@ impl JobStatus {
             vertices: Vec::new(),
             checkpoints: CheckpointStatus::default(),
             restarts: RestartStatus::default(),
+            memory: MemoryReport::default(),
+            tenant: TenantStatus::default(),
         }
     }
 }
@@ -134,6 +152,9 @@ pub struct VertexStatus {
     pub restarts: u32,
     /// Bytes that its slots hold; 0 where there are none.
     pub slot_memory: u64,
+    /// How long its guests ran since the job was started in this process, in
+    /// milliseconds, by subtask. What is run again after a restart counts again.
+    pub guest_millis: Vec<u64>,
     /// Records that went to its dead letters.
     pub rejected: u64,
     /// Records that came after their windows were closed.
@@ -159,6 +180,7 @@ impl VertexStatus {
             busy: 0.0,
             restarts: 0,
             slot_memory: 0,
+            guest_millis: Vec::new(),
             rejected: 0,
             late: 0,
             guest_metrics: Vec::new(),

@@ -1,7 +1,7 @@
 //! A component that was checked against the contract, and is ready to be
 //! instantiated.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{
@@ -12,7 +12,9 @@ use crate::{
     config::job::Grant,
     sandbox::{
         capabilities::{self, SlotState},
+        compile,
         engine::Sandbox,
+        guest_log, wasi,
     },
 };
 
@@ -22,6 +24,15 @@ const PACKAGE: &str = "cofferdam:operator";
 const VERSION: &str = "0.1.0";
 /// The largest component that is accepted, in bytes.
 pub const MAX_ARTIFACT: usize = 64 * 1024 * 1024;
+/// How many of a component's names a refusal shows, and how much of each: they
+/// are the uploader's to choose.
+const MAX_SHOWN_NAMES: usize = 8;
+const MAX_SHOWN_NAME: usize = 256;
+
+/// What wasmtime said, which may quote the component.
+fn said(error: &wasmtime::Error) -> String {
+    guest_log::shown(&format!("{error:#}")).into_owned()
+}
 
 /// Which of the two kinds of operator a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +64,24 @@ pub enum LoadError {
         limit: usize,
     },
     /// wasmtime cannot validate or compile it.
-    #[error("it is not valid WebAssembly for this host: {0:#}")]
-    Invalid(#[source] anyhow::Error),
+    #[error("it is not valid WebAssembly for this host: {0}")]
+    Invalid(String),
+    /// Compiling it takes more than an upload may take.
+    #[error(
+        "compiling it {what}, and may take {time:?} and {} MiB; make its functions smaller, or split it",
+        memory >> 20
+    )]
+    TooCostly {
+        /// What was too much.
+        what: String,
+        /// Bytes that it may take.
+        memory: u64,
+        /// Time that it may take.
+        time: Duration,
+    },
+    /// The compiler does not run. That is not the component's fault.
+    #[error("the compiler does not run: {0}")]
+    NoCompiler(String),
     /// It exports neither kind of operator, or both.
     #[error(
         "it must export either `{PACKAGE}/processor@{VERSION}` or \
@@ -81,8 +108,8 @@ pub enum LoadError {
         hint: &'static str,
     },
     /// It does not fit in some other way, such as a function of a wrong type.
-    #[error("it does not fit the contract: {0:#}")]
-    Mismatch(#[source] anyhow::Error),
+    #[error("it does not fit the contract: {0}")]
+    Mismatch(String),
 }
 
 /// A component that was checked, compiled and linked.
@@ -154,12 +181,11 @@ impl Sandbox {
         let component = match self.cache.as_ref().and_then(|c| c.load(&self.engine, &digest)) {
             Some(component) => component,
             None => {
-                let component = Component::new(&self.engine, bytes)
-                    .map_err(|e| LoadError::Invalid(e.into()))?;
+                let code = self.compiler.compile(&self.engine, bytes)?;
                 if let Some(cache) = &self.cache {
-                    cache.store(&component, &digest);
+                    cache.store(&code, &digest);
                 }
-                component
+                compile::load_compiled(&self.engine, &code)?
             }
         };
         self.link(&component, digest, grants)
@@ -174,9 +200,9 @@ impl Sandbox {
         let exports = find_exports(component)?
             .ok_or_else(|| LoadError::NoOperator { found: self.export_names(component) })?;
         let mut linker = Linker::new(&self.engine);
-        capabilities::link(&mut linker, grants).map_err(|e| LoadError::Mismatch(e.into()))?;
+        capabilities::link(&mut linker, grants).map_err(|e| LoadError::Mismatch(said(&e)))?;
         self.check_imports(component, grants)?;
-        let pre = linker.instantiate_pre(component).map_err(|e| LoadError::Mismatch(e.into()))?;
+        let pre = linker.instantiate_pre(component).map_err(|e| LoadError::Mismatch(said(&e)))?;
         let kind = match exports {
             Exports::Processor { snapshot, .. } => {
                 OperatorKind::Processor { snapshot: snapshot.is_some() }
@@ -196,7 +222,7 @@ impl Sandbox {
                 .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
             if functions && !is_granted(name, grants) {
                 return Err(LoadError::NotGranted {
-                    import: name.to_owned(),
+                    import: guest_log::shown_up_to(name, MAX_SHOWN_NAME).into_owned(),
                     hint: hint_for(name),
                 });
             }
@@ -205,33 +231,37 @@ impl Sandbox {
     }
 
     fn export_names(&self, component: &Component) -> String {
-        let names: Vec<_> = component
-            .component_type()
+        let component = component.component_type();
+        let mut names: Vec<_> = component
             .exports(&self.engine)
-            .map(|(name, _)| format!("`{name}`"))
+            .take(MAX_SHOWN_NAMES)
+            .map(|(name, _)| format!("`{}`", guest_log::shown_up_to(name, MAX_SHOWN_NAME)))
             .collect();
+        let more = component.exports(&self.engine).len().saturating_sub(MAX_SHOWN_NAMES);
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
         if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
     }
 }
 
 fn is_granted(import: &str, grants: &[Grant]) -> bool {
-    let grant = if import.starts_with("wasi:") {
-        Grant::Wasi
-    } else {
-        let interface = import.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
-        match interface.and_then(|rest| rest.split('@').next()) {
-            Some("log") => Grant::Log,
-            Some("config") => Grant::Config,
-            Some("metrics") => Grant::Metrics,
-            _ => return false,
-        }
+    if import.starts_with("wasi:") {
+        return wasi::is_granted(import, grants);
+    }
+    let interface = import.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
+    let grant = match interface.and_then(|rest| rest.split('@').next()) {
+        Some("log") => Grant::Log,
+        Some("config") => Grant::Config,
+        Some("metrics") => Grant::Metrics,
+        _ => return false,
     };
     grants.contains(&grant)
 }
 
 fn hint_for(import: &str) -> &'static str {
     if import.starts_with("wasi:") {
-        "; write `grants = [\"log\", \"config\", \"metrics\", \"wasi\"]` for the operator to allow it"
+        wasi::hint_for(import)
     } else if import.starts_with(PACKAGE) {
         "; add it to the operator's `grants` to allow it"
     } else {

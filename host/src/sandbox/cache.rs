@@ -2,7 +2,8 @@
 //!
 //! wasmtime maps such a file and runs it as it is, so whoever can write to the
 //! cache directory can run code as us. The directory is made for its owner
-//! only, and a file is renamed into place when it is whole.
+//! only, and is not used if it is another's or others can write to it; a file
+//! is renamed into place when it is whole.
 
 use std::{
     io::Write,
@@ -35,33 +36,56 @@ impl CompiledCache {
     /// is as good as none: it will be replaced.
     pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(digest);
-        if !path.is_file() {
+        if !path.is_file() || !self.is_ours(&path) {
             return None;
         }
         // SAFETY: the file was written by `store` below, under a name that
-        // depends on the engine's settings, in a directory that only its owner
-        // can write to; wasmtime checks the header and version on top of that.
+        // depends on the engine's settings, and neither it nor its directory can
+        // be written to by others (`is_ours`); wasmtime checks the header and version on top of that.
         #[expect(unsafe_code, reason = "compiled code is mapped and run; see the module's doc")]
         let loaded = unsafe { Component::deserialize_file(engine, &path) };
         loaded.inspect_err(|e| tracing::warn!("{} is not used: {e:#}", path.display())).ok()
     }
 
-    /// Stores a compiled component. Failing to is no failure: it costs time.
-    pub(super) fn store(&self, component: &Component, digest: &str) {
-        let stored = self.try_store(component, digest);
+    /// Whether nobody else can have put a file there.
+    fn is_ours(&self, file: &Path) -> bool {
+        [self.dir.as_path(), file].into_iter().all(|path| {
+            let private = is_private(path);
+            if !private {
+                tracing::warn!(
+                    "compiled code in {} is not used: others own {} or can write to it",
+                    self.dir.display(),
+                    path.display()
+                );
+            }
+            private
+        })
+    }
+
+    /// Stores compiled code. Failing to is no failure: it costs time.
+    pub(super) fn store(&self, code: &[u8], digest: &str) {
+        let stored = self.try_store(code, digest);
         if let Err(error) = stored {
             tracing::warn!("compiled code is not cached in {}: {error:#}", self.dir.display());
         }
     }
 
-    fn try_store(&self, component: &Component, digest: &str) -> anyhow::Result<()> {
+    fn try_store(&self, code: &[u8], digest: &str) -> anyhow::Result<()> {
         create_private_dir(&self.dir)?;
-        let bytes = component.serialize()?;
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(&bytes)?;
+        file.write_all(code)?;
         file.persist(self.path(digest))?;
         Ok(())
     }
+}
+
+/// Whether something is ours, and only we can write to it.
+fn is_private(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    const OTHERS_WRITE: u32 = 0o022;
+    std::fs::metadata(path).is_ok_and(|metadata| {
+        metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & OTHERS_WRITE == 0
+    })
 }
 
 fn create_private_dir(dir: &Path) -> std::io::Result<()> {
@@ -88,5 +112,30 @@ mod blake3_hasher {
                 .map_or(([0; 8], ()), |(f, _)| (*f, ()));
             u64::from_le_bytes(first)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn code_that_others_could_have_written_is_not_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let code = engine.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
+        let cache = CompiledCache::new(dir.path(), &engine);
+        cache.store(&code, "digest");
+        assert!(cache.load(&engine, "digest").is_some());
+        let (file, dir) = (cache.path("digest"), cache.dir.clone());
+        for path in [file, dir] {
+            let before = fs::metadata(&path).unwrap().permissions();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+            assert!(cache.load(&engine, "digest").is_none(), "{}", path.display());
+            fs::set_permissions(&path, before).unwrap();
+        }
+        assert!(cache.load(&engine, "digest").is_some());
     }
 }

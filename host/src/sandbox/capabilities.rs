@@ -8,11 +8,8 @@ use std::{
 };
 
 use serde::Serialize;
-use wasmtime::{
-    StoreContextMut,
-    component::{Linker, ResourceTable},
-};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{StoreContextMut, component::Linker};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::{
     config::job::Grant,
@@ -21,6 +18,7 @@ use crate::{
         guest_log::{self, GuestLog},
         instance::SlotSettings,
         limits::SlotLimits,
+        wasi::{self, Wasi},
     },
 };
 
@@ -28,6 +26,13 @@ use crate::{
 const MAX_METRICS: usize = 100;
 /// The longest name of a metric, in bytes.
 const MAX_METRIC_NAME: usize = 128;
+
+/// Names go to whatever reads metrics, so they are plain: letters, digits and
+/// `_ - . : /`.
+fn is_metric_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b);
+    (1..=MAX_METRIC_NAME).contains(&name.len()) && name.bytes().all(plain)
+}
 
 /// The metrics that an operator instance made.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
@@ -38,7 +43,8 @@ pub struct GuestMetrics {
     pub gauges: BTreeMap<String, f64>,
     /// Histograms.
     pub histograms: BTreeMap<String, Histogram>,
-    /// Updates of metrics past the number that an instance may have.
+    /// Updates that were dropped: of metrics past the number that an instance may
+    /// have, or with a name that is none.
     pub dropped: u64,
 }
 
@@ -81,7 +87,7 @@ impl GuestMetrics {
         name: &str,
     ) -> Option<&'a mut T> {
         if !map.contains_key(name) {
-            if map.len() + others >= MAX_METRICS || name.len() > MAX_METRIC_NAME {
+            if map.len() + others >= MAX_METRICS || !is_metric_name(name) {
                 *dropped += 1;
                 return None;
             }
@@ -110,8 +116,6 @@ impl GuestMetrics {
 pub(super) struct SlotState {
     pub(super) limits: SlotLimits,
     pub(super) deadline: Duration,
-    /// Epochs that the guest may still see in this call.
-    pub(super) ticks_left: u64,
     /// The last thing the guest logged as an error in this call.
     pub(super) last_error: Option<String>,
     log: GuestLog,
@@ -121,28 +125,11 @@ pub(super) struct SlotState {
     wasi: Option<Box<Wasi>>,
 }
 
-struct Wasi {
-    ctx: WasiCtx,
-    table: ResourceTable,
-}
-
-impl Wasi {
-    /// No files, no network, no environment, no arguments.
-    fn new(log: &GuestLog) -> Self {
-        let ctx = WasiCtx::builder()
-            .stdout(log.stream(Level::Info))
-            .stderr(log.stream(Level::Warn))
-            .build();
-        Self { ctx, table: ResourceTable::new() }
-    }
-}
-
 impl SlotState {
     pub(super) fn new(settings: &SlotSettings) -> Self {
         Self {
-            limits: SlotLimits::new(settings.memory),
+            limits: SlotLimits::new(settings.memory.clone()),
             deadline: settings.deadline,
-            ticks_left: 0,
             last_error: None,
             log: GuestLog::new(settings.operator.clone(), settings.subtask),
             config: settings.config.clone(),
@@ -152,8 +139,7 @@ impl SlotState {
     }
 
     /// A new call begins: what belongs to the last one is forgotten.
-    pub(super) fn begin_call(&mut self, ticks: u64) {
-        self.ticks_left = ticks;
+    pub(super) fn begin_call(&mut self) {
         self.limits.refused = None;
         self.last_error = None;
         self.log.begin_call();
@@ -161,7 +147,7 @@ impl SlotState {
 
     fn log(&mut self, level: Level, message: &str) {
         if matches!(level, Level::Error) {
-            self.last_error = Some(guest_log::cut(message).to_owned());
+            self.last_error = Some(guest_log::shown(message).into_owned());
         }
         self.log.write(level, message);
     }
@@ -184,22 +170,22 @@ impl SlotState {
 
 impl WasiView for SlotState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.log)));
-        WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.log))).view()
     }
 }
 
 /// Puts what is granted into the linker.
 pub(super) fn link(linker: &mut Linker<SlotState>, grants: &[Grant]) -> wasmtime::Result<()> {
-    for grant in grants {
-        match grant {
-            Grant::Log => link_log(linker)?,
-            Grant::Config => link_config(linker)?,
-            Grant::Metrics => link_metrics(linker)?,
-            Grant::Wasi => wasmtime_wasi::p2::add_to_linker_async(linker)?,
-        }
+    if grants.contains(&Grant::Log) {
+        link_log(linker)?;
     }
-    Ok(())
+    if grants.contains(&Grant::Config) {
+        link_config(linker)?;
+    }
+    if grants.contains(&Grant::Metrics) {
+        link_metrics(linker)?;
+    }
+    wasi::link(linker, grants)
 }
 
 type Ctx<'a> = StoreContextMut<'a, SlotState>;
@@ -250,6 +236,16 @@ fn link_metrics(linker: &mut Linker<SlotState>) -> wasmtime::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_none_makes_no_metric() {
+        let mut metrics = GuestMetrics::default();
+        for bad in ["", "a b", "a\nb", "a{x=\"1\"}", "ä", "\u{1b}[2J", &"x".repeat(129)] {
+            assert!(metrics.gauge(bad).is_none(), "{bad:?}");
+        }
+        assert_eq!((metrics.dropped, metrics.gauges.len()), (7, 0));
+        assert!(metrics.gauge("http/requests_total:p99.9-x").is_some());
+    }
 
     #[test]
     fn a_flood_of_metric_names_is_bounded_and_counted() {

@@ -14,10 +14,15 @@ use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-use crate::sandbox::cache::CompiledCache;
+use crate::sandbox::{cache::CompiledCache, compile::Compiler};
 
-/// How often a guest that runs on is interrupted to let others run.
-pub(super) const EPOCH: Duration = Duration::from_millis(10);
+/// How often a guest that runs on is interrupted to let others run: the longest
+/// turn that it can have, and how late its deadline can be noticed.
+pub const EPOCH: Duration = Duration::from_millis(5);
+
+/// How many memories have room in the address space, each with its 4 GiB and
+/// guard. With more than a quarter as many slots, a component has fewer of them.
+const MOST_MEMORIES: u32 = 16 * 1024;
 
 /// How the engine is set up.
 #[derive(Debug, Clone)]
@@ -34,6 +39,7 @@ pub struct SandboxConfig {
 pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) cache: Option<CompiledCache>,
+    pub(super) compiler: Compiler,
     pooling: bool,
     stop: Arc<AtomicBool>,
 }
@@ -60,7 +66,14 @@ impl Sandbox {
         let cache = config.cache_dir.as_deref().map(|dir| CompiledCache::new(dir, &engine));
         let stop = Arc::new(AtomicBool::new(false));
         start_ticker(engine.clone(), stop.clone())?;
-        Ok(Self { engine, cache, pooling, stop })
+        Ok(Self { engine, cache, compiler: Compiler::Here, pooling, stop })
+    }
+
+    /// Compiles components there, and no longer in this process.
+    #[must_use]
+    pub fn compiling_in(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
+        self
     }
 
     /// Whether instances come from a pool.
@@ -76,7 +89,7 @@ impl Drop for Sandbox {
     }
 }
 
-fn engine_config(pool: Option<u32>) -> Config {
+pub(super) fn engine_config(pool: Option<u32>) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -87,17 +100,21 @@ fn engine_config(pool: Option<u32>) -> Config {
         .async_stack_size(1024 * 1024);
     if let Some(instances) = pool {
         let mut pooling = PoolingAllocationConfig::new();
-        // A component that needs help from the host to start has a module or
-        // two of its own for that, which have no memory.
+        // Whatever one component takes is left for every other: no slot is empty
+        // only because its neighbour has four memories.
+        let memories = (MOST_MEMORIES / instances.max(1)).clamp(1, 4);
+        let (tables, core_instances) = (8, 32);
         pooling
             .total_component_instances(instances)
-            .total_core_instances(instances.saturating_mul(4))
-            .total_memories(instances)
-            .total_tables(instances.saturating_mul(2))
+            .total_core_instances(instances.saturating_mul(core_instances))
+            .total_memories(instances.saturating_mul(memories))
+            .total_tables(instances.saturating_mul(tables))
             .total_stacks(instances)
-            .max_memories_per_component(4)
-            .max_tables_per_component(8)
-            .max_core_instances_per_component(32)
+            .max_memories_per_module(memories)
+            .max_memories_per_component(memories)
+            .max_tables_per_module(tables)
+            .max_tables_per_component(tables)
+            .max_core_instances_per_component(core_instances)
             .table_elements(100_000)
             .max_unused_warm_slots(16);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));

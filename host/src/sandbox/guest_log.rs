@@ -2,6 +2,8 @@
 //! `log`, or as lines of a WASI program's standard output and error.
 
 use std::{
+    borrow::Cow,
+    fmt::Write as _,
     io,
     pin::Pin,
     sync::{
@@ -41,7 +43,6 @@ impl GuestLog {
 
     /// Writes a line, unless there were too many in this call.
     pub(super) fn write(&self, level: Level, message: &str) {
-        let message = cut(message);
         let (operator, subtask) = (&*self.operator, self.subtask);
         let before = self.lines.fetch_add(1, Ordering::Relaxed);
         if before >= MAX_LINES {
@@ -53,6 +54,7 @@ impl GuestLog {
             }
             return;
         }
+        let message = shown(message);
         match level {
             Level::Trace => tracing::trace!(target: "guest", operator, subtask, "{message}"),
             Level::Debug => tracing::debug!(target: "guest", operator, subtask, "{message}"),
@@ -68,9 +70,40 @@ impl GuestLog {
     }
 }
 
-/// At most [`MAX_MESSAGE`] bytes, cut between characters.
-pub(super) fn cut(message: &str) -> &str {
-    &message[..message.floor_char_boundary(MAX_MESSAGE)]
+/// What a guest says, as it may be shown: at most [`MAX_MESSAGE`] bytes of it,
+/// and nothing that steers a terminal or passes for a line of ours.
+pub(super) fn shown(said: &str) -> Cow<'_, str> {
+    shown_up_to(said, MAX_MESSAGE)
+}
+
+/// As [`shown`], with another limit.
+pub(super) fn shown_up_to(said: &str, limit: usize) -> Cow<'_, str> {
+    if said.len() <= limit && !said.contains(is_unseemly) {
+        return Cow::Borrowed(said);
+    }
+    let mut clean = String::with_capacity(said.len().min(limit) + 64);
+    for (at, c) in said.char_indices() {
+        // What is escaped is longer than it was, so it is the result that counts.
+        if clean.len() + c.len_utf8() > limit {
+            // Writing into a string does not fail.
+            let _ = write!(clean, " … and {} bytes more", said.len() - at);
+            break;
+        }
+        match c {
+            // Further lines are indented, so that none looks like one of ours.
+            '\n' => clean.push_str("\n    "),
+            '\t' => clean.push(' '),
+            c if is_unseemly(c) => clean.extend(c.escape_unicode()),
+            c => clean.push(c),
+        }
+    }
+    Cow::Owned(clean)
+}
+
+/// Control characters, and those that turn the direction of text around them.
+fn is_unseemly(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Standard output or error of a WASI program.
@@ -145,9 +178,19 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
-        let long = "ä".repeat(MAX_MESSAGE);
-        assert!(cut(&long).len() <= MAX_MESSAGE);
-        assert_eq!(cut("short"), "short");
+        let long = "ä".repeat(MAX_MESSAGE + 1);
+        let cut = shown(&long);
+        assert!(cut.ends_with("ä … and 4098 bytes more"), "{cut}");
+        assert!(cut.len() < MAX_MESSAGE + 50);
+        assert!(shown(&"\0".repeat(MAX_MESSAGE)).len() < MAX_MESSAGE + 50);
+        assert_eq!(shown("short"), "short");
+    }
+
+    #[test]
+    fn what_a_guest_says_neither_steers_the_terminal_nor_passes_for_a_line_of_ours() {
+        let said = "\u{1b}[2J\u{9b}1m\u{202e}a\tb\r\nERROR ours\0";
+        let expected = "\\u{1b}[2J\\u{9b}1m\\u{202e}a b\\u{d}\n    ERROR ours\\u{0}";
+        assert_eq!(shown(said), expected);
     }
 
     #[tokio::test]

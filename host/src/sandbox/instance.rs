@@ -12,10 +12,12 @@ use wasmtime::{
 
 use crate::{
     failure::{Failure, FailureKind},
+    ids::TenantId,
+    memory::SlotMeter,
     sandbox::{
         Artifact, abi,
         capabilities::{GuestMetrics, SlotState},
-        engine::EPOCH,
+        meter::{self, CallClock, CpuMeter},
         outcome, trap,
     },
     state::{Change, Firing, FiringKind, Groups, sessions::MergePairs},
@@ -25,9 +27,12 @@ use crate::{
 /// What a slot gives to the instance in it.
 #[derive(Debug, Clone)]
 pub struct SlotSettings {
-    /// Bytes that linear memories and tables may hold together.
-    pub memory: usize,
-    /// How long the guest may take for one call.
+    /// Whose operator it is.
+    pub tenant: TenantId,
+    /// What linear memories and tables are charged to.
+    pub memory: Arc<SlotMeter>,
+    /// How long the guest may take for one call: the time that it runs, and that it
+    /// waits for something that it asked for; not the time that others make it wait.
     pub deadline: Duration,
     /// The operator's name in the job.
     pub operator: Arc<str>,
@@ -43,6 +48,8 @@ pub struct SlotSettings {
     pub config: Arc<serde_json::Map<String, serde_json::Value>>,
     /// Where the operator's own metrics are kept.
     pub metrics: Arc<Mutex<GuestMetrics>>,
+    /// Who counts the time that the guest runs.
+    pub cpu: CpuMeter,
 }
 
 /// What an operator made of a call, checked.
@@ -63,6 +70,25 @@ pub struct FoldOutcome {
     pub change: Change,
 }
 
+impl Outcome {
+    /// Bytes that it takes; columns of the call's records that were passed on
+    /// count again.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let emitted: usize = self.emissions.iter().map(|(_, batch)| batch.bytes()).sum();
+        let reasons = self.rejected.iter().map(|(_, reason)| reason.len());
+        emitted + self.rejected.len() * size_of::<(u32, String)>() + reasons.sum::<usize>()
+    }
+}
+
+impl FoldOutcome {
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.outcome.bytes() + self.change.bytes()
+    }
+}
+
 /// What time it is for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -80,6 +106,8 @@ type Open = TypedFunc<(abi::Context<'static>,), Answer<()>>;
 pub struct Instance {
     store: Store<SlotState>,
     calls: Calls,
+    clock: Arc<CallClock>,
+    cpu: CpuMeter,
 }
 
 impl std::fmt::Debug for Instance {
@@ -122,20 +150,18 @@ impl Artifact {
     pub async fn instantiate(&self, settings: &SlotSettings) -> Result<Instance, Failure> {
         let mut store = Store::new(self.pre.engine(), SlotState::new(settings));
         store.limiter(|state| &mut state.limits);
-        store.epoch_deadline_callback(|mut cx| {
-            let state = cx.data_mut();
-            state.ticks_left = state.ticks_left.saturating_sub(1);
-            if state.ticks_left == 0 {
+        let clock = Arc::new(CallClock::new(settings.cpu.is_measured()));
+        let (of_callback, deadline) = (clock.clone(), settings.deadline);
+        store.epoch_deadline_callback(move |_| {
+            if of_callback.epoch(deadline) {
                 return Err(trap::DeadlineReached.into());
             }
             Ok(UpdateDeadline::Yield(1))
         });
-        begin_call(&mut store);
-        let instance = self
-            .pre
-            .instantiate_async(&mut store)
-            .await
-            .map_err(|e| trap::classify(&e, store.data(), "instantiate"))?;
+        begin_call(&mut store, &clock);
+        let started = self.pre.instantiate_async(&mut store);
+        let started = meter::metered(started, &clock, &settings.cpu, deadline).await;
+        let instance = started.map_err(|e| trap::classify(&e, store.data(), "instantiate"))?;
         let mut find = Finder { store: &mut store, instance };
         let (open, calls) = find.calls(self.exports).map_err(|e| {
             Failure::new(
@@ -143,7 +169,7 @@ impl Artifact {
                 format!("a function has another type than the contract says: {e:#}"),
             )
         })?;
-        let mut instance = Instance { store, calls };
+        let mut instance = Instance { store, calls, clock, cpu: settings.cpu.clone() };
         let context = abi::Context {
             operator: &settings.operator,
             subtask: settings.subtask,
@@ -194,11 +220,9 @@ impl Finder<'_> {
     }
 }
 
-fn begin_call(store: &mut Store<SlotState>) {
-    // The first interruption may come at any time within an epoch, so one
-    // epoch more than the deadline has.
-    let epochs = store.data().deadline.as_millis().div_ceil(EPOCH.as_millis()) + 1;
-    store.data_mut().begin_call(u64::try_from(epochs).unwrap_or(u64::MAX));
+fn begin_call(store: &mut Store<SlotState>, clock: &CallClock) {
+    store.data_mut().begin_call();
+    clock.begin();
     store.set_epoch_deadline(1);
 }
 
@@ -220,14 +244,12 @@ impl Instance {
         T: Send + Sync + 'static,
         Answer<T>: ComponentNamedList + Lift + Send + Sync,
     {
-        begin_call(&mut self.store);
-        let called = function.call_async(&mut self.store, params).await;
-        match called {
+        begin_call(&mut self.store, &self.clock);
+        let deadline = self.store.data().deadline;
+        let called = function.call_async(&mut self.store, params);
+        match meter::metered(called, &self.clock, &self.cpu, deadline).await {
             Ok((Ok(answer),)) => Ok(answer),
-            Ok((Err(said),)) => Err(Failure::new(
-                FailureKind::GuestError,
-                format!("`{name}` said: {}", if said.is_empty() { "(nothing)" } else { &said }),
-            )),
+            Ok((Err(said),)) => Err(trap::classify_said(&said, self.store.data(), name)),
             Err(error) => Err(trap::classify(&error, self.store.data(), name)),
         }
     }

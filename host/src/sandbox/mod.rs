@@ -3,10 +3,13 @@
 //! - [`engine`]: the process's one engine, its allocator, its epoch ticker, and
 //!   the cache of compiled code.
 //! - [`artifact`]: a component that was checked against the contract.
+//! - [`compile`]: where it is compiled, within limits of time and memory.
 //! - [`instance`]: one store with one operator instance, and the calls into it.
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
-//! - `capabilities`: what a guest may import; `guest_log`: where its lines go.
+//! - `capabilities`: what a guest may import; `wasi`: what of that is WASI;
+//!   `guest_log`: where its lines go.
+//! - [`meter`], [`cap`]: how long guests run, and how long they may.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
 //! No guest input may panic, hang or bloat the host.
@@ -14,17 +17,24 @@
 mod abi;
 pub mod artifact;
 mod cache;
+pub mod cap;
 mod capabilities;
+pub mod compile;
 #[cfg(test)]
 mod contract_tests;
 pub mod engine;
 mod guest_log;
 pub mod instance;
 mod limits;
+pub mod meter;
 mod outcome;
 mod trap;
+mod wasi;
 
 pub use artifact::{Artifact, LoadError, OperatorKind};
+pub use cap::CpuCap;
 pub use capabilities::GuestMetrics;
+pub use compile::{CompileLimits, Compiler};
 pub use engine::{Sandbox, SandboxConfig};
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
+pub use meter::CpuMeter;

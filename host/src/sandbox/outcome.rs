@@ -19,6 +19,11 @@ pub(super) const MAX_PORT: u32 = 255;
 const MAX_OUTCOME_BYTES: usize = 256 * 1024 * 1024;
 /// How many records one emission may have.
 const MAX_RECORDS: usize = 16 * 1024 * 1024;
+/// How many emissions one outcome may have: each is handed on by itself, even an
+/// empty one.
+const MAX_EMISSIONS: usize = 64 * 1024;
+/// How many timers one outcome may set, and how many it may delete.
+const MAX_TIMERS: usize = 100_000;
 /// The longest reason of a rejection that is kept, in bytes.
 const MAX_REASON: usize = 1024;
 
@@ -31,6 +36,10 @@ fn invalid(what: impl std::fmt::Display) -> Failure {
 
 /// Checks an outcome of a call whose records were `input`.
 pub(super) fn decode(raw: abi::OutcomeOut, input: &Batch) -> Result<Outcome, Failure> {
+    if raw.emissions.len() > MAX_EMISSIONS {
+        let count = raw.emissions.len();
+        return Err(invalid(format_args!("{count} emissions; the most are {MAX_EMISSIONS}")));
+    }
     let mut budget = MAX_OUTCOME_BYTES;
     let mut emissions = Vec::with_capacity(raw.emissions.len());
     for emission in raw.emissions {
@@ -58,6 +67,8 @@ pub(super) fn decode(raw: abi::OutcomeOut, input: &Batch) -> Result<Outcome, Fai
         }
         let mut reason = rejection.reason;
         reason.truncate(reason.floor_char_boundary(MAX_REASON));
+        // What is cut off must not live on as room that nobody sees.
+        reason.shrink_to_fit();
         rejected.push((index, reason));
     }
     Ok(Outcome { emissions, rejected })
@@ -180,6 +191,14 @@ fn column(what: &str, raw: abi::ColumnOut) -> Result<Option<Arc<Column>>, String
 pub(super) fn decode_fold(raw: abi::FoldOutcomeOut, input: &Batch) -> Result<FoldOutcome, Failure> {
     let outcome = decode(raw.outcome, input)?;
     let states = required_column("states", raw.states)?;
+    for (what, timers) in [("set", &raw.set_timers), ("deleted", &raw.delete_timers)] {
+        if timers.len() > MAX_TIMERS {
+            let count = timers.len();
+            return Err(invalid(format_args!(
+                "{count} timers are {what}; the most are {MAX_TIMERS}"
+            )));
+        }
+    }
     let change = Change {
         changed: raw.changed,
         states,

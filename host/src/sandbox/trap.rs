@@ -4,11 +4,17 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use crate::{
     failure::{Failure, FailureKind},
-    sandbox::{capabilities::SlotState, limits::Refusal},
+    sandbox::{
+        capabilities::SlotState,
+        guest_log::{shown, shown_up_to},
+    },
 };
 
 /// How many guest frames a failure shows.
 const MAX_FRAMES: usize = 20;
+/// The longest name of a function or file that a frame shows, in bytes: guests
+/// name them as they like.
+const MAX_NAME: usize = 256;
 
 /// The guest ran into its deadline; raised by the epoch callback.
 #[derive(Debug, thiserror::Error)]
@@ -26,24 +32,32 @@ pub(super) fn classify(error: &wasmtime::Error, state: &SlotState, doing: &str) 
                  raise the operator's `deadline`, or look for an endless loop"
             ),
         )
-    } else if let Some(refused) = state.limits.refused {
-        (FailureKind::OutOfMemory, out_of_memory(doing, refused))
+    } else if let Some(refused) = &state.limits.refused {
+        (FailureKind::OutOfMemory, format!("`{doing}` asked for {refused}"))
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (FailureKind::GuestTrap, trap_message(doing, *trap, state))
     } else {
         // Malformed values (a list that leaves the memory, bad UTF-8) and the
         // host's own limits on what one call may return end up here.
-        (FailureKind::GuestTrap, format!("`{doing}` failed: {}", error.root_cause()))
+        (
+            FailureKind::GuestTrap,
+            format!("`{doing}` failed: {}", shown(&error.root_cause().to_string())),
+        )
     };
     Failure { kind, message: what, backtrace: frames(error) }
 }
 
-fn out_of_memory(doing: &str, refused: Refusal) -> String {
-    format!(
-        "`{doing}` asked for {} bytes more while holding {} of {} bytes; \
-         raise the operator's `memory`, or keep less in the guest",
-        refused.asked, refused.held, refused.limit
-    )
+/// Classifies what a guest said (`err`). One that was refused memory in the same
+/// call says so in its own words.
+pub(super) fn classify_said(said: &str, state: &SlotState, doing: &str) -> Failure {
+    let said = if said.is_empty() { "(nothing)".into() } else { shown(said) };
+    match &state.limits.refused {
+        Some(refused) => Failure::new(
+            FailureKind::OutOfMemory,
+            format!("`{doing}` said: {said}\nbefore that, it asked for {refused}"),
+        ),
+        None => Failure::new(FailureKind::GuestError, format!("`{doing}` said: {said}")),
+    }
 }
 
 fn trap_message(doing: &str, trap: Trap, state: &SlotState) -> String {
@@ -64,10 +78,13 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
             let name = frame
                 .func_name()
                 .map_or_else(|| format!("function {}", frame.func_index()), demangle);
+            let name = shown_up_to(&name, MAX_NAME);
             let symbol = frame.symbols().first();
             match symbol.and_then(|s| s.file().map(|file| (file, s.line().unwrap_or(0)))) {
-                Some((file, line)) => format!("{name} ({file}:{line})"),
-                None => name,
+                Some((file, line)) => {
+                    format!("{name} ({}:{line})", shown_up_to(file, MAX_NAME))
+                }
+                None => name.into_owned(),
             }
         })
         .collect()

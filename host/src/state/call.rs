@@ -46,6 +46,15 @@ impl Groups {
         self.entries.is_empty()
     }
 
+    /// Bytes of its columns and rows.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let windows = (self.window_starts.len() + self.window_ends.len()) * size_of::<i64>();
+        let rows = (self.rows.len() + self.row_offsets.len()) * size_of::<u32>();
+        let entries = self.entries.len() * size_of::<EntryId>();
+        self.keys.bytes() + self.states.bytes() + windows + rows + entries
+    }
+
     pub(super) fn add(&mut self, id: EntryId, entry: &Entry) {
         self.entries.push(id);
         self.keys.push(&entry.key);
@@ -113,6 +122,15 @@ pub struct Change {
 }
 
 impl Change {
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let timers = self.set_timers.len() + self.delete_timers.len();
+        self.changed.len() * size_of::<u32>()
+            + self.states.bytes()
+            + timers * size_of::<TimerChange>()
+    }
+
     /// Whether this answers a call with these groups.
     ///
     /// # Errors

@@ -83,7 +83,8 @@ impl KeyedState {
     /// Heap bytes in use, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        const TIMER_BYTES: usize = 24;
+        // By time and by entry.
+        const TIMER_BYTES: usize = 48;
         let timers = self.event_timers.len() + self.processing_timers.len();
         self.table.base_bytes() + self.spilled + timers * TIMER_BYTES
     }

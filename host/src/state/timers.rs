@@ -9,22 +9,29 @@ use crate::state::table::EntryId;
 #[derive(Debug, Default)]
 pub struct Timers {
     due: BTreeSet<(i64, EntryId)>,
+    /// The same, so that an entry's are found among everybody's.
+    by_entry: BTreeSet<(EntryId, i64)>,
 }
 
 impl Timers {
     /// Sets a timer; says whether it was not set before.
     pub fn set(&mut self, at: i64, entry: EntryId) -> bool {
+        self.by_entry.insert((entry, at));
         self.due.insert((at, entry))
     }
 
     /// Deletes a timer; says whether it was set.
     pub fn delete(&mut self, at: i64, entry: EntryId) -> bool {
+        self.by_entry.remove(&(entry, at));
         self.due.remove(&(at, entry))
     }
 
     /// Deletes every timer of an entry.
     pub fn delete_all(&mut self, entry: EntryId) {
-        self.due.retain(|(_, e)| *e != entry);
+        while let Some(&first) = self.by_entry.range((entry, i64::MIN)..=(entry, i64::MAX)).next() {
+            self.by_entry.remove(&first);
+            self.due.remove(&(first.1, entry));
+        }
     }
 
     /// When the first timer is due.
@@ -38,7 +45,11 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.due.pop_first()
+        let first = self.due.pop_first();
+        if let Some((at, entry)) = first {
+            self.by_entry.remove(&(entry, at));
+        }
+        first
     }
 
     /// Number of timers.
@@ -119,6 +130,25 @@ mod tests {
         assert_eq!(timers.pop(20), Some((10, EntryId(2))));
         assert_eq!(timers.pop(20), Some((20, EntryId(1))));
         assert_eq!(timers.pop(i64::MAX), None);
+    }
+
+    #[test]
+    fn forgetting_a_key_costs_what_it_has_however_many_timers_others_have() {
+        let mut timers = Timers::default();
+        for at in 0..200_000 {
+            timers.set(at, EntryId(0));
+        }
+        let clock = crate::clock::Stopwatch::start();
+        for entry in 1..20_000 {
+            timers.set(7, EntryId(entry));
+            timers.set(9, EntryId(entry));
+            timers.delete_all(EntryId(entry));
+        }
+        // Going through everybody's would be 4,000,000,000 steps.
+        assert!(clock.elapsed() < std::time::Duration::from_secs(2), "{:?}", clock.elapsed());
+        assert_eq!((timers.len(), timers.by_entry.len()), (200_000, 200_000));
+        timers.delete_all(EntryId(0));
+        assert!(timers.is_empty() && timers.by_entry.is_empty());
     }
 
     #[test]

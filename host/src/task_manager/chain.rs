@@ -8,7 +8,8 @@
 //! - the member furthest downstream that was woken goes first, so that a batch
 //!   goes all the way before the next one is made;
 //! - a member that wakes itself while it runs has yielded (a guest whose time is
-//!   up does so): then the whole chain yields its thread;
+//!   up does so, and whoever breathes at the end of a [turn](super::gate::turn)): then
+//!   the whole chain yields its thread;
 //! - a member that panics ends the chain, and the chain says which one it was.
 
 use std::{

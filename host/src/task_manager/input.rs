@@ -56,6 +56,12 @@ impl Input {
         }
     }
 
+    /// Bytes that wait in all channels.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.gate.queued_bytes()
+    }
+
     /// The next event. Safe to cancel.
     ///
     /// # Errors

@@ -4,29 +4,36 @@ use std::sync::Arc;
 
 use crate::{
     failure::{Failure, FailureKind},
+    memory::{Part, SlotMeter},
     sandbox::{FoldOutcome, Instance, Now},
     state::{Firing, Groups, KeyedState},
     stream::{Batch, keys::KeyGroup},
-    task_manager::{TaskError, operator_task::OperatorContext},
+    task_manager::{
+        TaskError,
+        gate::turn::breathe,
+        operator_task::{OperatorContext, charge_call, out_of_memory},
+    },
 };
 
 /// A keyed operator: its instance, which remembers nothing, and its state.
 pub struct KeyedOperator {
     instance: Instance,
     state: KeyedState,
+    /// What the slot is charged for.
+    memory: Arc<SlotMeter>,
 }
 
 impl KeyedOperator {
     /// An instance with its state.
     #[must_use]
-    pub fn new(instance: Instance, state: KeyedState) -> Self {
-        Self { instance, state }
+    pub fn new(instance: Instance, state: KeyedState, memory: Arc<SlotMeter>) -> Self {
+        Self { instance, state, memory }
     }
 
-    /// Bytes of guest memory and of state.
+    /// Bytes of keyed state.
     #[must_use]
-    pub fn memory(&self) -> usize {
-        self.instance.memory() + self.state.bytes()
+    pub fn state_bytes(&self) -> usize {
+        self.state.bytes()
     }
 
     /// The key groups that changed.
@@ -90,10 +97,15 @@ impl KeyedOperator {
         groups: &Groups,
         outcome: FoldOutcome,
     ) -> Result<(), TaskError> {
+        // Before the state grows by it.
+        let copies = records.bytes() + groups.bytes() + outcome.bytes();
+        charge_call(&self.memory, copies)?;
         self.state.apply(groups, &outcome.change).map_err(|e| {
             let what = format!("what the operator returned breaks the contract: {e}");
             Failure::new(FailureKind::InvalidOutcome, what)
         })?;
+        let charged = self.memory.set(Part::State, self.state.bytes());
+        charged.map_err(|refused| out_of_memory("its keyed state", &refused))?;
         context.forward(records, outcome.outcome).await
     }
 
@@ -109,7 +121,7 @@ impl KeyedOperator {
         while let Some((due, groups)) = self.state.due(watermark) {
             self.fire(context, &due, &groups).await?;
             // An operator that always sets the next timer must not hold a thread.
-            tokio::task::consume_budget().await;
+            breathe().await;
         }
         Ok(())
     }

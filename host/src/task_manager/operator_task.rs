@@ -6,12 +6,14 @@ use std::sync::{Arc, atomic::Ordering};
 use crate::{
     checkpoint::SubtaskState,
     clock::{Clock, Stopwatch},
-    failure::Failure,
+    failure::{Failure, FailureKind},
+    memory::{Part, Refusal, SlotMeter},
     metrics::{SharedMetrics, add},
     sandbox::{Instance, Outcome},
     stream::{Barrier, Batch, DeadLetter, Element, watermark},
     task_manager::{
         Reporter, Snapshot, TaskEnd, TaskError,
+        gate::turn::breathe,
         input::{Input, InputEvent},
         keyed_task::KeyedOperator,
         output::{OutputPort, Outputs},
@@ -26,6 +28,8 @@ pub struct OperatorTask {
     pub operator: Operator,
     /// The slot, held as long as the task lives.
     pub slot: SlotLease,
+    /// What the slot is charged for.
+    pub memory: Arc<SlotMeter>,
     /// What comes in.
     pub input: Input,
     /// The rest.
@@ -74,13 +78,14 @@ impl OperatorTask {
         }
         loop {
             let event = self.next_event().await?;
-            tokio::task::consume_budget().await;
+            breathe().await;
             let clock = Stopwatch::start();
             let step = self.step(event).await;
             self.context.metrics.count_busy(clock.elapsed());
             if let Some(end) = step? {
                 return Ok(end);
             }
+            self.settle()?;
         }
     }
 
@@ -111,12 +116,11 @@ impl OperatorTask {
                 match &mut self.operator {
                     Operator::Processor(instance) => {
                         let outcome = instance.process(port, &batch).await?;
+                        charge_call(&self.memory, batch.bytes() + outcome.bytes())?;
                         context.forward(&batch, outcome).await?;
                     }
                     Operator::Keyed(keyed) => keyed.batch(context, port, batch).await?,
                 }
-                let memory = self.operator.memory() as u64;
-                context.metrics.memory.store(memory, Ordering::Relaxed);
             }
             Some(InputEvent::Watermark(watermark)) => {
                 // First, so that an operator sees what time it is that fires it.
@@ -132,6 +136,21 @@ impl OperatorTask {
             Some(InputEvent::End) => return self.finish().await.map(Some),
         }
         Ok(None)
+    }
+
+    /// Charges the slot for what the last event left behind.
+    fn settle(&self) -> Result<(), Failure> {
+        let state = match &self.operator {
+            Operator::Keyed(keyed) => keyed.state_bytes(),
+            Operator::Processor(_) => 0,
+        };
+        let settled = self.memory.settle(state, self.input.queued_bytes());
+        let used = settled.map_err(|(part, refused)| {
+            let what = if part == Part::State { "its keyed state" } else { "its input queue" };
+            out_of_memory(what, &refused)
+        })?;
+        self.context.metrics.memory.store(used as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn barrier(&mut self, barrier: Barrier) -> Result<Option<TaskEnd>, TaskError> {
@@ -168,13 +187,19 @@ impl OperatorTask {
     }
 }
 
-impl Operator {
-    fn memory(&self) -> usize {
-        match self {
-            Operator::Processor(instance) => instance.memory(),
-            Operator::Keyed(keyed) => keyed.memory(),
-        }
-    }
+/// Charges the slot for the host's copies of what goes into and out of a call.
+///
+/// # Errors
+/// If that is more than it may hold.
+pub(super) fn charge_call(memory: &SlotMeter, bytes: usize) -> Result<(), Failure> {
+    let charged = memory.set(Part::Call, bytes);
+    charged.map_err(|refused| out_of_memory("the records and states of a call", &refused))
+}
+
+/// The host would have to hold too much for the slot.
+#[must_use]
+pub fn out_of_memory(what: &str, refused: &Refusal) -> Failure {
+    Failure::new(FailureKind::OutOfMemory, format!("{what} asked for {refused}"))
 }
 
 impl OperatorContext {

@@ -12,6 +12,7 @@ use crate::{
     metrics::SharedMetrics,
     task_manager::{
         Command, Reporter, Snapshot, TaskEnd, TaskError,
+        gate::turn::breathe,
         input::{Input, InputEvent},
         source_task::failure,
     },
@@ -41,6 +42,7 @@ impl SinkTask {
     async fn drive(&mut self) -> Result<TaskEnd, TaskError> {
         let mut input_ended = false;
         loop {
+            breathe().await;
             let event = tokio::select! {
                 biased;
                 Some(command) = self.commands.recv() => {

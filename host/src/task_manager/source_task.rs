@@ -22,6 +22,7 @@ use crate::{
     },
     task_manager::{
         Command, Reporter, Snapshot, TaskEnd, TaskError,
+        gate::turn::breathe,
         output::{OutputPort, Outputs},
     },
 };
@@ -123,7 +124,7 @@ impl SourceTask {
         self.advance(&mut sent).await?;
         let mut idle = false;
         loop {
-            tokio::task::consume_budget().await;
+            breathe().await;
             let silence = self.idle_timeout.filter(|_| !idle).unwrap_or(Duration::MAX);
             let clock = Stopwatch::start();
             let event = tokio::select! {

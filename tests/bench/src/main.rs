@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks")]
 #![allow(clippy::disallowed_methods, reason = "here time is what is measured")]
 
+mod isolation;
 mod jobs;
 mod machine;
 mod native;
@@ -44,20 +45,21 @@ fn main() -> ExitCode {
 
 fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()> {
     let mut report = Report::default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = cofferdam::task_manager::runtime()?;
     match group {
         "spine" => {
             runtime.block_on(slots::measure(places, &mut report))?;
             runtime.block_on(start::measure(places, &mut report))?;
             runtime.block_on(jobs::measure(places, &mut report, None))?;
         }
+        "isolation" => runtime.block_on(isolation::measure(places, &mut report))?,
         // One part of the spine, while working on it.
         "slots" => runtime.block_on(slots::measure(places, &mut report))?,
         "start" => runtime.block_on(start::measure(places, &mut report))?,
         other => match other.strip_prefix("job:") {
             Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
             None => anyhow::bail!(
-                "there is no group `{other}`; there is: spine, slots, start, job:NAME"
+                "there is no group `{other}`; there is: spine, isolation, slots, start, job:NAME"
             ),
         },
     }

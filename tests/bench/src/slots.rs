@@ -8,7 +8,9 @@ use std::{
 
 use cofferdam::{
     config::job::Grant,
-    sandbox::{Artifact, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
+    ids::TenantId,
+    memory::SlotMeter,
+    sandbox::{Artifact, CpuMeter, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
     state::KeyedState,
     stream::{Batch, keys::KeyGroups, watermark},
 };
@@ -25,7 +27,8 @@ const LIVE: u32 = 10_000;
 
 pub(crate) fn settings() -> SlotSettings {
     SlotSettings {
-        memory: 64 << 20,
+        tenant: TenantId::default(),
+        memory: SlotMeter::alone(64 << 20),
         deadline: Duration::from_secs(10),
         operator: Arc::from("bench"),
         subtask: 0,
@@ -34,10 +37,11 @@ pub(crate) fn settings() -> SlotSettings {
         outputs: 1,
         config: Arc::new(serde_json::Map::new()),
         metrics: Arc::new(Mutex::default()),
+        cpu: CpuMeter::default(),
     }
 }
 
-fn load(sandbox: &Sandbox, places: &Places, name: &str) -> anyhow::Result<Artifact> {
+pub(crate) fn load(sandbox: &Sandbox, places: &Places, name: &str) -> anyhow::Result<Artifact> {
     let bytes = std::fs::read(places.guests.join(format!("{name}.wasm")))?;
     Ok(sandbox.load(&bytes, &GRANTS)?)
 }

@@ -8,6 +8,7 @@
 //! | `too-few-states` | two changed groups, one state |
 //! | `timer-of-unknown-group` | a timer of a group that was not in the call |
 //! | `keep-out-of-range` | an origin beyond the batch |
+//! | `hoard` | 4 KiB of state a group |
 //! | anything else | one state byte a group, nothing emitted |
 
 #![cfg(target_arch = "wasm32")]
@@ -62,6 +63,13 @@ impl Guest for MisbehaveKeyed {
                 values: None,
                 timestamps: None,
             }),
+            "hoard" => {
+                answer.changed = (0..n).collect();
+                answer.states = Column {
+                    data: vec![7; n as usize * 4096],
+                    offsets: (0..=n).map(|i| i * 4096).collect(),
+                };
+            }
             _ => (answer.changed, answer.states) = ((0..n).collect(), states(n)),
         }
         Ok(answer)

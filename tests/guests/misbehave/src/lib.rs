@@ -11,6 +11,8 @@
 //! | `timestamps-disagree` | fresh columns of two lengths |
 //! | `reject-out-of-range` | a rejection beyond the batch |
 //! | `log-flood` | 100,000 log lines of 10 kB |
+//! | `grow` | the batch as it is, after taking 4 MiB more; it goes on if it is refused |
+//! | `grow-and-give-up` | `err` once it is refused the 4 MiB that it wants for each batch |
 //! | anything else | the batch as it is |
 
 #![cfg(target_arch = "wasm32")]
@@ -33,6 +35,11 @@ fn emission(origin: Origin, values: Option<(Vec<u8>, Vec<u32>)>) -> Emission {
 
 fn offsets(n: u32) -> Vec<u32> {
     (0..=n).collect()
+}
+
+/// Takes 4 MiB of memory; whether it got them.
+fn more() -> bool {
+    core::arch::wasm32::memory_grow::<0>(64) != usize::MAX
 }
 
 impl Guest for Misbehave {
@@ -77,6 +84,16 @@ impl Guest for Misbehave {
                 let line = "flood ".repeat(1_700);
                 for _ in 0..100_000 {
                     log::log(log::Level::Info, &line);
+                }
+                emission(Origin::Same, None)
+            }
+            "grow" => {
+                let _ = more();
+                emission(Origin::Same, None)
+            }
+            "grow-and-give-up" => {
+                if !more() {
+                    return Err("no room for the index".into());
                 }
                 emission(Origin::Same, None)
             }

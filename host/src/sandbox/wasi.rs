@@ -1,0 +1,120 @@
+//! WASI preview 2, interface by interface: only those whose grant an operator has
+//! are linked, so the rest is absent. Sockets, and anything else with a network in
+//! it, can be granted to nobody yet.
+
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::{
+    WasiCtx, WasiCtxView, WasiView,
+    cli::{WasiCli, WasiCliView as _},
+    clocks::{WasiClocks, WasiClocksView as _},
+    filesystem::{WasiFilesystem, WasiFilesystemView as _},
+    p2::bindings::{cli, clocks, filesystem, random},
+    random::WasiRandom,
+};
+use wasmtime_wasi_io::bindings::wasi::io;
+
+use crate::{
+    config::job::Grant,
+    sandbox::{abi::Level, capabilities::SlotState, guest_log::GuestLog},
+};
+
+/// Any of these grants gives the interfaces of a package.
+fn grants_for(package: &str) -> &'static [Grant] {
+    match package {
+        "clocks" => &[Grant::Wasi, Grant::WasiClocks],
+        "random" => &[Grant::Wasi, Grant::WasiRandom],
+        "cli" => &[Grant::Wasi, Grant::WasiStdio],
+        "filesystem" => &[Grant::WasiFilesystem],
+        // What the others speak of: streams, and what can be waited for.
+        "io" => &[Grant::Wasi, Grant::WasiClocks, Grant::WasiStdio, Grant::WasiFilesystem],
+        _ => &[],
+    }
+}
+
+/// Whether an import, such as `wasi:clocks/wall-clock@0.2.0`, is granted.
+pub(super) fn is_granted(import: &str, grants: &[Grant]) -> bool {
+    let package = import.strip_prefix("wasi:").and_then(|rest| rest.split('/').next());
+    package.is_some_and(|package| has(package, grants))
+}
+
+fn has(package: &str, grants: &[Grant]) -> bool {
+    grants_for(package).iter().any(|grant| grants.contains(grant))
+}
+
+/// What to write into the job file for an import, if anything helps.
+pub(super) fn hint_for(import: &str) -> &'static str {
+    let package = import.strip_prefix("wasi:").and_then(|rest| rest.split('/').next());
+    match package {
+        Some("clocks") => "; add \"wasi-clocks\" to the operator's `grants` to allow it",
+        Some("random") => "; add \"wasi-random\" to the operator's `grants` to allow it",
+        Some("cli") => "; add \"wasi-stdio\" to the operator's `grants` to allow it",
+        Some("io") => {
+            "; it comes with \"wasi-clocks\", \"wasi-stdio\" or \"wasi-filesystem\" in `grants`"
+        }
+        Some("filesystem") => "; add \"wasi-filesystem\" to the operator's `grants` to allow it",
+        _ => ", and cannot be: operators have no network",
+    }
+}
+
+/// What an instance with WASI has.
+pub(super) struct Wasi {
+    ctx: WasiCtx,
+    table: ResourceTable,
+}
+
+impl Wasi {
+    /// No files, no network, no environment, no arguments.
+    pub(super) fn new(log: &GuestLog) -> Self {
+        let ctx = WasiCtx::builder()
+            .stdout(log.stream(Level::Info))
+            .stderr(log.stream(Level::Warn))
+            .build();
+        Self { ctx, table: ResourceTable::new() }
+    }
+
+    pub(super) fn view(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
+    }
+}
+
+struct Io;
+
+impl HasData for Io {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// Puts what is granted into the linker.
+pub(super) fn link(l: &mut Linker<SlotState>, grants: &[Grant]) -> wasmtime::Result<()> {
+    type S = SlotState;
+    if has("io", grants) {
+        io::error::add_to_linker::<S, Io>(l, |s| s.ctx().table)?;
+        io::poll::add_to_linker::<S, Io>(l, |s| s.ctx().table)?;
+        io::streams::add_to_linker::<S, Io>(l, |s| s.ctx().table)?;
+    }
+    if has("clocks", grants) {
+        clocks::wall_clock::add_to_linker::<S, WasiClocks>(l, S::clocks)?;
+        clocks::monotonic_clock::add_to_linker::<S, WasiClocks>(l, S::clocks)?;
+    }
+    if has("random", grants) {
+        random::random::add_to_linker::<S, WasiRandom>(l, |s| s.ctx().ctx.random())?;
+        random::insecure::add_to_linker::<S, WasiRandom>(l, |s| s.ctx().ctx.random())?;
+        random::insecure_seed::add_to_linker::<S, WasiRandom>(l, |s| s.ctx().ctx.random())?;
+    }
+    if has("cli", grants) {
+        cli::exit::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::environment::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::stdin::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::stdout::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::stderr::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::terminal_input::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::terminal_output::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::terminal_stdin::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::terminal_stdout::add_to_linker::<S, WasiCli>(l, S::cli)?;
+        cli::terminal_stderr::add_to_linker::<S, WasiCli>(l, S::cli)?;
+    }
+    if has("filesystem", grants) {
+        filesystem::preopens::add_to_linker::<S, WasiFilesystem>(l, S::filesystem)?;
+        filesystem::types::add_to_linker::<S, WasiFilesystem>(l, S::filesystem)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! The fair gate: who may use the cores, for how long, and who goes next.
+//!
+//! There are as many permits as cores. A chain of subtasks takes a permit to be polled, and
+//! gives it back when it has nothing to do or its turn is over; so **a permit is held
+//! only by somebody who runs**, or who is about to because it was just granted. A turn is
+//! over when a guest has reached the end of an epoch, and between two calls after as
+//! long. The host's own work for a tenant (reading, grouping,
+//! writing) is done within its turns and counts in its share: otherwise whoever makes
+//! the host work hard would get more than its share of the cores.
+//!
+//! - [`policy`] decides, without clocks or threads.
+//! - [`turn`] drives a future through its turns.
+//!
+//! Without contention a turn costs two looks at a clock and two short holds of a lock; no
+//! queue, no system call, no wake-up.
+
+pub mod policy;
+pub mod turn;
+
+#[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
+mod turn_tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+    time::Duration,
+};
+
+use crate::{
+    clock::Stopwatch,
+    config::job::CpuShare,
+    ids::TenantId,
+    metrics::GuestTime,
+    sandbox::{CpuCap, CpuMeter},
+};
+use policy::{Policy, Runner, Shares, Tenant};
+use turn::Turns;
+
+/// The weight of a tenant of whom nothing is said.
+pub const WEIGHT: u32 = 100;
+
+/// What a tenant gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantShare {
+    /// Its weight beside other tenants', 1 to [`policy::MOST_WEIGHT`].
+    pub weight: u32,
+    /// What its guests may use at most, in all; more than one core is possible.
+    pub cap: Option<CpuShare>,
+}
+
+impl Default for TenantShare {
+    fn default() -> Self {
+        Self { weight: WEIGHT, cap: None }
+    }
+}
+
+/// How a gate is set up.
+#[derive(Debug, Clone)]
+pub struct GateSettings {
+    /// How many may run at once; as many as there are cores if not given.
+    pub permits: Option<usize>,
+    /// What goes first.
+    pub policy: Policy,
+    /// Tenants of whom something is to be said.
+    pub tenants: BTreeMap<TenantId, TenantShare>,
+    /// Whether there is a gate at all, and guest time is measured. Off, tenants are
+    /// on their own; that is for measuring what the gate costs.
+    pub on: bool,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self { permits: None, policy: Policy::Fair, tenants: BTreeMap::new(), on: true }
+    }
+}
+
+/// What a tenant has used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantUse {
+    /// Who.
+    pub tenant: TenantId,
+    /// Its weight.
+    pub weight: u32,
+    /// How long its guests ran.
+    pub guest: Duration,
+    /// How long it had a permit: its guests, and the host's work for it.
+    pub core: Duration,
+}
+
+/// The gate of a TaskManager.
+#[derive(Debug)]
+pub struct Gate {
+    on: bool,
+    clock: Stopwatch,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: GateSettings,
+    shares: Shares,
+    tenants: BTreeMap<TenantId, Account>,
+    /// Whose turn it was told to be, by runner.
+    wakers: Vec<Option<Waker>>,
+}
+
+#[derive(Debug)]
+struct Account {
+    tenant: Tenant,
+    share: TenantShare,
+    guest: Arc<GuestTime>,
+    core: Arc<GuestTime>,
+    cap: Option<Arc<CpuCap>>,
+}
+
+impl Gate {
+    /// Makes one.
+    #[must_use]
+    pub fn new(settings: GateSettings) -> Arc<Self> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let permits = settings.permits.unwrap_or_else(cores).max(1);
+        let shares = Shares::new(settings.policy, permits);
+        Arc::new(Self {
+            on: settings.on,
+            clock: Stopwatch::start(),
+            inner: Mutex::new(Inner {
+                settings,
+                shares,
+                tenants: BTreeMap::new(),
+                wakers: Vec::new(),
+            }),
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a tenant another weight or cap; it holds from the next turn on, the cap
+    /// for slots that are taken from now on.
+    pub fn set_share(&self, tenant: &TenantId, share: TenantShare) {
+        let inner = &mut *self.inner();
+        inner.settings.tenants.insert(tenant.clone(), share);
+        if let Some(account) = inner.tenants.get_mut(tenant) {
+            inner.shares.set_weight(account.tenant, share.weight);
+            account.cap = share.cap.map(|cap| Arc::new(CpuCap::new(cap)));
+            account.share = share;
+        }
+    }
+
+    /// Makes something of a tenant's wait its turn: see [`Pass::turns`]. A higher
+    /// priority goes first.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, tenant: &TenantId, priority: i32) -> Pass {
+        let inner = &mut *self.inner();
+        let account = inner.account(tenant);
+        let (id, core) = (account.tenant, account.core.clone());
+        let runner = inner.shares.join(id, priority);
+        inner.wakers.resize(inner.wakers.len().max(runner.0 + 1), None);
+        Pass { gate: self.clone(), runner, core }
+    }
+
+    /// Measures a slot of a tenant's, and caps it. `time` counts for the slot; none
+    /// if the gate is off.
+    #[must_use]
+    pub fn meter(&self, tenant: &TenantId, cap: Option<CpuShare>) -> CpuMeter {
+        let inner = &mut *self.inner();
+        let account = inner.account(tenant);
+        let own = cap.map(|cap| Arc::new(CpuCap::new(cap)));
+        CpuMeter {
+            time: self.on.then(|| Arc::new(GuestTime::part_of(account.guest.clone()))),
+            caps: own.into_iter().chain(account.cap.clone()).collect(),
+        }
+    }
+
+    /// What each tenant has used since the gate was made.
+    #[must_use]
+    pub fn usage(&self) -> Vec<TenantUse> {
+        let inner = self.inner();
+        let of = |(tenant, account): (&TenantId, &Account)| TenantUse {
+            tenant: tenant.clone(),
+            weight: account.share.weight,
+            guest: account.guest.total(),
+            core: account.core.total(),
+        };
+        inner.tenants.iter().map(of).collect()
+    }
+
+    /// Changes who wants what, and wakes those whose turn it is then.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner, u64) -> T) -> T {
+        let now = self.clock.nanos();
+        let mut woken = Vec::new();
+        let result = {
+            let inner = &mut *self.inner();
+            let result = change(inner, now);
+            while let Some(runner) = inner.shares.next(now) {
+                woken.extend(inner.wakers[runner.0].take());
+            }
+            result
+        };
+        woken.into_iter().for_each(Waker::wake);
+        result
+    }
+}
+
+impl Inner {
+    fn account(&mut self, tenant: &TenantId) -> &mut Account {
+        self.tenants.entry(tenant.clone()).or_insert_with(|| {
+            let share = self.settings.tenants.get(tenant).copied().unwrap_or_default();
+            Account {
+                tenant: self.shares.add_tenant(share.weight),
+                share,
+                guest: Arc::default(),
+                core: Arc::default(),
+                cap: share.cap.map(|cap| Arc::new(CpuCap::new(cap))),
+            }
+        })
+    }
+}
+
+/// Somebody's right to wait for a turn. Dropping it gives back what it holds.
+#[derive(Debug)]
+pub struct Pass {
+    gate: Arc<Gate>,
+    runner: Runner,
+    core: Arc<GuestTime>,
+}
+
+impl Pass {
+    /// Runs a future in turns.
+    pub fn turns<F: Future + Unpin>(self, future: F) -> Turns<F> {
+        Turns::new(self, future)
+    }
+
+    /// Whether it may run now; if not, `waker` is woken when it may.
+    fn begin(&self, waker: &Waker) -> bool {
+        self.gate.change(|inner, now| {
+            let granted = inner.shares.want(self.runner, now);
+            if !granted {
+                inner.wakers[self.runner.0] = Some(waker.clone());
+            }
+            granted
+        })
+    }
+
+    /// Ends a turn.
+    fn end(&self, ran: Duration, wants_more: bool, waker: &Waker) {
+        let nanos = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
+        self.core.add(ran);
+        self.gate.change(|inner, now| {
+            if wants_more {
+                inner.wakers[self.runner.0] = Some(waker.clone());
+                inner.shares.yields(self.runner, nanos, now);
+            } else {
+                inner.shares.rest(self.runner, nanos);
+            }
+        });
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.gate.change(|inner, _| {
+            inner.shares.part(self.runner, 0);
+            inner.wakers[self.runner.0] = None;
+        });
+    }
+}

@@ -1,0 +1,254 @@
+//! Jobs of several tenants in one process share its cores as the gate says: by
+//! weight, by priority within a tenant, and under caps. A guest that never returns
+//! is stopped in time, and the host's own timers come round meanwhile.
+//!
+//! These tests measure time on machines that have other things to do, so their
+//! bounds are wide; `cargo xtask bench isolation` has the narrow ones.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests that measure time")]
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use cofferdam::{
+    config::{self, job::Grant},
+    failure::FailureKind,
+    ids::TenantId,
+    job_manager::{
+        self,
+        control::{Control, Outcome, RunOptions},
+        status::JobStatus,
+    },
+    memory::SlotMeter,
+    sandbox::{Sandbox, SandboxConfig, SlotSettings},
+    stream::BatchBuilder,
+    task_manager::{
+        self, TaskManager,
+        gate::{Gate, GateSettings, TenantShare},
+        slots::Slots,
+    },
+};
+use cofferdam_tests::{Place, guests};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+/// One test at a time has the cores.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run<F: Future>(test: F) -> F::Output {
+    let _alone = alone();
+    let runtime = task_manager::runtime().unwrap();
+    runtime.block_on(async { timeout(Duration::from_secs(120), test).await.unwrap() })
+}
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+fn task_manager(weights: &[(&str, u32)]) -> TaskManager {
+    let mut settings = GateSettings { permits: Some(2), ..GateSettings::default() };
+    for (name, weight) in weights {
+        settings.tenants.insert(tenant(name), TenantShare { weight: *weight, cap: None });
+    }
+    TaskManager { slots: Slots::new(200), gate: Gate::new(settings) }
+}
+
+/// A job whose operator does as `operator` says.
+fn job(head: &str, operator: &str) -> String {
+    format!(
+        "[job]\nname = 'job'\n{head}\n[[source]]\nname = 'in'\nconnector = 'generator'\n\
+         records = 300_000\nkeys = 10\n[[operator]]\nname = 'guest'\nartifact = 'crasher'\n\
+         input = 'in'\n{operator}\n[[sink]]\nname = 'out'\nconnector = 'discard'\n\
+         input = 'guest'\n"
+    )
+}
+
+/// One that never ends, in so many slots.
+fn spinners(head: &str, count: u32) -> String {
+    job(head, &format!("parallelism = {count}\ndeadline = '1h'\nconfig.spin = 1"))
+}
+
+struct Running {
+    status: watch::Receiver<JobStatus>,
+    task: JoinHandle<Outcome>,
+    _control: watch::Sender<Control>,
+}
+
+fn start(text: &str, of: &str, shared: &TaskManager) -> Running {
+    let spec = config::parse(text, Path::new("job.toml"), &[]).unwrap_or_else(|e| panic!("{e}"));
+    let options = RunOptions {
+        artifacts: Some(guests()),
+        tenant: tenant(of),
+        task_manager: Some(shared.clone()),
+        ..RunOptions::default()
+    };
+    let (control, listen) = watch::channel(Control::Run);
+    let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+    let task = tokio::spawn(job_manager::run(spec, options, listen, publish));
+    Running { status, task, _control: control }
+}
+
+impl Running {
+    /// What its guests have used.
+    fn guest_millis(status: &JobStatus) -> u64 {
+        status.vertices.iter().flat_map(|v| &v.guest_millis).sum()
+    }
+
+    /// Waits until its guests have used so much.
+    async fn used(&mut self, millis: u64) -> u64 {
+        let status = self.status.wait_for(|s| Self::guest_millis(s) >= millis).await;
+        Self::guest_millis(&status.expect("the job goes on"))
+    }
+
+    async fn end(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+fn guest_time(shared: &TaskManager, of: &str) -> f64 {
+    let usage = shared.gate.usage();
+    usage.iter().find(|u| u.tenant.as_str() == of).map_or(0.0, |u| u.guest.as_secs_f64())
+}
+
+#[test]
+fn a_guest_that_never_returns_is_stopped_within_20_ms_of_its_deadline() {
+    let late = run(async {
+        let sandbox = Sandbox::new(&SandboxConfig { instances: 4, cache_dir: None }).unwrap();
+        let bytes = std::fs::read(guests().join("crasher.wasm")).unwrap();
+        let grants = [Grant::Log, Grant::Config, Grant::Metrics];
+        let artifact = sandbox.load(&bytes, &grants).unwrap();
+        let gate = Gate::new(GateSettings::default());
+        let deadline = Duration::from_millis(100);
+        let mut builder = BatchBuilder::new();
+        builder.push(None, b"x", None);
+        let batch = builder.take();
+        let mut late = Vec::new();
+        for _ in 0..5 {
+            let serde_json::Value::Object(config) = serde_json::json!({ "spin": 1 }) else {
+                unreachable!("an object")
+            };
+            let settings = SlotSettings {
+                tenant: TenantId::default(),
+                memory: SlotMeter::alone(64 << 20),
+                deadline,
+                operator: Arc::from("spinner"),
+                subtask: 0,
+                parallelism: 1,
+                inputs: 1,
+                outputs: 1,
+                config: Arc::new(config),
+                metrics: Arc::default(),
+                cpu: gate.meter(&TenantId::default(), None),
+            };
+            let mut guest = artifact.instantiate(&settings).await.unwrap();
+            let began = Instant::now();
+            let failure = guest.process(0, &batch).await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::DeadlineExceeded, "{failure}");
+            assert!(began.elapsed() >= deadline);
+            late.push(began.elapsed() - deadline);
+        }
+        late
+    });
+    // On a machine that is busy with other programs, some may be late.
+    assert!(late.iter().min().unwrap() < &Duration::from_millis(20), "{late:?}");
+}
+
+#[test]
+fn tenants_in_one_process_get_the_cores_by_their_weights() {
+    let (three, one) = run(async {
+        let shared = task_manager(&[("three", 300), ("one", 100)]);
+        let mut jobs =
+            [start(&spinners("", 3), "three", &shared), start(&spinners("", 3), "one", &shared)];
+        for job in &mut jobs {
+            job.used(50).await;
+        }
+        let before = ["three", "one"].map(|name| guest_time(&shared, name));
+        // The lighter one gets a quarter of two cores.
+        let used = Running::guest_millis(&jobs[1].status.borrow());
+        jobs[1].used(used + 1_000).await;
+        let after = ["three", "one"].map(|name| guest_time(&shared, name));
+        for job in jobs {
+            job.end().await;
+        }
+        (after[0] - before[0], after[1] - before[1])
+    });
+    let ratio = three / one;
+    assert!((2.7..3.3).contains(&ratio), "{three} s to {one} s: {ratio}");
+}
+
+#[test]
+fn a_higher_priority_goes_first_within_its_tenant() {
+    let (high, low) = run(async {
+        let shared = task_manager(&[]);
+        let mut low = start(&spinners("", 2), "one", &shared);
+        let before = low.used(200).await;
+        let mut high = start(&spinners("priority = 5", 2), "one", &shared);
+        let used = high.used(2_000).await;
+        let then = Running::guest_millis(&low.status.borrow());
+        high.end().await;
+        low.end().await;
+        (used, then - before)
+    });
+    assert!(high > 3 * low, "{high} ms to {low} ms");
+}
+
+#[test]
+fn a_cap_of_half_a_core_holds_on_an_idle_machine() {
+    let share = run(async {
+        let shared = task_manager(&[]);
+        let capped = "deadline = '1h'\ncpu_cap = '50%'\nconfig.spin = 1";
+        let mut job = start(&job("", capped), "one", &shared);
+        let before = job.used(100).await;
+        let began = Instant::now();
+        let used = job.used(before + 1_000).await - before;
+        let took = began.elapsed();
+        job.end().await;
+        Duration::from_millis(used).as_secs_f64() / took.as_secs_f64()
+    });
+    assert!((0.4..0.55).contains(&share), "{share}");
+}
+
+#[test]
+fn beside_a_hundred_spinners_jobs_finish_and_timers_come() {
+    let mut late = run(async {
+        let shared = task_manager(&[]);
+        let mut hostile = start(&spinners("", 100), "hostile", &shared);
+        hostile.used(500).await;
+        let mut late = Vec::new();
+        for _ in 0..100 {
+            let (period, began) = (Duration::from_millis(5), Instant::now());
+            // The host's own timers are what is tested.
+            tokio::spawn(tokio::time::sleep(period)).await.unwrap();
+            late.push(began.elapsed().saturating_sub(period));
+        }
+        let bystander = start(&job("", ""), "bystander", &shared);
+        assert_eq!(bystander.task.await.unwrap(), Outcome::Finished);
+        hostile.end().await;
+        late
+    });
+    late.sort_unstable();
+    assert!(late[90] < Duration::from_millis(50), "{late:?}");
+}
+
+#[test]
+fn what_guests_used_is_told_by_subtask_and_by_tenant() {
+    let text = job("", "parallelism = 2\nconfig.work = 2000");
+    let ended = Place::new().run_job(&text, &[]);
+    let summary = ended.summary;
+    let guest = &summary["vertices"][1];
+    let used: Vec<u64> =
+        guest["guest_millis"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect();
+    assert_eq!(used.len(), 2, "{guest}");
+    assert!(used.iter().all(|millis| *millis > 0), "{guest}");
+    assert_eq!(summary["vertices"][0]["guest_millis"].as_array().unwrap().len(), 0);
+    let all = &summary["tenant"];
+    assert_eq!(all["name"], "default");
+    assert!(all["guest_millis"].as_u64().unwrap() >= used.iter().sum(), "{all}");
+    assert!(all["core_millis"].as_u64() > all["guest_millis"].as_u64(), "{all}");
+}
