@@ -47,7 +47,7 @@ struct Echo {
 
 impl Echo {
     async fn new(guest: &Guest) -> Result<Self> {
-        let sandbox = Sandbox::new(&SandboxConfig { instances: 2, cache_dir: None })?;
+        let sandbox = Sandbox::new(&SandboxConfig::uncached(2))?;
         let artifact = sandbox.load(&guest.build(), &[])?;
         let instance = artifact.instantiate(&slot()).await?;
         Ok(Self { artifact, instance, _sandbox: sandbox })

@@ -30,7 +30,7 @@ pub(crate) struct Uploads {
 
 impl Uploads {
     pub(crate) fn new(program: Option<PathBuf>) -> Result<Self> {
-        let sandbox = || Sandbox::new(&SandboxConfig { instances: 2, cache_dir: None });
+        let sandbox = || Sandbox::new(&SandboxConfig::uncached(2));
         let limits = CompileLimits { memory: 1 << 30, time: Duration::from_secs(10) };
         let child = program
             .map(|program| Ok(sandbox()?.compiling_in(Compiler::Child { program, limits })))

@@ -132,24 +132,27 @@ impl SubtaskMetrics {
     }
 }
 
-/// How long guests ran: those of one slot, or of all of a tenant's.
+/// How long guests ran, and how much fuel they used: those of one slot, or of all of a
+/// tenant's.
 ///
-/// It is the time of a monotonic clock around the turns that a guest takes, with
+/// The time is that of a monotonic clock around the turns that a guest takes, with
 /// the host's work to hand a call in and its answer out, and without the time that
 /// a guest waits. Where the kernel takes the thread away meanwhile, that counts
 /// too: reading the thread's own clock would be a system call at each turn.
 #[derive(Debug, Default)]
-pub struct GuestTime {
+pub struct GuestWork {
     nanos: AtomicU64,
+    /// Stays 0 where fuel is not counted.
+    fuel: AtomicU64,
     /// What this is a part of.
-    whole: Option<Arc<GuestTime>>,
+    whole: Option<Arc<GuestWork>>,
 }
 
-impl GuestTime {
+impl GuestWork {
     /// What is counted here counts in `whole` too.
     #[must_use]
-    pub fn part_of(whole: Arc<GuestTime>) -> Self {
-        Self { nanos: AtomicU64::new(0), whole: Some(whole) }
+    pub fn part_of(whole: Arc<GuestWork>) -> Self {
+        Self { whole: Some(whole), ..Self::default() }
     }
 
     /// A guest ran for so long.
@@ -161,10 +164,24 @@ impl GuestTime {
         }
     }
 
-    /// All of it.
+    /// A guest used so much fuel.
+    pub fn add_fuel(&self, fuel: u64) {
+        self.fuel.fetch_add(fuel, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_fuel(fuel);
+        }
+    }
+
+    /// All of the time.
     #[must_use]
     pub fn total(&self) -> Duration {
         Duration::from_nanos(get(&self.nanos))
+    }
+
+    /// All of the fuel.
+    #[must_use]
+    pub fn fuel(&self) -> u64 {
+        get(&self.fuel)
     }
 }
 

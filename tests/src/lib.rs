@@ -1,10 +1,12 @@
 //! The harness of the end-to-end tests: a place for a job's files, and the real
 //! program to run there. What is promised stands in `tests/`, one file for each
-//! area; what the program is made of is not known here.
+//! area. [`Hosted`] runs jobs in the test's own process instead.
 
+mod hosted;
 mod place;
 mod program;
 pub mod zoo;
 
+pub use hosted::{Hosted, tenant};
 pub use place::{Place, repository};
 pub use program::{Ended, Running, guests, program};

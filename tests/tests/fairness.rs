@@ -8,31 +8,25 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests that measure time")]
 
 use std::{
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use cofferdam::{
-    config::{self, job::Grant},
+    config::job::Grant,
     failure::FailureKind,
     ids::TenantId,
-    job_manager::{
-        self,
-        control::{Control, Outcome, RunOptions},
-        status::JobStatus,
-    },
+    job_manager::{control::Outcome, status::JobStatus},
     memory::SlotMeter,
     sandbox::{Sandbox, SandboxConfig, SlotSettings},
     stream::BatchBuilder,
     task_manager::{
-        self, TaskManager,
+        self, TaskManager, TaskManagerSettings,
         gate::{Gate, GateSettings, TenantShare},
-        slots::Slots,
     },
 };
-use cofferdam_tests::{Place, guests};
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use cofferdam_tests::{Hosted, Place, guests, tenant};
+use tokio::time::timeout;
 
 /// One test at a time has the cores.
 fn alone() -> MutexGuard<'static, ()> {
@@ -46,16 +40,14 @@ fn run<F: Future>(test: F) -> F::Output {
     runtime.block_on(async { timeout(Duration::from_secs(120), test).await.unwrap() })
 }
 
-fn tenant(name: &str) -> TenantId {
-    TenantId::new(name).unwrap()
-}
-
 fn task_manager(weights: &[(&str, u32)]) -> TaskManager {
     let mut settings = GateSettings { permits: Some(2), ..GateSettings::default() };
     for (name, weight) in weights {
         settings.tenants.insert(tenant(name), TenantShare { weight: *weight, cap: None });
     }
-    TaskManager { slots: Slots::new(200), gate: Gate::new(settings) }
+    let settings =
+        TaskManagerSettings { slots: Some(200), gate: settings, ..TaskManagerSettings::default() };
+    TaskManager::start(&settings).unwrap()
 }
 
 /// A job whose operator does as `operator` says.
@@ -73,42 +65,14 @@ fn spinners(head: &str, count: u32) -> String {
     job(head, &format!("parallelism = {count}\ndeadline = '1h'\nconfig.spin = 1"))
 }
 
-struct Running {
-    status: watch::Receiver<JobStatus>,
-    task: JoinHandle<Outcome>,
-    _control: watch::Sender<Control>,
+/// What the job's guests have used.
+fn guest_millis(status: &JobStatus) -> u64 {
+    status.vertices.iter().flat_map(|v| &v.guest_millis).sum()
 }
 
-fn start(text: &str, of: &str, shared: &TaskManager) -> Running {
-    let spec = config::parse(text, Path::new("job.toml"), &[]).unwrap_or_else(|e| panic!("{e}"));
-    let options = RunOptions {
-        artifacts: Some(guests()),
-        tenant: tenant(of),
-        task_manager: Some(shared.clone()),
-        ..RunOptions::default()
-    };
-    let (control, listen) = watch::channel(Control::Run);
-    let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
-    let task = tokio::spawn(job_manager::run(spec, options, listen, publish));
-    Running { status, task, _control: control }
-}
-
-impl Running {
-    /// What its guests have used.
-    fn guest_millis(status: &JobStatus) -> u64 {
-        status.vertices.iter().flat_map(|v| &v.guest_millis).sum()
-    }
-
-    /// Waits until its guests have used so much.
-    async fn used(&mut self, millis: u64) -> u64 {
-        let status = self.status.wait_for(|s| Self::guest_millis(s) >= millis).await;
-        Self::guest_millis(&status.expect("the job goes on"))
-    }
-
-    async fn end(self) {
-        self.task.abort();
-        let _ = self.task.await;
-    }
+/// Waits until the job's guests have used so much.
+async fn used(job: &mut Hosted, millis: u64) -> u64 {
+    guest_millis(&job.until("at work", |status| guest_millis(status) >= millis).await)
 }
 
 fn guest_time(shared: &TaskManager, of: &str) -> f64 {
@@ -119,7 +83,7 @@ fn guest_time(shared: &TaskManager, of: &str) -> f64 {
 #[test]
 fn a_guest_that_never_returns_is_stopped_within_20_ms_of_its_deadline() {
     let late = run(async {
-        let sandbox = Sandbox::new(&SandboxConfig { instances: 4, cache_dir: None }).unwrap();
+        let sandbox = Sandbox::new(&SandboxConfig::uncached(4)).unwrap();
         let bytes = std::fs::read(guests().join("crasher.wasm")).unwrap();
         let grants = [Grant::Log, Grant::Config, Grant::Metrics];
         let artifact = sandbox.load(&bytes, &grants).unwrap();
@@ -163,18 +127,20 @@ fn a_guest_that_never_returns_is_stopped_within_20_ms_of_its_deadline() {
 fn tenants_in_one_process_get_the_cores_by_their_weights() {
     let (three, one) = run(async {
         let shared = task_manager(&[("three", 300), ("one", 100)]);
-        let mut jobs =
-            [start(&spinners("", 3), "three", &shared), start(&spinners("", 3), "one", &shared)];
+        let mut jobs = [
+            Hosted::start(&spinners("", 3), "three", &shared),
+            Hosted::start(&spinners("", 3), "one", &shared),
+        ];
         for job in &mut jobs {
-            job.used(50).await;
+            used(job, 50).await;
         }
         let before = ["three", "one"].map(|name| guest_time(&shared, name));
         // The lighter one gets a quarter of two cores.
-        let used = Running::guest_millis(&jobs[1].status.borrow());
-        jobs[1].used(used + 1_000).await;
+        let before_that = guest_millis(&jobs[1].status.borrow());
+        used(&mut jobs[1], before_that + 1_000).await;
         let after = ["three", "one"].map(|name| guest_time(&shared, name));
         for job in jobs {
-            job.end().await;
+            job.kill().await;
         }
         (after[0] - before[0], after[1] - before[1])
     });
@@ -186,13 +152,13 @@ fn tenants_in_one_process_get_the_cores_by_their_weights() {
 fn a_higher_priority_goes_first_within_its_tenant() {
     let (high, low) = run(async {
         let shared = task_manager(&[]);
-        let mut low = start(&spinners("", 2), "one", &shared);
-        let before = low.used(200).await;
-        let mut high = start(&spinners("priority = 5", 2), "one", &shared);
-        let used = high.used(2_000).await;
-        let then = Running::guest_millis(&low.status.borrow());
-        high.end().await;
-        low.end().await;
+        let mut low = Hosted::start(&spinners("", 2), "one", &shared);
+        let before = used(&mut low, 200).await;
+        let mut high = Hosted::start(&spinners("priority = 5", 2), "one", &shared);
+        let used = used(&mut high, 2_000).await;
+        let then = guest_millis(&low.status.borrow());
+        high.kill().await;
+        low.kill().await;
         (used, then - before)
     });
     assert!(high > 3 * low, "{high} ms to {low} ms");
@@ -203,12 +169,12 @@ fn a_cap_of_half_a_core_holds_on_an_idle_machine() {
     let share = run(async {
         let shared = task_manager(&[]);
         let capped = "deadline = '1h'\ncpu_cap = '50%'\nconfig.spin = 1";
-        let mut job = start(&job("", capped), "one", &shared);
-        let before = job.used(100).await;
+        let mut job = Hosted::start(&job("", capped), "one", &shared);
+        let before = used(&mut job, 100).await;
         let began = Instant::now();
-        let used = job.used(before + 1_000).await - before;
+        let used = used(&mut job, before + 1_000).await - before;
         let took = began.elapsed();
-        job.end().await;
+        job.kill().await;
         Duration::from_millis(used).as_secs_f64() / took.as_secs_f64()
     });
     assert!((0.4..0.55).contains(&share), "{share}");
@@ -218,8 +184,8 @@ fn a_cap_of_half_a_core_holds_on_an_idle_machine() {
 fn beside_a_hundred_spinners_jobs_finish_and_timers_come() {
     let mut late = run(async {
         let shared = task_manager(&[]);
-        let mut hostile = start(&spinners("", 100), "hostile", &shared);
-        hostile.used(500).await;
+        let mut hostile = Hosted::start(&spinners("", 100), "hostile", &shared);
+        used(&mut hostile, 500).await;
         let mut late = Vec::new();
         for _ in 0..100 {
             let (period, began) = (Duration::from_millis(5), Instant::now());
@@ -227,9 +193,9 @@ fn beside_a_hundred_spinners_jobs_finish_and_timers_come() {
             tokio::spawn(tokio::time::sleep(period)).await.unwrap();
             late.push(began.elapsed().saturating_sub(period));
         }
-        let bystander = start(&job("", ""), "bystander", &shared);
-        assert_eq!(bystander.task.await.unwrap(), Outcome::Finished);
-        hostile.end().await;
+        let bystander = Hosted::start(&job("", ""), "bystander", &shared);
+        assert_eq!(bystander.outcome().await, Outcome::Finished);
+        hostile.kill().await;
         late
     });
     late.sort_unstable();
@@ -251,4 +217,18 @@ fn what_guests_used_is_told_by_subtask_and_by_tenant() {
     assert_eq!(all["name"], "default");
     assert!(all["guest_millis"].as_u64().unwrap() >= used.iter().sum(), "{all}");
     assert!(all["core_millis"].as_u64() > all["guest_millis"].as_u64(), "{all}");
+}
+
+#[test]
+fn fuel_is_the_same_for_the_same_input_and_counted_only_where_it_is_asked_for() {
+    let text = job("", "config.work = 100");
+    let fuel = |arguments: &[&str]| {
+        let summary = Place::new().run_job(&text, arguments).summary;
+        summary["vertices"][1]["guest_fuel"][0].as_u64().unwrap()
+    };
+    let [one, two] = [fuel(&["--metering", "fuel"]), fuel(&["--metering", "fuel"])];
+    assert_eq!(one, two);
+    // 300,000 records with a hundred turns of a loop each.
+    assert!(one > 300_000 * 100, "{one}");
+    assert_eq!(fuel(&[]), 0);
 }

@@ -77,7 +77,7 @@ async fn used(artifact: &Artifact) -> (Instance, Result<(), FailureKind>) {
 
 #[tokio::test]
 async fn a_released_slot_shows_the_next_tenant_no_byte_of_the_last() {
-    let sandbox = Sandbox::new(&SandboxConfig { instances: 1, cache_dir: None }).unwrap();
+    let sandbox = Sandbox::new(&SandboxConfig::uncached(1)).unwrap();
     assert!(sandbox.is_pooling(), "this machine has no pool to test");
     let load = |guest: Guest| sandbox.load(&guest.build(), &[]).unwrap();
     // With data from the file, whose pages the pool maps, and without.
@@ -101,7 +101,7 @@ async fn a_released_slot_shows_the_next_tenant_no_byte_of_the_last() {
 
 #[tokio::test]
 async fn the_scan_finds_what_is_there() {
-    let sandbox = Sandbox::new(&SandboxConfig { instances: 1, cache_dir: None }).unwrap();
+    let sandbox = Sandbox::new(&SandboxConfig::uncached(1)).unwrap();
     let end = format!("(i32.const {})", PAGES * 65_536 - 1);
     for trace in [
         format!("(i32.store8 $memory {end} (i32.const 1))"),

@@ -4,22 +4,17 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use cofferdam::{
-    config::{self, job::JobSpec},
     failure::FailureKind,
     ids::{JobName, OperatorName, SubtaskIndex, TenantId},
-    job_manager::{
-        self,
-        control::{Control, Outcome, RunOptions},
-        status::JobStatus,
-    },
-    memory::{Admission, MemoryReport, SlotMeter, TaskManagerMemory},
+    job_manager::{control::Outcome, status::JobStatus},
+    memory::{MemoryReport, SlotMeter},
     sandbox::{CpuMeter, Sandbox, SandboxConfig, SlotSettings},
+    task_manager::{TaskManager, TaskManagerSettings},
 };
-use cofferdam_tests::{Place, guests};
-use tokio::{sync::watch, task::JoinHandle};
+use cofferdam_tests::{Hosted, Place};
 
 const MIB: usize = 1 << 20;
 
@@ -86,7 +81,7 @@ fn memories_and_tables_together_are_held_to_one_limit_with_the_figures() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         // Memories are shared out among the instances of a pool.
-        let sandbox = Sandbox::new(&SandboxConfig { instances: 8, cache_dir: None }).unwrap();
+        let sandbox = Sandbox::new(&SandboxConfig::uncached(8)).unwrap();
         let artifact = sandbox.load(&wat::parse_str(component).unwrap(), &[]).unwrap();
         let meter = SlotMeter::alone(3 * MIB);
         let settings = SlotSettings {
@@ -219,43 +214,14 @@ fn a_job_that_cannot_have_its_limits_is_refused_by_the_rule_that_was_chosen() {
     place.run_job(&two, &["--memory", "256MiB"]).failed(2, &said);
 }
 
-/// A job that runs in this process.
-struct Running {
-    status: watch::Receiver<JobStatus>,
-    control: watch::Sender<Control>,
-    job: JoinHandle<Outcome>,
-}
-
-impl Running {
-    fn start(text: &str, tenant: &str, memory: &TaskManagerMemory) -> Self {
-        let spec: JobSpec = config::parse(text, Path::new("job.toml"), &[]).unwrap();
-        let options = RunOptions {
-            tenant: TenantId::new(tenant).unwrap(),
-            memory: Some(memory.clone()),
-            artifacts: Some(guests()),
-            ..RunOptions::default()
-        };
-        let (control, listen) = watch::channel(Control::Run);
-        let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
-        let job = tokio::spawn(job_manager::run(spec, options, listen, publish));
-        Self { status, control, job }
-    }
-
-    /// Waits for a status of which this is so.
-    async fn until(&mut self, what: &str, is_so: impl Fn(&JobStatus) -> bool) -> JobStatus {
-        let patience = Duration::from_secs(60);
-        let found = tokio::time::timeout(patience, self.status.wait_for(|s| is_so(s))).await;
-        match found.map(|found| found.map(|status| status.clone())) {
-            Ok(Ok(status)) => status,
-            Ok(Err(_)) => panic!("not {what}: it ended: {:?}", (&mut self.job).await),
-            Err(_) => panic!("not {what}: {:?}", self.status.borrow().memory),
-        }
-    }
-
-    async fn stop(self) -> Outcome {
-        self.control.send_replace(Control::Stop);
-        self.job.await.unwrap()
-    }
+/// A TaskManager with so many bytes for all slots.
+fn task_manager(bytes: usize) -> TaskManager {
+    let settings = TaskManagerSettings {
+        slots: Some(8),
+        memory: Some(bytes),
+        ..TaskManagerSettings::default()
+    };
+    TaskManager::start(&settings).unwrap()
 }
 
 /// Records that the source has read.
@@ -269,9 +235,10 @@ fn guest_bytes(memory: &MemoryReport) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_is_raised_and_lowered_while_the_job_runs() {
-    let memory = TaskManagerMemory::new(1 << 30, Admission::Overcommit);
+    let shared = task_manager(1 << 30);
+    let memory = &shared.memory;
     let text = job("misbehave", WITHOUT_END, "memory = '16MiB'\nconfig.mode = 'grow'");
-    let mut running = Running::start(&text, "default", &memory);
+    let mut running = Hosted::start(&text, "default", &shared);
     let set = |bytes| {
         let (job, operator) = (JobName::new("holds").unwrap(), OperatorName::new("guest").unwrap());
         memory.set_operator_limit(&TenantId::default(), &job, &operator, bytes).unwrap();
@@ -298,7 +265,8 @@ async fn a_limit_is_raised_and_lowered_while_the_job_runs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_budget_of_the_task_manager_can_be_lowered_and_raised_under_a_job() {
-    let memory = TaskManagerMemory::new(64 * MIB, Admission::Overcommit);
+    let shared = task_manager(64 * MIB);
+    let memory = &shared.memory;
     // A neighbour has most of it.
     let (name, other) = (JobName::new("other").unwrap(), TenantId::new("other").unwrap());
     let operator = OperatorName::new("large").unwrap();
@@ -306,7 +274,7 @@ async fn the_budget_of_the_task_manager_can_be_lowered_and_raised_under_a_job() 
     let slot = neighbour.open_slot(&operator, SubtaskIndex(0), 0).unwrap();
     slot.grow_guest(40 * MIB).unwrap();
     let text = job("misbehave", WITHOUT_END, "memory = '64MiB'\nconfig.mode = 'grow'");
-    let mut running = Running::start(&text, "default", &memory);
+    let mut running = Hosted::start(&text, "default", &shared);
     let full = running.until("full", |s| guest_bytes(&s.memory) > 15 * MIB).await;
     assert_eq!(full.memory.slots.len(), 1, "a job's status shows its own slots");
     memory.set_limit(MIB);
@@ -321,15 +289,16 @@ async fn the_budget_of_the_task_manager_can_be_lowered_and_raised_under_a_job() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_at_its_budget_fails_by_itself_and_others_notice_nothing() {
-    let memory = TaskManagerMemory::new(1 << 30, Admission::Overcommit);
+    let shared = task_manager(1 << 30);
+    let memory = &shared.memory;
     memory.set_tenant_limit(&TenantId::new("hog").unwrap(), 40 * MIB);
     let quiet = job("misbehave", WITHOUT_END, "memory = '32MiB'");
-    let mut quiet = Running::start(&quiet, "quiet", &memory);
+    let mut quiet = Hosted::start(&quiet, "quiet", &shared);
     quiet.until("running", |s| read(s) > 0).await;
     let hog = "memory = '40MiB'\nparallelism = 2\nconfig.mode = 'grow-and-give-up'";
     let hog = job("misbehave", "records = 200_000\nkeys = 10", hog);
-    let hog = Running::start(&hog, "hog", &memory);
-    let Outcome::Failed { error } = hog.job.await.unwrap() else { panic!("it fails") };
+    let hog = Hosted::start(&hog, "hog", &shared);
+    let Outcome::Failed { error } = hog.outcome().await else { panic!("it fails") };
     for part in [
         "out of memory",
         "which the budget of tenant `hog` does not have: its slots hold ",

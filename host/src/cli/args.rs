@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::exit::EXIT_CODES;
 use crate::{
     config::{Override, units::parse_size},
-    sandbox::compile,
+    sandbox::{Metering, compile},
 };
 
 /// Runs stream jobs whose operators are WebAssembly components, each in a
@@ -37,6 +37,8 @@ pub enum Command {
         memory: u64,
         /// Seconds that it may take
         seconds: u64,
+        /// What the code's work is to be counted in
+        metering: Metering,
     },
 }
 
@@ -67,6 +69,11 @@ pub struct RunArgs {
     /// Whether the limits of all slots must fit into it together (strict), or each by itself
     #[arg(long, value_name = "RULE", value_enum, default_value_t)]
     pub memory_admission: MemoryAdmission,
+
+    /// What operators' work is counted in: fuel is the same for the same input on every machine,
+    /// and makes them slower
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    pub metering: Metering,
 
     /// Keep checkpoints here; if there is one of this job, go on from it
     #[arg(long, value_name = "DIR")]

@@ -11,6 +11,7 @@ use crate::{
         plan_view::PlanView,
     },
     sandbox::Compiler,
+    task_manager::TaskManagerSettings,
 };
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
@@ -28,7 +29,10 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
     };
     let options = RunOptions {
         artifacts: args.artifacts.clone(),
-        compiler: Compiler::this_program(),
+        settings: TaskManagerSettings {
+            compiler: Compiler::this_program(),
+            ..TaskManagerSettings::default()
+        },
         ..RunOptions::default()
     };
     match runtime.block_on(check_job(&file.spec, &options)) {

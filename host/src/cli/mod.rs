@@ -45,8 +45,8 @@ pub fn main() -> ExitCode {
             check::check(&args)
         }
         // No log: what it writes is code.
-        Command::CompileArtifact { memory, seconds } => {
-            return ExitCode::from(compile::run(memory, seconds));
+        Command::CompileArtifact { memory, seconds, metering } => {
+            return ExitCode::from(compile::run(memory, seconds, metering));
         }
     };
     exit.into()

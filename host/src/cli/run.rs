@@ -23,9 +23,9 @@ use crate::{
         control::{Control, Outcome, RunOptions},
         status::JobStatus,
     },
-    memory::{Admission, TaskManagerMemory},
-    sandbox::Compiler,
-    task_manager,
+    memory::Admission,
+    sandbox::{Compiler, Metering},
+    task_manager::{self, TaskManagerSettings},
 };
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
@@ -34,11 +34,9 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
         Err(exit) => return exit,
     };
     let options = RunOptions {
-        slots: args.slots,
+        settings: settings(args),
         state: args.state.clone(),
         artifacts: args.artifacts.clone(),
-        memory: Some(memory(args)),
-        compiler: Compiler::this_program(),
         ..RunOptions::default()
     };
     let prints =
@@ -64,15 +62,18 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
     }
 }
 
-/// What all slots may hold together.
-fn memory(args: &RunArgs) -> TaskManagerMemory {
-    let admission = match args.memory_admission {
-        MemoryAdmission::Overcommit => Admission::Overcommit,
-        MemoryAdmission::Strict => Admission::Strict,
-    };
-    match args.memory {
-        Some(bytes) => TaskManagerMemory::new(bytes, admission),
-        None => TaskManagerMemory::of_this_machine(admission),
+/// The job's TaskManager, as the options say.
+fn settings(args: &RunArgs) -> TaskManagerSettings {
+    TaskManagerSettings {
+        slots: args.slots,
+        memory: args.memory,
+        admission: match args.memory_admission {
+            MemoryAdmission::Overcommit => Admission::Overcommit,
+            MemoryAdmission::Strict => Admission::Strict,
+        },
+        metering: args.metering,
+        compiler: Compiler::this_program(),
+        ..TaskManagerSettings::default()
     }
 }
 
@@ -194,6 +195,9 @@ fn resume(args: &RunArgs, state: &Path) -> String {
     }
     if args.memory_admission == MemoryAdmission::Strict {
         words.extend(["--memory-admission".to_owned(), "strict".to_owned()]);
+    }
+    if args.metering == Metering::Fuel {
+        words.extend(["--metering".to_owned(), "fuel".to_owned()]);
     }
     if let Some(artifacts) = &args.artifacts {
         words.extend(["--artifacts".to_owned(), shell(artifacts)]);

@@ -43,9 +43,12 @@ pub struct JobSection {
     /// `operator_chaining`: whether subtasks whose records go straight from one to
     /// the next run in one task; true if not given.
     pub operator_chaining: bool,
-    /// `priority`: where the cores are short, the higher goes first, beside other
+    /// `priority`: where cores or slots are short, the higher goes first, beside other
     /// jobs of its tenant; -1000 to 1000, and 0 if not given.
     pub priority: i32,
+    /// `preemption`: whether jobs of lower priority are stopped with a checkpoint, and
+    /// queued again, where there are no slots for it otherwise; `never` if not given.
+    pub preempts: bool,
 }
 
 /// `[checkpoints]`

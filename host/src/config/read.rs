@@ -122,6 +122,9 @@ fn tables(file: &mut Section<'_>, key: &'static str) -> Vec<Node> {
     }
 }
 
+/// Whether a job has others stopped for it.
+const PREEMPTION: &[(&str, bool)] = &[("never", false), ("lower-priority", true)];
+
 fn read_job_section(mut section: Section<'_>) -> Option<JobSection> {
     let name = section.require("name", "name = \"my-job\"", section::name::<JobName>);
     let max_parallelism =
@@ -135,6 +138,7 @@ fn read_job_section(mut section: Section<'_>) -> Option<JobSection> {
             .unwrap_or(1 << 20),
         operator_chaining: section.get("operator_chaining", section::boolean).unwrap_or(true),
         priority: section.get("priority", section::integer(-1000..=1000)).unwrap_or(0),
+        preempts: section.get("preemption", section::one_of(PREEMPTION)).unwrap_or(false),
         name: match name {
             Some(name) => name,
             None => {

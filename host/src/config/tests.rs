@@ -58,7 +58,7 @@ fn what_is_not_given_has_the_documented_default() {
     assert_eq!((spec.job.parallelism, spec.job.max_parallelism), (1, 128));
     assert_eq!((spec.job.max_rejected, spec.job.channel_capacity), (None, 1 << 20));
     assert!(spec.job.operator_chaining);
-    assert_eq!(spec.job.priority, 0);
+    assert_eq!((spec.job.priority, spec.job.preempts), (0, false));
     assert_eq!(spec.checkpoints.interval, None);
     assert_eq!(spec.checkpoints.timeout, Duration::from_secs(600));
     assert_eq!(spec.restart, RestartSection::default());

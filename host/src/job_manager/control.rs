@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use crate::{
     ids::{CheckpointId, TenantId},
-    memory::TaskManagerMemory,
-    sandbox::Compiler,
-    task_manager::TaskManager,
+    task_manager::{TaskManager, TaskManagerSettings},
 };
 
 /// How to run a job, beyond what its file says.
@@ -15,19 +13,15 @@ use crate::{
 pub struct RunOptions {
     /// Whose job it is.
     pub tenant: TenantId,
-    /// The TaskManager's memory; a share of this machine's if not given.
-    pub memory: Option<TaskManagerMemory>,
-    /// Whose slots it runs in, beside other jobs; without it, in some of its own.
+    /// Where it runs, beside other jobs; without it, in a TaskManager of its own.
     pub task_manager: Option<TaskManager>,
-    /// Slots of the TaskManager; as many as the plan needs if not given.
-    pub slots: Option<u32>,
+    /// How its own TaskManager is set up.
+    pub settings: TaskManagerSettings,
     /// Where checkpoints are kept, and where a job that was stopped or killed
     /// is resumed from. Without it checkpoints last as long as the process.
     pub state: Option<PathBuf>,
     /// Where operators are looked up by name, before the usual places.
     pub artifacts: Option<PathBuf>,
-    /// Where operators are compiled; in this process if not given.
-    pub compiler: Compiler,
 }
 
 /// What a running job is asked to do.

@@ -21,6 +21,7 @@ use crate::{
     job_manager::{
         coordinator::Part,
         instances::{self, Accounts},
+        placement::Holding,
         plan::{Edge, Plan, Role, Vertex},
         writer::SharedStore,
     },
@@ -70,9 +71,7 @@ pub struct Deployer {
     pub plan: Arc<Plan>,
     /// The operators' artifacts.
     pub artifacts: HashMap<OperatorName, Artifact>,
-    /// What its slots may hold.
-    pub memory: AdmittedJob,
-    /// Where instances go, and whose cores they use.
+    /// Where instances go, whose cores they use, and whose memory.
     pub task_manager: TaskManager,
     /// Who counts the time of each slot, over all attempts.
     pub meters: BTreeMap<SubtaskId, CpuMeter>,
@@ -143,11 +142,15 @@ enum Ready {
 }
 
 impl Deployer {
-    /// Deploys the job, from a checkpoint if one is given.
+    /// Deploys the job into the slots that it holds, from a checkpoint if one is given.
     ///
     /// # Errors
     /// The first failure; then nothing runs.
-    pub async fn deploy(&self, from: Option<&Manifest>) -> Result<Deployment, Failure> {
+    pub async fn deploy(
+        &self,
+        holding: &Holding,
+        from: Option<&Manifest>,
+    ) -> Result<Deployment, Failure> {
         let (events_out, events) = mpsc::channel(EVENTS);
         let mut deployment = Deployment {
             commands: BTreeMap::new(),
@@ -172,6 +175,7 @@ impl Deployer {
                 let (command, commands) = mpsc::channel(COMMANDS);
                 let mut builder = Builder {
                     deployer: self,
+                    memory: &holding.memory,
                     vertex,
                     id,
                     saved,
@@ -299,6 +303,7 @@ fn least(mut times: impl Iterator<Item = Option<i64>>) -> Option<i64> {
 /// Builds one subtask.
 struct Builder<'a> {
     deployer: &'a Deployer,
+    memory: &'a AdmittedJob,
     vertex: &'a Vertex,
     id: SubtaskId,
     saved: Option<&'a OperatorState>,
@@ -422,14 +427,7 @@ impl Builder<'_> {
         spec: &OperatorSpec,
         kind: OperatorKind,
     ) -> Result<OperatorTask, Failure> {
-        let slot = self
-            .deployer
-            .task_manager
-            .slots
-            .acquire()
-            .map_err(|e| Failure::new(FailureKind::HostBug, e.to_string()))?;
         let memory = self
-            .deployer
             .memory
             .open_slot(&spec.name, self.id.index, self.wiring.set_aside)
             .map_err(|refused| out_of_memory("opening its slot", &refused))?;
@@ -450,7 +448,6 @@ impl Builder<'_> {
         };
         Ok(OperatorTask {
             operator,
-            slot,
             memory,
             input: self.input()?,
             context: OperatorContext {

@@ -20,13 +20,14 @@ use crate::{
         control::{Control, Outcome, RunOptions},
         coordinator::{Actions, Coordinator, Part, Purpose, Ready},
         deploy::Deployment,
+        placement::{Holding, Queued},
         prepare::{Prepared, prepare},
         progress::Progress,
         status::{CompletedCheckpoint, JobState, JobStatus},
         writer::{LiveChunks, Written},
     },
     restart::{Decision, RestartStrategy},
-    task_manager::{Command, SubtaskId, TaskEvent},
+    task_manager::{Command, SubtaskId, TaskEvent, slots::AskedBackFor},
 };
 
 /// How often the status is published while nothing else happens.
@@ -79,12 +80,32 @@ struct Master {
     /// The last completed checkpoint.
     last: Option<Manifest>,
     next_checkpoint: CheckpointId,
+    /// Whether it ever ran: what goes wrong before that is no failure of the job's.
+    ran: bool,
+}
+
+/// What becomes of a job that failed.
+enum AfterFailure {
+    Restart,
+    Requeue,
+    End(Outcome),
+}
+
+/// Why an attempt stops with a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// Somebody asked the job to stop.
+    Asked,
+    /// Its slots were asked back.
+    Preempted,
 }
 
 /// How an attempt to run the job ended.
 enum AttemptEnd {
     Finished,
     Stopped(Option<CheckpointId>),
+    /// Its slots were asked back; it stopped with a checkpoint to go on from.
+    Preempted,
     Failed(Option<SubtaskId>, Failure),
 }
 
@@ -108,42 +129,99 @@ impl Master {
             publisher,
             progress,
             last,
+            ran: false,
         }
     }
 
     async fn run(mut self) -> Outcome {
-        let mut first = true;
         loop {
-            let deployed = self.prepared.deployer.deploy(self.last.as_ref()).await;
+            let ended = match self.queue().await {
+                Ok(mut holding) => self.hold(&mut holding).await,
+                Err(outcome) => Some(outcome),
+            };
+            if let Some(outcome) = ended {
+                return outcome;
+            }
+        }
+    }
+
+    /// Waits for slots.
+    async fn queue(&mut self) -> Result<Holding, Outcome> {
+        let cannot = |error: String| Outcome::CannotStart { error };
+        let prepared = self.prepared.clone();
+        let mut queued = Queued::begin(&prepared.deployer).map_err(|e| cannot(e.to_string()))?;
+        while let Some(waiting) = queued.waiting() {
+            tracing::info!("the job waits for {waiting}");
+            self.progress.status.placement.waiting = Some(waiting);
+            self.progress.enter(JobState::Queued);
+            self.publish();
+            tokio::select! {
+                () = queued.changed() => {}
+                () = stop_requested(&mut self.control) => {
+                    self.conclude(JobState::Stopped);
+                    return Err(Outcome::Stopped { checkpoint: self.last_id() });
+                }
+            }
+        }
+        let holding = queued.admit(&prepared.deployer);
+        let holding =
+            holding.map_err(|e| cannot(format!("there is not enough memory for the job: {e}")))?;
+        let placement = &mut self.progress.status.placement;
+        (placement.slots, placement.waiting) = (holding.slots.clone(), None);
+        Ok(holding)
+    }
+
+    /// Runs the job in its slots until it ends, or they are asked back (then there is
+    /// no outcome).
+    async fn hold(&mut self, holding: &mut Holding) -> Option<Outcome> {
+        loop {
+            let deployed = self.prepared.deployer.deploy(holding, self.last.as_ref()).await;
             let end = match deployed {
-                Ok(deployment) => self.attempt(deployment).await,
-                Err(failure) if first => {
-                    return match failure.kind {
+                Ok(deployment) => self.attempt(deployment, holding).await,
+                Err(failure) if !self.ran => {
+                    return Some(match failure.kind {
                         FailureKind::CheckpointFailure => {
                             Outcome::StateUnusable { error: failure.message }
                         }
                         _ => Outcome::CannotStart { error: failure.to_string() },
-                    };
+                    });
                 }
                 Err(failure) => AttemptEnd::Failed(None, failure),
             };
-            first = false;
+            self.ran = true;
             match end {
                 AttemptEnd::Finished => {
                     self.conclude(JobState::Finished);
-                    return Outcome::Finished;
+                    return Some(Outcome::Finished);
                 }
                 AttemptEnd::Stopped(checkpoint) => {
                     self.conclude(JobState::Stopped);
-                    return Outcome::Stopped { checkpoint };
+                    return Some(Outcome::Stopped { checkpoint });
                 }
+                AttemptEnd::Preempted => return None,
                 AttemptEnd::Failed(subtask, failure) => {
-                    if let Err(outcome) = self.after_failure(subtask, &failure).await {
-                        return outcome;
+                    match self.after_failure(subtask, &failure, holding).await {
+                        AfterFailure::Restart => {}
+                        AfterFailure::Requeue => return None,
+                        AfterFailure::End(outcome) => return Some(outcome),
                     }
                 }
             }
         }
+    }
+
+    fn last_id(&self) -> Option<CheckpointId> {
+        self.last.as_ref().map(|manifest| manifest.id)
+    }
+
+    /// Somebody more important needs the slots.
+    fn on_preempted(&mut self, by: &AskedBackFor) {
+        let AskedBackFor { tenant, job, priority } = by;
+        tracing::warn!(
+            "the job's slots are asked back for job `{job}` of tenant `{tenant}`, which has \
+             priority {priority}; it stops with a checkpoint and waits for slots again"
+        );
+        self.progress.status.placement.preemptions += 1;
     }
 
     fn conclude(&mut self, state: JobState) {
@@ -161,14 +239,17 @@ impl Master {
         &mut self,
         subtask: Option<SubtaskId>,
         failure: &Failure,
-    ) -> Result<(), Outcome> {
+        holding: &mut Holding,
+    ) -> AfterFailure {
         let what = self.describe(subtask, failure);
         let decision =
             self.strategy.decide(failure.kind, self.clock.now_millis(), rand::random::<f64>());
         match decision {
             Decision::GiveUp { reason } => {
                 self.conclude(JobState::Failed);
-                Err(Outcome::Failed { error: format!("{what}\nno restart: {reason}") })
+                AfterFailure::End(Outcome::Failed {
+                    error: format!("{what}\nno restart: {reason}"),
+                })
             }
             Decision::RestartAfter(delay) => {
                 let from = match &self.last {
@@ -184,10 +265,14 @@ impl Master {
                 self.progress.enter(JobState::Restarting);
                 self.publish();
                 tokio::select! {
-                    () = tokio::time::sleep(delay) => Ok(()),
+                    () = tokio::time::sleep(delay) => AfterFailure::Restart,
                     () = stop_requested(&mut self.control) => {
                         self.conclude(JobState::Stopped);
-                        Err(Outcome::Stopped { checkpoint: self.last.as_ref().map(|m| m.id) })
+                        AfterFailure::End(Outcome::Stopped { checkpoint: self.last_id() })
+                    }
+                    by = holding.place.asked_back() => {
+                        self.on_preempted(&by);
+                        AfterFailure::Requeue
                     }
                 }
             }
@@ -204,18 +289,19 @@ impl Master {
         }
     }
 
-    async fn attempt(&mut self, deployment: Deployment) -> AttemptEnd {
+    async fn attempt(&mut self, deployment: Deployment, holding: &mut Holding) -> AttemptEnd {
         let coordinator = Coordinator::new(deployment.parts.clone(), self.next_checkpoint);
         let chunks = self.last.as_ref().map(|m| self.live_chunks(m)).unwrap_or_default();
         self.progress.enter(JobState::Running);
         self.publish();
         let mut attempt = Attempt {
             master: self,
+            holding,
             deployment,
             coordinator,
             chunks,
             writing: None,
-            stopping: false,
+            stopping: None,
             committing: None,
             last_started: Instant::now(),
             last_ended: Instant::now(),
@@ -267,11 +353,12 @@ struct Writing {
 /// One attempt to run the job: from a deployment to its end or first failure.
 struct Attempt<'a> {
     master: &'a mut Master,
+    holding: &'a mut Holding,
     deployment: Deployment,
     coordinator: Coordinator,
     chunks: LiveChunks,
     writing: Option<Writing>,
-    stopping: bool,
+    stopping: Option<Stopping>,
     committing: Option<Committing>,
     last_started: Instant,
     last_ended: Instant,
@@ -286,6 +373,7 @@ enum Wake {
     Expired,
     Publish,
     StopRequested,
+    Preempted(AskedBackFor),
 }
 
 impl Attempt<'_> {
@@ -311,10 +399,10 @@ impl Attempt<'_> {
                     self.refresh();
                     None
                 }
-                Wake::StopRequested => {
-                    self.stopping = true;
-                    self.master.progress.enter(JobState::Stopping);
-                    None
+                Wake::StopRequested => self.stop(Stopping::Asked),
+                Wake::Preempted(by) => {
+                    self.master.on_preempted(&by);
+                    self.stop(Stopping::Preempted)
                 }
             };
             if let Some(end) = end.or_else(|| self.next_step()) {
@@ -328,6 +416,7 @@ impl Attempt<'_> {
         let expiry = self.expiry();
         let emitted = self.deployment.emitted.clone();
         let by_count = self.coordinator.pending().is_none() && self.writing.is_none();
+        let asked = self.stopping == Some(Stopping::Asked);
         tokio::select! {
             event = self.deployment.next() => Wake::Event(event),
             result = written(&mut self.writing), if self.writing.is_some() => Wake::Written(result),
@@ -337,8 +426,17 @@ impl Attempt<'_> {
             }
             () = emitted.due.notified(), if by_count => Wake::Due,
             _ = publish.tick() => Wake::Publish,
-            () = stop_requested(&mut self.master.control), if !self.stopping => Wake::StopRequested,
+            () = stop_requested(&mut self.master.control), if !asked => Wake::StopRequested,
+            by = self.holding.place.asked_back(), if self.stopping.is_none() => Wake::Preempted(by),
         }
+    }
+
+    /// Stops with a checkpoint. Who asks for that while the job makes room for another
+    /// one has it stopped for good.
+    fn stop(&mut self, why: Stopping) -> Option<AttemptEnd> {
+        self.stopping = Some(why);
+        self.master.progress.enter(JobState::Stopping);
+        None
     }
 
     /// Ends the attempt for good: when this returns, no subtask runs any more,
@@ -375,7 +473,7 @@ impl Attempt<'_> {
         let section = &self.master.prepared.deployer.spec.checkpoints;
         let idle = self.coordinator.pending().is_none()
             && self.writing.is_none()
-            && !self.stopping
+            && self.stopping.is_none()
             && self.coordinator.has_running_source();
         let interval = section.interval.filter(|_| idle)?;
         Some((self.last_started + interval).max(self.last_ended + section.min_pause))
@@ -400,7 +498,7 @@ impl Attempt<'_> {
         if self.coordinator.all_finished() && self.writing.is_none() && self.committing.is_none() {
             return self.begin(Purpose::Final);
         }
-        if self.stopping && !busy {
+        if self.stopping.is_some() && !busy {
             return self.begin(Purpose::Stop);
         }
         None
@@ -530,6 +628,7 @@ impl Attempt<'_> {
     fn ended(&self) -> Option<AttemptEnd> {
         let committing = self.committing.as_ref().filter(|c| c.sinks == 0)?;
         Some(match committing.purpose {
+            Purpose::Stop if self.stopping == Some(Stopping::Preempted) => AttemptEnd::Preempted,
             Purpose::Stop => AttemptEnd::Stopped(Some(committing.id)),
             Purpose::Final | Purpose::Periodic => AttemptEnd::Finished,
         })
@@ -537,7 +636,8 @@ impl Attempt<'_> {
 
     fn refresh(&mut self) {
         let master = &mut *self.master;
-        master.progress.refresh(&self.deployment, &master.prepared.deployer, &master.clock);
+        let deployer = &master.prepared.deployer;
+        master.progress.refresh(&self.deployment, deployer, self.holding, &master.clock);
         master.publish();
     }
 }

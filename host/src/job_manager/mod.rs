@@ -4,15 +4,17 @@
 //!                    ┌────────────── restart ◀──────────┐
 //!                    ▼                                  │ the strategy says so
 //! CREATED ──▶ deploy from the ──▶ RUNNING ──▶ a subtask failed ──▶ FAILED
-//!    │        last checkpoint       │  │
-//!    │ cannot start                 │  └─ asked to stop ──▶ STOPPING ──▶ STOPPED
-//!    ▼                              ▼                    (last checkpoint)
-//!  (refused)                 every input ended ──▶ final checkpoint ──▶ FINISHED
+//!  │    ▲     last checkpoint       │  │
+//!  │    │ slots are given           │  └─ asked to stop ──▶ STOPPING ──▶ STOPPED
+//!  │    │                           │  │                (last checkpoint)
+//!  │  QUEUED ◀── stopped with a ────┼──┘ slots are asked back
+//!  │             checkpoint         ▼
+//!  └▶ (refused)              every input ended ──▶ final checkpoint ──▶ FINISHED
 //! ```
 //!
 //! One task, the [`master`], owns all of that. What it decides is decided by
 //! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), and the
-//! `restart` strategies. [`deploy`] puts a plan into slots; [`writer`] writes
+//! `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them; [`writer`] writes
 //! checkpoints beside the job. [`check`] finds out what would keep a job from
 //! starting, and [`instances`] makes instances for it and for deployments.
 
@@ -22,6 +24,7 @@ pub mod coordinator;
 pub mod deploy;
 pub mod instances;
 pub mod master;
+pub mod placement;
 pub mod plan;
 pub mod plan_view;
 pub mod prepare;

@@ -1,9 +1,9 @@
-//! What has to be there before a job can run: engine, artifacts, plan, slots,
-//! the store, and the checkpoint to go on from.
+//! What has to be there before a job can ask for slots: its TaskManager, artifacts,
+//! plan, the store, and the checkpoint to go on from.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -19,13 +19,8 @@ use crate::{
         plan::{Plan, Role},
         writer::{SharedStore, Writer},
     },
-    memory::{Admission, AdmittedJob, TaskManagerMemory},
-    sandbox::{Artifact, CpuMeter, LoadError, Sandbox, SandboxConfig},
-    task_manager::{
-        SubtaskId, TaskManager,
-        gate::{Gate, GateSettings},
-        slots::Slots,
-    },
+    sandbox::{Artifact, CpuMeter, LoadError},
+    task_manager::{SubtaskId, TaskManager, TaskManagerSettings, gate::Gate},
 };
 
 /// A job that is ready to be deployed.
@@ -37,8 +32,6 @@ pub struct Prepared {
     pub writer: Writer,
     /// The checkpoint to go on from.
     pub resumed: Option<Manifest>,
-    // Stops the engine's ticker when the job is over.
-    _sandbox: Arc<Sandbox>,
 }
 
 /// Loads, plans and opens.
@@ -49,25 +42,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let cannot = |error: String| Outcome::CannotStart { error };
     let loaded = load(&spec, options).map_err(cannot)?;
     let plan = loaded.plan(&spec).map_err(cannot)?;
-    let Loaded { sandbox, artifacts, .. } = loaded;
-    let needed = plan.slots();
-    if let Some(shared) = &options.task_manager
-        && shared.slots.free() < needed as usize
-    {
-        return Err(cannot(format!(
-            "the job needs {needed} slots, one for each subtask of an operator, but only {} are \
-             free; wait until other jobs have ended, or lower the parallelism",
-            shared.slots.free()
-        )));
-    }
-    let total = options.slots.unwrap_or(needed);
-    if options.task_manager.is_none() && total < needed {
-        return Err(cannot(format!(
-            "the job needs {needed} slots, one for each subtask of an operator, but there are \
-             {total}; raise --slots or lower the parallelism"
-        )));
-    }
-    let memory = admit(&spec, &plan, options).map_err(cannot)?;
+    let Loaded { task_manager, artifacts, .. } = loaded;
     let store = open_store(options.state.as_deref())?;
     let resumed = find_checkpoint(&*store, &spec, &plan)?;
     let store: SharedStore = Arc::new(Mutex::new(store));
@@ -78,38 +53,18 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         plan: plan.clone(),
         retain: spec.checkpoints.retain,
     };
-    let task_manager = options.task_manager.clone().unwrap_or_else(|| TaskManager {
-        slots: Slots::new(total),
-        gate: Gate::new(GateSettings::default()),
-    });
     let meters = meters(&plan, &options.tenant, &task_manager.gate);
     let deployer = Deployer {
         tenant: options.tenant.clone(),
         spec,
         plan,
         artifacts,
-        memory,
         task_manager,
         meters,
         store,
         clock,
     };
-    Ok(Prepared { deployer, writer, resumed, _sandbox: sandbox })
-}
-
-/// Has the TaskManager promise memory to each slot of the job.
-fn admit(spec: &JobSpec, plan: &Plan, options: &RunOptions) -> Result<AdmittedJob, String> {
-    let memory = match &options.memory {
-        Some(memory) => memory.clone(),
-        None => TaskManagerMemory::of_this_machine(Admission::default()),
-    };
-    let operators = plan.vertices.iter().filter_map(|vertex| match &vertex.role {
-        Role::Operator(spec, _) => Some((spec.name.clone(), spec.memory, vertex.parallelism)),
-        Role::Source(_) | Role::Sink(_) => None,
-    });
-    memory
-        .admit(&options.tenant, &spec.job.name, operators)
-        .map_err(|e| format!("there is not enough memory for the job: {e}"))
+    Ok(Prepared { deployer, writer, resumed })
 }
 
 /// A meter for each slot of a job, which it keeps over restarts.
@@ -126,11 +81,11 @@ fn meters(plan: &Plan, tenant: &TenantId, gate: &Gate) -> BTreeMap<SubtaskId, Cp
     meters
 }
 
-/// A job's operators, in an engine that can run them.
+/// A job's operators, in a TaskManager that can run them.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The engine.
-    pub sandbox: Arc<Sandbox>,
+    /// Where they can run.
+    pub task_manager: TaskManager,
     /// What each operator runs that could be loaded.
     pub artifacts: HashMap<OperatorName, Artifact>,
     /// Why others could not, in the job file's order.
@@ -142,17 +97,15 @@ pub struct Loaded {
 /// # Errors
 /// In words, if nothing can be loaded at all.
 pub fn load(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
-    let subtasks: u32 = spec
-        .operators
-        .iter()
-        .map(|o| o.parallelism.unwrap_or(spec.job.parallelism))
-        .fold(0, u32::saturating_add);
-    let config = SandboxConfig { instances: subtasks.max(1), cache_dir: cache_dir() };
-    let sandbox = Sandbox::new(&config)
-        .map_err(|e| format!("the WebAssembly engine does not start: {e:#}"))?;
-    let sandbox = Arc::new(sandbox.compiling_in(options.compiler.clone()));
+    let task_manager = match &options.task_manager {
+        Some(shared) => shared.clone(),
+        None => {
+            let slots = options.settings.slots.or(Some(slots_of(spec)));
+            TaskManager::start(&TaskManagerSettings { slots, ..options.settings.clone() })?
+        }
+    };
     let dirs = catalog::search_path(options.artifacts.as_deref());
-    let mut catalog = Catalog::new(sandbox.clone(), dirs);
+    let mut catalog = Catalog::new(task_manager.sandbox.clone(), dirs);
     let (mut artifacts, mut faults) = (HashMap::new(), Vec::new());
     for operator in &spec.operators {
         match catalog.load(&operator.artifact, &operator.grants) {
@@ -166,7 +119,13 @@ pub fn load(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
             }),
         }
     }
-    Ok(Loaded { sandbox, artifacts, faults })
+    Ok(Loaded { task_manager, artifacts, faults })
+}
+
+/// A slot for each subtask of an operator.
+fn slots_of(spec: &JobSpec) -> u32 {
+    let each = spec.operators.iter().map(|o| o.parallelism.unwrap_or(spec.job.parallelism));
+    each.fold(0, u32::saturating_add)
 }
 
 /// What of `[[operator]]` has to be changed.
@@ -192,16 +151,6 @@ impl Loaded {
         let kinds = self.artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
         Plan::new(spec, &kinds).map_err(|e| e.to_string())
     }
-}
-
-/// Where compiled code is kept: `$XDG_CACHE_HOME/cofferdam/compiled`, or the
-/// same below `~/.cache`. Nowhere if there is no home.
-fn cache_dir() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
-    Some(base.join("cofferdam").join("compiled"))
 }
 
 fn open_store(path: Option<&Path>) -> Result<Box<dyn CheckpointStore>, Outcome> {

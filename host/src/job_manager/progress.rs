@@ -11,6 +11,7 @@ use crate::{
     ids::JobName,
     job_manager::{
         deploy::{Deployer, Deployment},
+        placement::Holding,
         plan::{Plan, Role},
         status::{JobState, JobStatus, TenantStatus, VertexKind, VertexStatus},
     },
@@ -54,13 +55,19 @@ impl Progress {
     }
 
     /// Brings the status up to date.
-    pub fn refresh(&mut self, deployment: &Deployment, deployer: &Deployer, clock: &Clock) {
+    pub fn refresh(
+        &mut self,
+        deployment: &Deployment,
+        deployer: &Deployer,
+        holding: &Holding,
+        clock: &Clock,
+    ) {
         let metrics = &deployment.metrics;
         let elapsed = self.started.elapsed();
         let since = elapsed.saturating_sub(self.last).as_nanos().max(1);
         self.last = elapsed;
         self.status.generation += 1;
-        self.status.memory = deployer.memory.report();
+        self.status.memory = holding.memory.report();
         self.status.elapsed_millis = millis(elapsed);
         let now = clock.now_millis();
         for (i, vertex) in self.status.vertices.iter_mut().enumerate() {
@@ -93,7 +100,8 @@ impl Progress {
                 fresh.lag_millis = Some(now.saturating_sub(least));
             }
             let meters = deployer.meters.iter().filter(|(id, _)| id.vertex == i);
-            fresh.guest_millis = meters.map(|(_, m)| m.total_millis()).collect();
+            (fresh.guest_millis, fresh.guest_fuel) =
+                meters.map(|(_, m)| (m.total_millis(), m.total_fuel())).unzip();
             *vertex = fresh;
         }
         let usage = deployer.task_manager.gate.usage();

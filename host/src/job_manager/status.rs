@@ -5,9 +5,10 @@
 use serde::Serialize;
 
 use crate::{
-    ids::{CheckpointId, JobName, OperatorName, TenantId},
+    ids::{CheckpointId, JobName, OperatorName, SlotId, TenantId},
     memory::MemoryReport,
     sandbox::GuestMetrics,
+    task_manager::slots::Waiting,
 };
 
 /// A job at one moment.
@@ -27,6 +28,8 @@ pub struct JobStatus {
     pub checkpoints: CheckpointStatus,
     /// Restarts.
     pub restarts: RestartStatus,
+    /// Slots.
+    pub placement: PlacementStatus,
     /// The TaskManager's memory, with the slots of this job.
     pub memory: MemoryReport,
     /// Whose job it is, and what that tenant's jobs have used of the cores.
@@ -56,6 +59,7 @@ impl JobStatus {
             vertices: Vec::new(),
             checkpoints: CheckpointStatus::default(),
             restarts: RestartStatus::default(),
+            placement: PlacementStatus::default(),
             memory: MemoryReport::default(),
             tenant: TenantStatus::default(),
         }
@@ -68,6 +72,8 @@ impl JobStatus {
 pub enum JobState {
     /// Loading operators, restoring state.
     Created,
+    /// Waiting for slots.
+    Queued,
     /// Moving records.
     Running,
     /// Waiting to restart after a failure.
@@ -88,6 +94,7 @@ impl JobState {
     pub fn word(self) -> &'static str {
         match self {
             Self::Created => "starting",
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::Restarting => "restarting",
             Self::Stopping => "stopping",
@@ -155,6 +162,8 @@ pub struct VertexStatus {
     /// How long its guests ran since the job was started in this process, in
     /// milliseconds, by subtask. What is run again after a restart counts again.
     pub guest_millis: Vec<u64>,
+    /// How much fuel they used, by subtask; 0 where fuel is not counted.
+    pub guest_fuel: Vec<u64>,
     /// Records that went to its dead letters.
     pub rejected: u64,
     /// Records that came after their windows were closed.
@@ -181,6 +190,7 @@ impl VertexStatus {
             restarts: 0,
             slot_memory: 0,
             guest_millis: Vec::new(),
+            guest_fuel: Vec::new(),
             rejected: 0,
             late: 0,
             guest_metrics: Vec::new(),
@@ -210,6 +220,17 @@ pub struct CompletedCheckpoint {
     pub duration_millis: u64,
     /// Bytes that were written for it.
     pub bytes: u64,
+}
+
+/// A job's slots.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PlacementStatus {
+    /// The numbers of those that it holds.
+    pub slots: Vec<SlotId>,
+    /// What it waits for, if it is queued.
+    pub waiting: Option<Waiting>,
+    /// How often it was stopped so that a job of a higher priority could run.
+    pub preemptions: u32,
 }
 
 /// A job's restarts.

@@ -13,7 +13,7 @@ use crate::{
     sandbox::{
         capabilities::{self, SlotState},
         compile,
-        engine::Sandbox,
+        engine::{Metering, Sandbox},
         guest_log, wasi,
     },
 };
@@ -117,6 +117,8 @@ pub enum LoadError {
 pub struct Artifact {
     pub(super) pre: InstancePre<SlotState>,
     pub(super) exports: Exports,
+    /// Whether its code counts fuel.
+    pub(super) fuel: bool,
     kind: OperatorKind,
     digest: String,
 }
@@ -181,7 +183,7 @@ impl Sandbox {
         let component = match self.cache.as_ref().and_then(|c| c.load(&self.engine, &digest)) {
             Some(component) => component,
             None => {
-                let code = self.compiler.compile(&self.engine, bytes)?;
+                let code = self.compiler.compile(self, bytes)?;
                 if let Some(cache) = &self.cache {
                     cache.store(&code, &digest);
                 }
@@ -209,7 +211,8 @@ impl Sandbox {
             }
             Exports::Keyed { merge, .. } => OperatorKind::Keyed { merge: merge.is_some() },
         };
-        Ok(Artifact { pre, exports, kind, digest })
+        let fuel = self.metering == Metering::Fuel;
+        Ok(Artifact { pre, exports, fuel, kind, digest })
     }
 
     /// Interfaces that hold functions must have been granted; those of types

@@ -12,6 +12,17 @@ use std::{
 
 use wasmtime::{Engine, component::Component};
 
+/// Where compiled code is kept: `$XDG_CACHE_HOME/cofferdam/compiled`, or the
+/// same below `~/.cache`. Nowhere if there is no home.
+#[must_use]
+pub fn default_cache_dir() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+    Some(base.join("cofferdam").join("compiled"))
+}
+
 /// A directory of compiled components.
 #[derive(Debug)]
 pub(super) struct CompiledCache {

@@ -26,7 +26,7 @@ use wasmtime::{Engine, component::Component};
 
 use crate::sandbox::{
     artifact::{LoadError, MAX_ARTIFACT},
-    engine::engine_config,
+    engine::{Metering, Sandbox, engine_config},
     guest_log,
 };
 
@@ -93,10 +93,12 @@ impl Compiler {
     }
 
     /// Compiles a component to code for an engine.
-    pub(super) fn compile(&self, engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    pub(super) fn compile(&self, sandbox: &Sandbox, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
         match self {
-            Self::Here => engine.precompile_component(bytes).map_err(|e| refused(&e)),
-            Self::Child { program, limits } => in_child(program.into(), *limits, bytes),
+            Self::Here => sandbox.engine.precompile_component(bytes).map_err(|e| refused(&e)),
+            Self::Child { program, limits } => {
+                in_child(program.into(), *limits, sandbox.metering, bytes)
+            }
         }
     }
 }
@@ -114,11 +116,17 @@ fn refused(error: &wasmtime::Error) -> LoadError {
     LoadError::Invalid(guest_log::shown(&format!("{error:#}")).into_owned())
 }
 
-fn in_child(program: OsString, limits: CompileLimits, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+fn in_child(
+    program: OsString,
+    limits: CompileLimits,
+    metering: Metering,
+    bytes: &[u8],
+) -> Result<Vec<u8>, LoadError> {
     let mut child = Command::new(program)
         .arg(COMMAND)
         .arg(limits.memory.to_string())
         .arg(limits.time.as_secs().max(1).to_string())
+        .arg(metering.word())
         .env_clear()
         // The allocator would reserve a gigabyte of what the child may have.
         .env("MIMALLOC_ARENA_RESERVE", "32768")
@@ -206,12 +214,12 @@ fn died(limits: CompileLimits, status: ExitStatus, words: &str) -> LoadError {
     }
 }
 
-/// What `cofferdam compile-artifact MEMORY SECONDS` does: limits itself, then
+/// What `cofferdam compile-artifact MEMORY SECONDS METERING` does: limits itself, then
 /// compiles standard input to standard output. Returns the exit code.
 #[must_use]
-pub fn run(memory: u64, seconds: u64) -> u8 {
+pub fn run(memory: u64, seconds: u64, metering: Metering) -> u8 {
     let code = match confine(memory, seconds).map_err(|e| (USELESS, e.to_string())) {
-        Ok(()) => compile_input(),
+        Ok(()) => compile_input(metering),
         Err(error) => Err(error),
     };
     match code {
@@ -243,7 +251,7 @@ fn confine(memory: u64, seconds: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn compile_input() -> Result<(), (u8, String)> {
+fn compile_input(metering: Metering) -> Result<(), (u8, String)> {
     let useless = |error: String| (USELESS, error);
     let mut bytes = Vec::new();
     io::stdin()
@@ -251,7 +259,8 @@ fn compile_input() -> Result<(), (u8, String)> {
         .take(MAX_ARTIFACT as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| useless(e.to_string()))?;
-    let engine = Engine::new(&engine_config(None)).map_err(|e| useless(format!("{e:#}")))?;
+    let engine =
+        Engine::new(&engine_config(None, metering)).map_err(|e| useless(format!("{e:#}")))?;
     let code = engine.precompile_component(&bytes).map_err(|e| (REFUSED, format!("{e:#}")))?;
     io::stdout().lock().write_all(&code).map_err(|e| useless(e.to_string()))
 }

@@ -12,7 +12,7 @@ use crate::{
 const GRANTS: [Grant; 3] = [Grant::Log, Grant::Config, Grant::Metrics];
 
 fn sandbox() -> Sandbox {
-    Sandbox::new(&SandboxConfig { instances: 4, cache_dir: None }).unwrap()
+    Sandbox::new(&SandboxConfig::uncached(4)).unwrap()
 }
 
 #[test]

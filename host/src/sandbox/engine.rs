@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum;
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
@@ -24,6 +25,27 @@ pub const EPOCH: Duration = Duration::from_millis(5);
 /// guard. With more than a quarter as many slots, a component has fewer of them.
 const MOST_MEMORIES: u32 = 16 * 1024;
 
+/// What a guest's work is counted in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Metering {
+    /// In the time that it ran, which depends on the machine and its neighbours.
+    #[default]
+    Time,
+    /// In fuel, too: about one for each instruction, the same for the same input on
+    /// every machine. Guests run slower for it.
+    Fuel,
+}
+
+impl Metering {
+    /// As it is written on a command line.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Fuel => "fuel",
+        }
+    }
+}
+
 /// How the engine is set up.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
@@ -33,6 +55,16 @@ pub struct SandboxConfig {
     pub instances: u32,
     /// Where compiled code is kept; nowhere if none.
     pub cache_dir: Option<PathBuf>,
+    /// What guests' work is counted in.
+    pub metering: Metering,
+}
+
+impl SandboxConfig {
+    /// A pool of so many instances, without a cache, metered by time.
+    #[must_use]
+    pub fn uncached(instances: u32) -> Self {
+        Self { instances, cache_dir: None, metering: Metering::Time }
+    }
 }
 
 /// The engine and what belongs to it.
@@ -40,6 +72,7 @@ pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) cache: Option<CompiledCache>,
     pub(super) compiler: Compiler,
+    pub(super) metering: Metering,
     pooling: bool,
     stop: Arc<AtomicBool>,
 }
@@ -56,17 +89,19 @@ impl Sandbox {
     /// # Errors
     /// If wasmtime refuses the settings on this machine.
     pub fn new(config: &SandboxConfig) -> anyhow::Result<Self> {
-        let (engine, pooling) = match Engine::new(&engine_config(Some(config.instances))) {
-            Ok(engine) => (engine, true),
-            Err(error) => {
-                tracing::info!("no pool of {} instances: {error:#}", config.instances);
-                (Engine::new(&engine_config(None))?, false)
-            }
-        };
+        let (engine, pooling) =
+            match Engine::new(&engine_config(Some(config.instances), config.metering)) {
+                Ok(engine) => (engine, true),
+                Err(error) => {
+                    tracing::info!("no pool of {} instances: {error:#}", config.instances);
+                    (Engine::new(&engine_config(None, config.metering))?, false)
+                }
+            };
         let cache = config.cache_dir.as_deref().map(|dir| CompiledCache::new(dir, &engine));
         let stop = Arc::new(AtomicBool::new(false));
         start_ticker(engine.clone(), stop.clone())?;
-        Ok(Self { engine, cache, compiler: Compiler::Here, pooling, stop })
+        let (compiler, metering) = (Compiler::Here, config.metering);
+        Ok(Self { engine, cache, compiler, metering, pooling, stop })
     }
 
     /// Compiles components there, and no longer in this process.
@@ -74,6 +109,12 @@ impl Sandbox {
     pub fn compiling_in(mut self, compiler: Compiler) -> Self {
         self.compiler = compiler;
         self
+    }
+
+    /// What guests' work is counted in.
+    #[must_use]
+    pub fn metering(&self) -> Metering {
+        self.metering
     }
 
     /// Whether instances come from a pool.
@@ -89,11 +130,12 @@ impl Drop for Sandbox {
     }
 }
 
-pub(super) fn engine_config(pool: Option<u32>) -> Config {
+pub(super) fn engine_config(pool: Option<u32>, metering: Metering) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         .epoch_interruption(true)
+        .consume_fuel(metering == Metering::Fuel)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         // A guest's recursion ends here, well within the stack that it gets.
         .max_wasm_stack(512 * 1024)

@@ -108,6 +108,8 @@ pub struct Instance {
     calls: Calls,
     clock: Arc<CallClock>,
     cpu: CpuMeter,
+    /// Whether fuel is counted.
+    fuel: bool,
 }
 
 impl std::fmt::Debug for Instance {
@@ -159,8 +161,15 @@ impl Artifact {
             Ok(UpdateDeadline::Yield(1))
         });
         begin_call(&mut store, &clock);
+        if self.fuel {
+            // Refused only where fuel is not counted.
+            let _ = store.set_fuel(FUEL);
+        }
         let started = self.pre.instantiate_async(&mut store);
         let started = meter::metered(started, &clock, &settings.cpu, deadline).await;
+        if self.fuel {
+            count_fuel(&mut store, &settings.cpu);
+        }
         let instance = started.map_err(|e| trap::classify(&e, store.data(), "instantiate"))?;
         let mut find = Finder { store: &mut store, instance };
         let (open, calls) = find.calls(self.exports).map_err(|e| {
@@ -169,7 +178,8 @@ impl Artifact {
                 format!("a function has another type than the contract says: {e:#}"),
             )
         })?;
-        let mut instance = Instance { store, calls, clock, cpu: settings.cpu.clone() };
+        let mut instance =
+            Instance { store, calls, clock, cpu: settings.cpu.clone(), fuel: self.fuel };
         let context = abi::Context {
             operator: &settings.operator,
             subtask: settings.subtask,
@@ -226,6 +236,19 @@ fn begin_call(store: &mut Store<SlotState>, clock: &CallClock) {
     store.set_epoch_deadline(1);
 }
 
+/// More fuel than an instance can use in its life: it is counted, and never runs out.
+const FUEL: u64 = 1 << 62;
+
+/// Counts the fuel that an instance has used since it was last looked at. There is
+/// none where the engine does not count it.
+fn count_fuel(store: &mut Store<SlotState>, cpu: &CpuMeter) {
+    if let Ok(left) = store.get_fuel() {
+        cpu.count_fuel(FUEL.saturating_sub(left));
+    }
+    // Refused for the same reason.
+    let _ = store.set_fuel(FUEL);
+}
+
 impl Instance {
     /// Bytes of linear memory and tables.
     #[must_use]
@@ -247,7 +270,11 @@ impl Instance {
         begin_call(&mut self.store, &self.clock);
         let deadline = self.store.data().deadline;
         let called = function.call_async(&mut self.store, params);
-        match meter::metered(called, &self.clock, &self.cpu, deadline).await {
+        let ended = meter::metered(called, &self.clock, &self.cpu, deadline).await;
+        if self.fuel {
+            count_fuel(&mut self.store, &self.cpu);
+        }
+        match ended {
             Ok((Ok(answer),)) => Ok(answer),
             Ok((Err(said),)) => Err(trap::classify_said(&said, self.store.data(), name)),
             Err(error) => Err(trap::classify(&error, self.store.data(), name)),

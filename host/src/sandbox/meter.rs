@@ -20,16 +20,16 @@ use std::{
 
 use crate::{
     clock::Stopwatch,
-    metrics::GuestTime,
+    metrics::GuestWork,
     sandbox::{cap::CpuCap, engine::EPOCH, trap::DeadlineReached},
 };
 
 /// Who counts a slot's time, and what holds it back.
 #[derive(Debug, Clone, Default)]
 pub struct CpuMeter {
-    /// The slot's time; none if it is not measured, and the deadline is counted in
+    /// The slot's work; none if it is not measured, and the deadline is counted in
     /// epochs.
-    pub time: Option<Arc<GuestTime>>,
+    pub work: Option<Arc<GuestWork>>,
     /// Caps, of the slot itself and of those that it belongs to.
     pub caps: Vec<Arc<CpuCap>>,
 }
@@ -38,17 +38,29 @@ impl CpuMeter {
     /// How long the slot's guests ran, in milliseconds.
     #[must_use]
     pub fn total_millis(&self) -> u64 {
-        let total = self.time.as_ref().map(|time| time.total()).unwrap_or_default();
+        let total = self.work.as_ref().map(|work| work.total()).unwrap_or_default();
         u64::try_from(total.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// How much fuel they used.
+    #[must_use]
+    pub fn total_fuel(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| work.fuel())
+    }
+
+    pub(super) fn count_fuel(&self, fuel: u64) {
+        if let Some(work) = &self.work {
+            work.add_fuel(fuel);
+        }
+    }
+
     pub(super) fn is_measured(&self) -> bool {
-        self.time.is_some() || !self.caps.is_empty()
+        self.work.is_some() || !self.caps.is_empty()
     }
 
     fn count(&self, ran: Duration) {
-        if let Some(time) = &self.time {
-            time.add(ran);
+        if let Some(work) = &self.work {
+            work.add(ran);
         }
         for cap in &self.caps {
             cap.spend(ran);
@@ -188,7 +200,7 @@ mod tests {
     use crate::config::job::CpuShare;
 
     fn measured() -> CpuMeter {
-        CpuMeter { time: Some(Arc::default()), caps: Vec::new() }
+        CpuMeter { work: Some(Arc::default()), caps: Vec::new() }
     }
 
     #[tokio::test]
@@ -200,7 +212,7 @@ mod tests {
         let error = metered(call, &clock, &meter, deadline).await.unwrap_err();
         assert!(error.downcast_ref::<DeadlineReached>().is_some());
         assert!(began.elapsed() >= deadline);
-        assert!(meter.time.unwrap().total() < deadline, "waiting is not running");
+        assert!(meter.work.unwrap().total() < deadline, "waiting is not running");
     }
 
     #[tokio::test]
@@ -232,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_in_debt_rests_before_its_next_turn() {
         let cap = Arc::new(CpuCap::new(CpuShare(500)));
-        let meter = CpuMeter { time: None, caps: vec![cap.clone()] };
+        let meter = CpuMeter { work: None, caps: vec![cap.clone()] };
         let clock = CallClock::new(meter.is_measured());
         cap.spend(Duration::from_millis(10));
         let began = Stopwatch::start();

@@ -32,9 +32,10 @@ mod trap;
 mod wasi;
 
 pub use artifact::{Artifact, LoadError, OperatorKind};
+pub use cache::default_cache_dir;
 pub use cap::CpuCap;
 pub use capabilities::GuestMetrics;
 pub use compile::{CompileLimits, Compiler};
-pub use engine::{Sandbox, SandboxConfig};
+pub use engine::{Metering, Sandbox, SandboxConfig};
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
 pub use meter::CpuMeter;

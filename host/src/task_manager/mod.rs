@@ -25,13 +25,12 @@ pub mod chain;
 pub mod gate;
 pub mod input;
 pub mod keyed_task;
+pub mod manager;
 pub mod operator_task;
 pub mod output;
 pub mod sink_task;
 pub mod slots;
 pub mod source_task;
-
-use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -42,28 +41,9 @@ use crate::{
     metrics::SharedMetrics,
     state::chunks::BadChunk,
     stream::{Barrier, channel::Closed, keys::KeyGroup},
-    task_manager::{gate::Gate, slots::Slots},
 };
 
-/// The threads that jobs run on: one more than the [`Gate`] lets guests use. A guest
-/// holds its thread until its turn is over; on the one more, timers, heartbeats and
-/// whatever else the host itself has to do come round meanwhile.
-///
-/// # Errors
-/// If the threads cannot be started.
-pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 1).enable_all().build()
-}
-
-/// What jobs that run side by side share. Clones are the same.
-#[derive(Debug, Clone)]
-pub struct TaskManager {
-    /// How many sandboxes there may be.
-    pub slots: Slots,
-    /// Who may use the cores.
-    pub gate: Arc<Gate>,
-}
+pub use manager::{TaskManager, TaskManagerSettings, runtime};
 
 /// A subtask of a job: which vertex of its plan, which parallel instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

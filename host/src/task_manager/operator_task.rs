@@ -17,7 +17,6 @@ use crate::{
         input::{Input, InputEvent},
         keyed_task::KeyedOperator,
         output::{OutputPort, Outputs},
-        slots::SlotLease,
         source_task::RejectedLimit,
     },
 };
@@ -26,8 +25,6 @@ use crate::{
 pub struct OperatorTask {
     /// The instance in its slot, of either kind.
     pub operator: Operator,
-    /// The slot, held as long as the task lives.
-    pub slot: SlotLease,
     /// What the slot is charged for.
     pub memory: Arc<SlotMeter>,
     /// What comes in.

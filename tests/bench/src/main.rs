@@ -11,6 +11,7 @@ mod isolation;
 mod jobs;
 mod machine;
 mod native;
+mod neighbours;
 mod report;
 mod slots;
 mod start;
@@ -43,6 +44,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Writes every line of log, as the program does, to where nobody reads it.
+fn log_to_nowhere() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+        .with_writer(std::io::sink)
+        .init();
+}
+
 fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()> {
     let mut report = Report::default();
     let runtime = cofferdam::task_manager::runtime()?;
@@ -53,13 +62,18 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
             runtime.block_on(jobs::measure(places, &mut report, None))?;
         }
         "isolation" => runtime.block_on(isolation::measure(places, &mut report))?,
+        "neighbours" => {
+            log_to_nowhere();
+            runtime.block_on(neighbours::measure(places, &mut report))?;
+        }
+        "crowd" => runtime.block_on(neighbours::crowd(places, &mut report))?,
         // One part of the spine, while working on it.
         "slots" => runtime.block_on(slots::measure(places, &mut report))?,
         "start" => runtime.block_on(start::measure(places, &mut report))?,
         other => match other.strip_prefix("job:") {
             Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
             None => anyhow::bail!(
-                "there is no group `{other}`; there is: spine, isolation, slots, start, job:NAME"
+                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, slots, start, job:NAME"
             ),
         },
     }

@@ -48,7 +48,8 @@ pub(crate) fn load(sandbox: &Sandbox, places: &Places, name: &str) -> anyhow::Re
 
 pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Result<()> {
     let cache = tempfile::tempdir()?;
-    let config = SandboxConfig { instances: LIVE, cache_dir: Some(cache.path().to_owned()) };
+    let config =
+        SandboxConfig { cache_dir: Some(cache.path().to_owned()), ..SandboxConfig::uncached(LIVE) };
     let sandbox = Sandbox::new(&config)?;
     through_a_slot(&sandbox, places, report).await?;
     keyed_count(&sandbox, places, report).await?;
@@ -164,9 +165,11 @@ async fn instances(sandbox: &Sandbox, places: &Places, report: &mut Report) -> a
 fn compile(places: &Places, report: &mut Report) -> anyhow::Result<()> {
     let bytes = std::fs::read(places.guests.join("filter.wasm"))?;
     let cache = tempfile::tempdir()?;
-    let fresh = Sandbox::new(&SandboxConfig { instances: 1, cache_dir: None })?;
-    let cached =
-        Sandbox::new(&SandboxConfig { instances: 1, cache_dir: Some(cache.path().to_owned()) })?;
+    let fresh = Sandbox::new(&SandboxConfig::uncached(1))?;
+    let cached = Sandbox::new(&SandboxConfig {
+        cache_dir: Some(cache.path().to_owned()),
+        ..SandboxConfig::uncached(1)
+    })?;
     cached.load(&bytes, &GRANTS)?;
     for (what, sandbox, rounds) in
         [("cold compile", &fresh, 10), ("load from the compiled cache", &cached, 200)]

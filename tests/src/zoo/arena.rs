@@ -76,8 +76,7 @@ impl Arena {
     }
 
     async fn with(change: impl FnOnce(Sandbox) -> Sandbox, slots: u32) -> Self {
-        let sandbox = Sandbox::new(&SandboxConfig { instances: slots, cache_dir: None })
-            .expect("an engine starts");
+        let sandbox = Sandbox::new(&SandboxConfig::uncached(slots)).expect("an engine starts");
         let sandbox = change(sandbox);
         let identity = super::Outcome::emitting(Emission::of(Origin::Same)).image();
         let neighbour = sandbox

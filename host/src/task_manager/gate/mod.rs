@@ -33,7 +33,7 @@ use crate::{
     clock::Stopwatch,
     config::job::CpuShare,
     ids::TenantId,
-    metrics::GuestTime,
+    metrics::GuestWork,
     sandbox::{CpuCap, CpuMeter},
 };
 use policy::{Policy, Runner, Shares, Tenant};
@@ -111,8 +111,8 @@ struct Inner {
 struct Account {
     tenant: Tenant,
     share: TenantShare,
-    guest: Arc<GuestTime>,
-    core: Arc<GuestTime>,
+    guest: Arc<GuestWork>,
+    core: Arc<GuestWork>,
     cap: Option<Arc<CpuCap>>,
 }
 
@@ -171,7 +171,7 @@ impl Gate {
         let account = inner.account(tenant);
         let own = cap.map(|cap| Arc::new(CpuCap::new(cap)));
         CpuMeter {
-            time: self.on.then(|| Arc::new(GuestTime::part_of(account.guest.clone()))),
+            work: self.on.then(|| Arc::new(GuestWork::part_of(account.guest.clone()))),
             caps: own.into_iter().chain(account.cap.clone()).collect(),
         }
     }
@@ -226,7 +226,7 @@ impl Inner {
 pub struct Pass {
     gate: Arc<Gate>,
     runner: Runner,
-    core: Arc<GuestTime>,
+    core: Arc<GuestWork>,
 }
 
 impl Pass {

@@ -1,0 +1,105 @@
+//! What jobs that run side by side share: slots, cores, memory, and the engine that
+//! their operators are compiled for.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    memory::{Admission, TaskManagerMemory},
+    sandbox::{self, Compiler, Metering, Sandbox, SandboxConfig},
+    task_manager::{
+        gate::{Gate, GateSettings, policy::Policy},
+        slots::{Slots, Spread},
+    },
+};
+
+/// The threads that jobs run on: one more than the [`Gate`] lets guests use. A guest
+/// holds its thread until its turn is over; on the one more, timers, heartbeats and
+/// whatever else the host itself has to do come round meanwhile.
+///
+/// # Errors
+/// If the threads cannot be started.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 1).enable_all().build()
+}
+
+/// How a TaskManager is set up.
+#[derive(Debug, Clone)]
+pub struct TaskManagerSettings {
+    /// How many slots there are. A TaskManager that is made for one job has as many as
+    /// it needs if not given; one that is shared, as many as there are cores.
+    pub slots: Option<u32>,
+    /// Which jobs get slots first when there are too few.
+    pub placement: Policy,
+    /// Which slots they get.
+    pub spread: Spread,
+    /// Bytes that all slots may hold; a share of this machine's memory if not given.
+    pub memory: Option<usize>,
+    /// By which rule jobs are let in.
+    pub admission: Admission,
+    /// Who may use the cores.
+    pub gate: GateSettings,
+    /// What guests' work is counted in, besides time.
+    pub metering: Metering,
+    /// Where compiled code is kept; nowhere if none.
+    pub cache_dir: Option<PathBuf>,
+    /// Where operators are compiled; in this process if not given.
+    pub compiler: Compiler,
+}
+
+impl Default for TaskManagerSettings {
+    fn default() -> Self {
+        Self {
+            slots: None,
+            placement: Policy::default(),
+            spread: Spread::default(),
+            memory: None,
+            admission: Admission::default(),
+            gate: GateSettings::default(),
+            metering: Metering::default(),
+            cache_dir: sandbox::default_cache_dir(),
+            compiler: Compiler::default(),
+        }
+    }
+}
+
+/// A TaskManager. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct TaskManager {
+    /// How many sandboxes there may be, and whose they are.
+    pub slots: Slots,
+    /// Who may use the cores.
+    pub gate: Arc<Gate>,
+    /// Who holds how much memory.
+    pub memory: TaskManagerMemory,
+    /// Where guests are compiled and live.
+    pub sandbox: Arc<Sandbox>,
+}
+
+impl TaskManager {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// If the WebAssembly engine does not start on this machine, in words.
+    pub fn start(settings: &TaskManagerSettings) -> Result<Self, String> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let total = settings.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX));
+        let config = SandboxConfig {
+            instances: total.max(1),
+            cache_dir: settings.cache_dir.clone(),
+            metering: settings.metering,
+        };
+        let sandbox = Sandbox::new(&config)
+            .map_err(|e| format!("the WebAssembly engine does not start: {e:#}"))?;
+        let memory = match settings.memory {
+            Some(bytes) => TaskManagerMemory::new(bytes, settings.admission),
+            None => TaskManagerMemory::of_this_machine(settings.admission),
+        };
+        Ok(Self {
+            slots: Slots::new(total, settings.placement, settings.spread),
+            gate: Gate::new(settings.gate.clone()),
+            memory,
+            sandbox: Arc::new(sandbox.compiling_in(settings.compiler.clone())),
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! Noisy neighbours: what a bystander's batches take beside hostile tenants of each
+//! kind, who are real jobs in the same TaskManager; and how many live instances of
+//! many tenants fit on the machine.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cofferdam::{
+    config,
+    ids::TenantId,
+    job_manager::{
+        self,
+        control::{Control, RunOptions},
+        status::{JobState, JobStatus},
+    },
+    sandbox::Instance,
+    task_manager::{TaskManager, TaskManagerSettings, gate::turn::breathe},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    Places,
+    machine::{median_and_p99, resident_kib},
+    native,
+    report::{Bar, Report},
+    slots::{load, settings},
+};
+
+/// Hostile operators: the kind, the artifact, and what the job file says of it.
+const HOSTILE: [(&str, &str, &str); 4] = [
+    ("spinner", "crasher", "deadline = '1h'\nconfig.spin = 1"),
+    ("memory hog", "misbehave", "memory = '64MiB'\nconfig.mode = 'grow-and-give-up'"),
+    ("log flooder", "misbehave", "config.mode = 'log-flood'"),
+    ("crash-looper", "crasher", "config.trap_at = 1"),
+];
+/// How long the bystander is watched.
+const BATCHES: usize = 400;
+/// How often its batches come.
+const PACE: Duration = Duration::from_millis(10);
+/// What a batch of a bystander may wait on two cores, besides what it takes alone: for a
+/// permit until a turn ends, which is an epoch at most; then the kernel shares two cores among
+/// the two threads of guests and the one that this batch woke up on, which costs it
+/// a slice or two of 3 ms; and once more if an epoch ends in the batch.
+const WAIT: Duration = Duration::from_millis(2 * 5 + 2 * 3);
+
+fn tenant(name: &str) -> anyhow::Result<TenantId> {
+    Ok(TenantId::new(name)?)
+}
+
+/// A job that never ends by itself.
+fn job(artifact: &str, operator: &str) -> String {
+    format!(
+        "[job]\nname = 'hostile'\n[restart]\nstrategy = 'fixed-delay'\nattempts = 1_000_000\n\
+         delay = '1ms'\n[[source]]\nname = 'in'\nconnector = 'generator'\n[[operator]]\n\
+         name = 'guest'\nartifact = '{artifact}'\ninput = 'in'\n{operator}\n[[sink]]\nname = 'out'\n\
+         connector = 'discard'\ninput = 'guest'\n"
+    )
+}
+
+/// Hostile tenants, each with a job of one slot.
+struct Hostile {
+    jobs: JoinSet<()>,
+    statuses: Vec<watch::Receiver<JobStatus>>,
+    _controls: Vec<watch::Sender<Control>>,
+}
+
+impl Hostile {
+    async fn start(
+        shared: &TaskManager,
+        places: &Places,
+        count: usize,
+        (artifact, operator): (&str, &str),
+    ) -> anyhow::Result<Self> {
+        let spec = config::parse(&job(artifact, operator), Path::new("hostile.toml"), &[])
+            .map_err(|e| anyhow::anyhow!("{e}"))?;
+        let (mut jobs, mut statuses, mut controls) = (JoinSet::new(), Vec::new(), Vec::new());
+        for i in 0..count {
+            let options = RunOptions {
+                tenant: tenant(&format!("hostile-{i}"))?,
+                task_manager: Some(shared.clone()),
+                artifacts: Some(places.guests.clone()),
+                ..RunOptions::default()
+            };
+            let (control, listen) = watch::channel(Control::Run);
+            let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+            let run = job_manager::run(spec.clone(), options, listen, publish);
+            jobs.spawn(async move {
+                drop(run.await);
+            });
+            statuses.push(status);
+            controls.push(control);
+        }
+        for status in &mut statuses {
+            let begun = |s: &JobStatus| matches!(s.state, JobState::Running | JobState::Restarting);
+            status.wait_for(begun).await?;
+        }
+        Ok(Self { jobs, statuses, _controls: controls })
+    }
+
+    fn restarts(&self) -> u32 {
+        self.statuses.iter().map(|s| s.borrow().restarts.count).sum()
+    }
+
+    async fn end(mut self) {
+        self.jobs.shutdown().await;
+    }
+}
+
+pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Result<()> {
+    let shared = TaskManager::start(&TaskManagerSettings {
+        slots: Some(128),
+        ..TaskManagerSettings::default()
+    })
+    .map_err(anyhow::Error::msg)?;
+    let (_, alone) = median_and_p99(paced(&shared, places).await?);
+    for (kind, artifact, operator) in HOSTILE {
+        for count in [0, 1, 10, 100] {
+            let hostile = Hostile::start(&shared, places, count, (artifact, operator)).await?;
+            let (median, p99) = median_and_p99(paced(&shared, places).await?);
+            let bound = alone / 1e3 + WAIT.as_secs_f64() * 1e3;
+            let bar =
+                if count == 0 { Bar::Free } else { Bar::AtMost((bound * 10.0).round() / 10.0) };
+            let beside = match count {
+                0 => format!("alone (before {kind}s)"),
+                1 => format!("beside 1 {kind}"),
+                n => format!("beside {n} {kind}s"),
+            };
+            let restarts = hostile.restarts();
+            let note = format!("p50 {:.2} ms; {restarts} restarts beside it", median / 1e3);
+            report.add(format!("bystander's batch {beside}, p99"), p99 / 1e3, "ms", bar, note);
+            hostile.end().await;
+        }
+    }
+    Ok(())
+}
+
+/// Latencies of a bystander's batches, which come every 10 ms.
+async fn paced(shared: &TaskManager, places: &Places) -> anyhow::Result<Vec<Duration>> {
+    let of = tenant("bystander")?;
+    let mut settings = settings();
+    settings.tenant = of.clone();
+    settings.cpu = shared.gate.meter(&of, None);
+    let mut guest = load(&shared.sandbox, places, "upper")?.instantiate(&settings).await?;
+    let batch = native::batches(1, 5_000).remove(0);
+    let (send, mut due) = mpsc::channel::<Instant>(BATCHES);
+    let clock = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(PACE);
+        for _ in 0..BATCHES {
+            ticks.tick().await;
+            let _ = send.send(Instant::now()).await;
+        }
+    });
+    let work = async move {
+        let mut latencies = Vec::new();
+        while let Some(came) = due.recv().await {
+            guest.process(0, &batch).await?;
+            latencies.push(came.elapsed());
+        }
+        anyhow::Ok(latencies)
+    };
+    let latencies = tokio::spawn(shared.gate.enter(&of, 0).turns(Box::pin(work))).await??;
+    clock.await?;
+    Ok(latencies)
+}
+
+/// Live instances of many tenants, each of which gets a batch in turn.
+pub(crate) async fn crowd(places: &Places, report: &mut Report) -> anyhow::Result<()> {
+    let (tenants, each) = (100, 100);
+    let total = tenants * each;
+    let shared = TaskManager::start(&TaskManagerSettings {
+        slots: Some(u32::try_from(total)?),
+        ..TaskManagerSettings::default()
+    })
+    .map_err(anyhow::Error::msg)?;
+    let artifact = load(&shared.sandbox, places, "upper")?;
+    let before = resident_kib(std::process::id())?;
+    let mut crowd: Vec<(TenantId, Vec<Instance>)> = Vec::new();
+    for t in 0..tenants {
+        let of = tenant(&format!("tenant-{t}"))?;
+        let mut own = Vec::new();
+        for _ in 0..each {
+            let mut settings = settings();
+            settings.tenant = of.clone();
+            settings.cpu = shared.gate.meter(&of, None);
+            own.push(artifact.instantiate(&settings).await?);
+        }
+        crowd.push((of, own));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let resident = |now: u64| now.saturating_sub(before) as f64 / total as f64;
+    let idle = resident(resident_kib(std::process::id())?);
+    let batch = Arc::new(native::batches(1, 5_000).remove(0));
+    let mut rounds = Vec::new();
+    for _ in 0..4 {
+        let start = Instant::now();
+        let mut running = JoinSet::new();
+        for (of, mut own) in std::mem::take(&mut crowd) {
+            let (batch, pass) = (batch.clone(), shared.gate.enter(&of, 0));
+            let go_round = async move {
+                for guest in &mut own {
+                    std::hint::black_box(guest.process(0, &batch).await?);
+                    breathe().await;
+                }
+                anyhow::Ok((of, own))
+            };
+            running.spawn(pass.turns(Box::pin(go_round)));
+        }
+        while let Some(done) = running.join_next().await {
+            crowd.push(done??);
+        }
+        rounds.push(start.elapsed());
+    }
+    let used = resident(resident_kib(std::process::id())?);
+    let what = "10,000 instances of 100 tenants";
+    report.add(format!("{what}, resident each, opened"), idle, "KiB", Bar::AtMost(32.0), "");
+    let note = "a batch of 1,024 records, 118 KiB, goes through the memory of each";
+    report.add(format!("{what}, resident each, after a batch"), used, "KiB", Bar::Free, note);
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let first = millis(rounds[0]);
+    let best = rounds.iter().skip(1).copied().min().unwrap_or_default();
+    report.add(format!("{what}, first time round"), first, "ms", Bar::Free, "");
+    let note = format!("{:.1} µs an instance, on all cores", millis(best) * 1e3 / 1e4);
+    report.add(format!("{what}, time to go round"), millis(best), "ms", Bar::Free, note);
+    Ok(())
+}
