@@ -58,7 +58,7 @@ impl Inner {
     /// Grants what can be granted, asks back what is to be, and says to those who wait
     /// what they wait for.
     fn settle(&mut self) {
-        while let Some((ticket, slots)) = self.queue.next() {
+        while let Some((ticket, slots)) = self.queue.grant() {
             self.tell(ticket, Standing::Granted(slots.into()));
         }
         for (victim, by) in self.queue.preempt() {

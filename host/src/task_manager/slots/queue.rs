@@ -258,7 +258,7 @@ impl Queue {
         self.tenants.get(tenant).copied().unwrap_or_default()
     }
 
-    /// Takes a request in. Whether it is granted, [`next`](Self::next) says.
+    /// Takes a request in. Whether it is granted, [`grant`](Self::grant) says.
     ///
     /// # Errors
     /// If it could not even be granted if nobody else held anything.
@@ -333,7 +333,7 @@ impl Queue {
     }
 
     /// Grants the first request that can be, if there is one.
-    pub fn next(&mut self) -> Option<(Ticket, Vec<SlotId>)> {
+    pub fn grant(&mut self) -> Option<(Ticket, Vec<SlotId>)> {
         let order = self.order();
         let first = order.into_iter().find(|t| self.quota(&self.entries[t].request).is_none())?;
         if self.entries[&first].request.slots > self.free() {
@@ -376,7 +376,7 @@ impl Queue {
 
     /// Who is to give slots back, and for whom: the fewest jobs of lower priority, the
     /// lowest and latest first, whose slots are enough. Each is named once. To be
-    /// asked when no request can be [granted](Self::next).
+    /// asked when no request can be [granted](Self::grant).
     pub fn preempt(&mut self) -> Vec<(Ticket, Ticket)> {
         let mut found = Vec::new();
         for ticket in self.order() {

@@ -24,7 +24,7 @@ fn pushy(of: &str, priority: i32, slots: u32) -> Request {
 
 /// Grants all that can be granted.
 fn grant(queue: &mut Queue) -> Vec<Ticket> {
-    std::iter::from_fn(|| queue.next()).map(|(ticket, _)| ticket).collect()
+    std::iter::from_fn(|| queue.grant()).map(|(ticket, _)| ticket).collect()
 }
 
 fn queue(total: u32, policy: Policy) -> Queue {
@@ -115,7 +115,7 @@ fn packed_slots_are_the_lowest_and_spread_ones_those_free_the_longest() {
         let mut given = Vec::new();
         for _ in 0..4 {
             let ticket = q.ask(request("a", 0, 1)).unwrap();
-            given.extend(q.next().unwrap().1.into_iter().map(|slot| slot.0));
+            given.extend(q.grant().unwrap().1.into_iter().map(|slot| slot.0));
             q.leave(ticket);
         }
         given
@@ -233,7 +233,7 @@ proptest! {
                       waiting: &mut BTreeMap<Ticket, Request>,
                       holding: &mut BTreeMap<Ticket, (Request, Vec<SlotId>)>,
                       limits: &BTreeMap<TenantId, TenantSlots>| {
-            while let Some((ticket, slots)) = q.next() {
+            while let Some((ticket, slots)) = q.grant() {
                 let request = waiting.remove(&ticket).expect("who is granted has waited");
                 assert_eq!(slots.len(), request.slots as usize);
                 let may = limits.get(&request.tenant).copied().unwrap_or_default();
