@@ -8,7 +8,7 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | [`ids`], [`clock`], [`failure`], [`metrics`], [`config`], [`restart`] | names, time, ways to fail, numbers, job files, restart strategies |
+//! | [`ids`], [`clock`], [`threads`], [`failure`], [`metrics`], [`config`], [`restart`] | names, time, the kernel's threads, ways to fail, numbers, job files, restart strategies |
 //! | [`memory`] | budgets of memory, and the meters of slots |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
@@ -36,6 +36,7 @@ pub mod sandbox;
 pub mod state;
 pub mod stream;
 pub mod task_manager;
+pub mod threads;
 
 /// A batch lives for some microseconds. The C library's allocator gives its pages
 /// back to the system each time, and a job then spends a fifth of its time on page

@@ -21,7 +21,6 @@ use crate::{
     job_manager::{
         coordinator::Part,
         instances::{self, Accounts},
-        placement::Holding,
         plan::{Edge, Plan, Role, Vertex},
         writer::SharedStore,
     },
@@ -38,7 +37,7 @@ use crate::{
     task_manager::{
         Command, Reporter, SubtaskId, TaskEvent, TaskManager,
         chain::{Chain, ChainEnd, Run},
-        gate::Pass,
+        gate::{Pass, turn::breathe},
         input::Input,
         keyed_task::KeyedOperator,
         operator_task::{Operator, OperatorContext, OperatorTask, out_of_memory},
@@ -143,12 +142,33 @@ enum Ready {
 
 impl Deployer {
     /// Deploys the job into the slots that it holds, from a checkpoint if one is given.
+    /// All the work of that is done in turns of the tenant's: who crashes again and again
+    /// does so in its own time.
     ///
     /// # Errors
     /// The first failure; then nothing runs.
     pub async fn deploy(
+        self: &Arc<Self>,
+        memory: &Arc<AdmittedJob>,
+        from: Option<&Arc<Manifest>>,
+    ) -> Result<Deployment, Failure> {
+        let (own, memory, from) = (self.clone(), memory.clone(), from.cloned());
+        let work = async move { own.build(&memory, from.as_deref()).await };
+        let mut deploying = JoinSet::new();
+        let turns = self.pass().turns(Box::pin(work));
+        self.task_manager.workers.spawn(&mut deploying, turns);
+        match deploying.join_next().await {
+            Some(Ok(deployed)) => deployed,
+            ended => Err(Failure::new(
+                FailureKind::HostBug,
+                format!("deploying ended without a word: {:?}", ended.map(|e| e.err())),
+            )),
+        }
+    }
+
+    async fn build(
         &self,
-        holding: &Holding,
+        memory: &AdmittedJob,
         from: Option<&Manifest>,
     ) -> Result<Deployment, Failure> {
         let (events_out, events) = mpsc::channel(EVENTS);
@@ -175,7 +195,7 @@ impl Deployer {
                 let (command, commands) = mpsc::channel(COMMANDS);
                 let mut builder = Builder {
                     deployer: self,
-                    memory: &holding.memory,
+                    memory,
                     vertex,
                     id,
                     saved,
@@ -189,6 +209,7 @@ impl Deployer {
                     job_rejected: &job_rejected,
                 };
                 let (part, task) = builder.build().await?;
+                breathe().await;
                 if part == Part::Operator {
                     deployment.guest_metrics.insert(id, builder.guest_metrics);
                 }
@@ -202,7 +223,8 @@ impl Deployer {
                 let ids =
                     vertices.iter().map(|v| SubtaskId { vertex: *v, index: SubtaskIndex(index) });
                 let members = ids.filter_map(|id| Some((id, ready.remove(&id)?.run()))).collect();
-                deployment.tasks.spawn(self.pass().turns(Chain::new(members)));
+                let chain = self.pass().turns(Chain::new(members));
+                self.task_manager.workers.spawn(&mut deployment.tasks, chain);
             }
         }
         Ok(deployment)
@@ -431,13 +453,11 @@ impl Builder<'_> {
             .memory
             .open_slot(&spec.name, self.id.index, self.wiring.set_aside)
             .map_err(|refused| out_of_memory("opening its slot", &refused))?;
-        // What the guest does as it starts is a turn like any other.
-        let starting = self.instance(spec, kind, memory.clone());
-        let instance = self.deployer.pass().turns(Box::pin(starting)).await?;
+        let instance = self.instance(spec, kind, memory.clone()).await?;
         let operator = match kind {
             OperatorKind::Processor { .. } => Operator::Processor(instance),
             OperatorKind::Keyed { .. } => {
-                let state = self.keyed_state(spec, &memory)?;
+                let state = self.keyed_state(spec, &memory).await?;
                 Operator::Keyed(Box::new(KeyedOperator::new(instance, state, memory.clone())))
             }
         };
@@ -478,10 +498,13 @@ impl Builder<'_> {
             cpu: deployer.meters.get(&self.id).cloned().unwrap_or_default(),
             metrics: self.guest_metrics.clone(),
         };
-        let mut instance = instances::open(artifact, spec, subtask, parallelism, accounts).await?;
-        if let OperatorKind::Processor { .. } = kind
-            && let Some(snapshot) = self.guest_snapshot()?
-        {
+        let snapshot = match kind {
+            OperatorKind::Processor { .. } => self.guest_snapshot()?,
+            OperatorKind::Keyed { .. } => None,
+        };
+        let opened = instances::open(artifact, spec, subtask, parallelism, accounts);
+        let mut instance = opened.await?;
+        if let Some(snapshot) = snapshot {
             instance.restore(&snapshot).await?;
         }
         Ok(instance)
@@ -508,13 +531,18 @@ impl Builder<'_> {
         }
     }
 
-    fn keyed_state(&self, spec: &OperatorSpec, memory: &SlotMeter) -> Result<KeyedState, Failure> {
+    async fn keyed_state(
+        &self,
+        spec: &OperatorSpec,
+        memory: &SlotMeter,
+    ) -> Result<KeyedState, Failure> {
         let groups = KeyGroups::new(self.deployer.plan.max_parallelism, self.vertex.parallelism);
         let windows = spec.window.as_ref().map(Windows::new);
         let mut state = KeyedState::new(windows, groups);
         if let (Some(saved), Some(manifest)) = (self.saved, self.from) {
             let own = groups.range_of(self.id.index.0);
             for (group, digest) in &saved.key_groups {
+                breathe().await;
                 if own.contains(&u32::from(group.0)) {
                     state.restore(*group, &self.chunk(manifest, *digest)?)?;
                     memory

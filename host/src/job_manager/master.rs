@@ -78,7 +78,7 @@ struct Master {
     progress: Progress,
     strategy: RestartStrategy,
     /// The last completed checkpoint.
-    last: Option<Manifest>,
+    last: Option<Arc<Manifest>>,
     next_checkpoint: CheckpointId,
     /// Whether it ever ran: what goes wrong before that is no failure of the job's.
     ran: bool,
@@ -118,7 +118,7 @@ impl Master {
     ) -> Self {
         let spec = &prepared.deployer.spec;
         let mut progress = Progress::new(spec.job.name.clone(), &prepared.deployer.plan);
-        let last = prepared.resumed.clone();
+        let last = prepared.resumed.clone().map(Arc::new);
         progress.status.checkpoints.resumed_from = last.as_ref().map(|m| m.id);
         Self {
             strategy: RestartStrategy::new(&spec.restart),
@@ -175,7 +175,7 @@ impl Master {
     /// no outcome).
     async fn hold(&mut self, holding: &mut Holding) -> Option<Outcome> {
         loop {
-            let deployed = self.prepared.deployer.deploy(holding, self.last.as_ref()).await;
+            let deployed = self.prepared.deployer.deploy(&holding.memory, self.last.as_ref()).await;
             let end = match deployed {
                 Ok(deployment) => self.attempt(deployment, holding).await,
                 Err(failure) if !self.ran => {
@@ -252,6 +252,9 @@ impl Master {
                 })
             }
             Decision::RestartAfter(delay) => {
+                let deployer = &self.prepared.deployer;
+                let pace = &deployer.task_manager.restarts;
+                let delay = delay.max(pace.take(&deployer.tenant, self.clock.now_millis()));
                 let from = match &self.last {
                     Some(manifest) => format!("checkpoint {}", manifest.id),
                     None => "the beginning".to_owned(),
@@ -447,7 +450,7 @@ impl Attempt<'_> {
         self.deployment.stop().await;
         let Some(writing) = self.writing.take() else { return };
         match writing.task.await {
-            Ok(Ok(written)) => self.master.last = Some(written.manifest),
+            Ok(Ok(written)) => self.master.last = Some(Arc::new(written.manifest)),
             Ok(Err(_)) | Err(_) => self.look_for(writing.ready.id),
         }
     }
@@ -455,7 +458,7 @@ impl Attempt<'_> {
     /// Takes a checkpoint for made if the store has it, whatever its writer said.
     fn look_for(&mut self, id: CheckpointId) {
         if let Some(manifest) = self.master.prepared.writer.find(id) {
-            self.master.last = Some(manifest);
+            self.master.last = Some(Arc::new(manifest));
         }
     }
 
@@ -606,7 +609,7 @@ impl Attempt<'_> {
         });
         tracing::debug!("checkpoint {id} written in {:?}", writing.clock.elapsed());
         self.chunks = written.chunks;
-        self.master.last = Some(written.manifest);
+        self.master.last = Some(Arc::new(written.manifest));
         let last = purpose != Purpose::Periodic;
         let sinks: Vec<SubtaskId> = self.sinks().collect();
         if last {

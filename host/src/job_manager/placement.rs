@@ -1,8 +1,10 @@
 //! What a job holds while it runs: slots, which it may have to wait for, and what the
 //! TaskManager promised of its memory.
 
+use std::sync::Arc;
+
 use crate::{
-    ids::SlotId,
+    ids::{OperatorName, SlotId},
     job_manager::{
         deploy::Deployer,
         plan::{Plan, Role},
@@ -19,7 +21,7 @@ pub struct Holding {
     /// Which slots.
     pub slots: Vec<SlotId>,
     /// What they may hold.
-    pub memory: AdmittedJob,
+    pub memory: Arc<AdmittedJob>,
 }
 
 /// What is still to be waited for.
@@ -74,12 +76,12 @@ impl Queued {
             &deployer.spec.job.name,
             operators(&deployer.plan),
         )?;
-        Ok(Holding { place: self.place, slots, memory })
+        Ok(Holding { place: self.place, slots, memory: Arc::new(memory) })
     }
 }
 
 /// Each operator, with the memory of a slot and how many it needs.
-fn operators(plan: &Plan) -> impl Iterator<Item = (crate::ids::OperatorName, usize, u32)> + '_ {
+fn operators(plan: &Plan) -> impl Iterator<Item = (OperatorName, usize, u32)> + '_ {
     plan.vertices.iter().filter_map(|vertex| match &vertex.role {
         Role::Operator(spec, _) => Some((spec.name.clone(), spec.memory, vertex.parallelism)),
         Role::Source(_) | Role::Sink(_) => None,

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Prepared {
     /// Puts it into slots.
-    pub deployer: Deployer,
+    pub deployer: Arc<Deployer>,
     /// Writes its checkpoints.
     pub writer: Writer,
     /// The checkpoint to go on from.
@@ -54,7 +54,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         retain: spec.checkpoints.retain,
     };
     let meters = meters(&plan, &options.tenant, &task_manager.gate);
-    let deployer = Deployer {
+    let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
         spec,
         plan,
@@ -63,7 +63,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         meters,
         store,
         clock,
-    };
+    });
     Ok(Prepared { deployer, writer, resumed })
 }
 

@@ -15,7 +15,10 @@ use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-use crate::sandbox::{cache::CompiledCache, compile::Compiler};
+use crate::{
+    sandbox::{cache::CompiledCache, compile::Compiler},
+    threads::ask_for_short_slices,
+};
 
 /// How often a guest that runs on is interrupted to let others run: the longest
 /// turn that it can have, and how late its deadline can be noticed.
@@ -167,6 +170,8 @@ pub(super) fn engine_config(pool: Option<u32>, metering: Metering) -> Config {
 /// The ticker is a thread of its own: whatever the guests do, it comes round.
 fn start_ticker(engine: Engine, stop: Arc<AtomicBool>) -> std::io::Result<()> {
     std::thread::Builder::new().name("epoch-ticker".into()).spawn(move || {
+        // It has to come round in time beside guests that use every core.
+        ask_for_short_slices();
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(EPOCH);
             engine.increment_epoch();

@@ -8,20 +8,11 @@ use crate::{
     sandbox::{self, Compiler, Metering, Sandbox, SandboxConfig},
     task_manager::{
         gate::{Gate, GateSettings, policy::Policy},
+        restarts::Restarts,
         slots::{Slots, Spread},
+        workers::Workers,
     },
 };
-
-/// The threads that jobs run on: one more than the [`Gate`] lets guests use. A guest
-/// holds its thread until its turn is over; on the one more, timers, heartbeats and
-/// whatever else the host itself has to do come round meanwhile.
-///
-/// # Errors
-/// If the threads cannot be started.
-pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 1).enable_all().build()
-}
 
 /// How a TaskManager is set up.
 #[derive(Debug, Clone)]
@@ -74,13 +65,18 @@ pub struct TaskManager {
     pub memory: TaskManagerMemory,
     /// Where guests are compiled and live.
     pub sandbox: Arc<Sandbox>,
+    /// The threads that they run on.
+    pub workers: Arc<Workers>,
+    /// How fast tenants' jobs may restart.
+    pub restarts: Arc<Restarts>,
 }
 
 impl TaskManager {
     /// Starts one.
     ///
     /// # Errors
-    /// If the WebAssembly engine does not start on this machine, in words.
+    /// If the WebAssembly engine or the threads of guests do not start on this machine, in
+    /// words.
     pub fn start(settings: &TaskManagerSettings) -> Result<Self, String> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let total = settings.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX));
@@ -95,11 +91,16 @@ impl TaskManager {
             Some(bytes) => TaskManagerMemory::new(bytes, settings.admission),
             None => TaskManagerMemory::of_this_machine(settings.admission),
         };
+        let gate = Gate::new(settings.gate.clone());
+        let workers = Workers::start(gate.permits())
+            .map_err(|e| format!("the threads of operators do not start: {e}"))?;
         Ok(Self {
             slots: Slots::new(total, settings.placement, settings.spread),
-            gate: Gate::new(settings.gate.clone()),
+            gate,
             memory,
             sandbox: Arc::new(sandbox.compiling_in(settings.compiler.clone())),
+            workers: Arc::new(workers),
+            restarts: Arc::default(),
         })
     }
 }

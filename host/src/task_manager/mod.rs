@@ -28,9 +28,11 @@ pub mod keyed_task;
 pub mod manager;
 pub mod operator_task;
 pub mod output;
+pub mod restarts;
 pub mod sink_task;
 pub mod slots;
 pub mod source_task;
+pub mod workers;
 
 use tokio::sync::mpsc;
 
@@ -43,7 +45,8 @@ use crate::{
     stream::{Barrier, channel::Closed, keys::KeyGroup},
 };
 
-pub use manager::{TaskManager, TaskManagerSettings, runtime};
+pub use manager::{TaskManager, TaskManagerSettings};
+pub use workers::runtime;
 
 /// A subtask of a job: which vertex of its plan, which parallel instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

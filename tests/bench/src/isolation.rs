@@ -9,13 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use cofferdam::{
     config::job::CpuShare,
     failure::FailureKind,
     ids::TenantId,
     sandbox::{Artifact, Instance, Metering, Sandbox, SandboxConfig, engine::EPOCH},
     stream::Batch,
-    task_manager::gate::{Gate, GateSettings, TenantShare, policy::Policy, turn::breathe},
+    task_manager::{
+        gate::{Gate, GateSettings, TenantShare, policy::Policy, turn::breathe},
+        workers::Workers,
+    },
 };
 use tokio::task::JoinSet;
 
@@ -38,6 +42,7 @@ struct Bench {
     upper: Artifact,
     identity: Artifact,
     batches: Arc<Vec<Batch>>,
+    workers: Workers,
 }
 
 pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Result<()> {
@@ -47,6 +52,7 @@ pub(crate) async fn measure(places: &Places, report: &mut Report) -> anyhow::Res
         upper: load(&sandbox, places, "upper")?,
         identity: load(&sandbox, places, "identity")?,
         batches: Arc::new(native::batches(64, 5_000)),
+        workers: Workers::start(std::thread::available_parallelism()?.get())?,
         _sandbox: sandbox,
     };
     bench.deadline(report).await?;
@@ -112,7 +118,7 @@ impl Bench {
             let spin = async move {
                 let _ = guest.process(0, &batches[0]).await;
             };
-            tasks.spawn(gate.enter(&of, 0).turns(Box::pin(spin)));
+            self.workers.spawn(&mut tasks, gate.enter(&of, 0).turns(Box::pin(spin)));
         }
         Ok(tasks)
     }
@@ -124,7 +130,7 @@ impl Bench {
         of: &str,
         cap: Option<CpuShare>,
         stop: &Arc<AtomicBool>,
-    ) -> anyhow::Result<(tokio::task::JoinHandle<()>, Arc<AtomicU64>)> {
+    ) -> anyhow::Result<(JoinSet<()>, Arc<AtomicU64>)> {
         let of = tenant(of)?;
         let nothing = serde_json::Value::Null;
         let mut guest = self.open(&self.upper, gate, &of, cap, nothing, LONG).await?;
@@ -140,7 +146,9 @@ impl Bench {
                 breathe().await;
             }
         };
-        Ok((tokio::spawn(gate.enter(&of, 0).turns(Box::pin(work))), done))
+        let mut tasks = JoinSet::new();
+        self.workers.spawn(&mut tasks, gate.enter(&of, 0).turns(Box::pin(work)));
+        Ok((tasks, done))
     }
 
     async fn deadline(&self, report: &mut Report) -> anyhow::Result<()> {
@@ -208,7 +216,7 @@ impl Bench {
                 let (work, done) = self.saturate(&gate, "bystander", None, &stop).await?;
                 rates[beside] += rate(&done, Duration::from_secs(1)).await;
                 stop.store(true, Relaxed);
-                work.await?;
+                work.join_all().await;
                 for used in gate.usage().iter().filter(|_| beside == 1) {
                     let core = used.core.as_secs_f64();
                     all += core;
@@ -248,9 +256,10 @@ impl Bench {
             }
             anyhow::Ok(latencies)
         };
-        let latencies = tokio::spawn(gate.enter(&of, 0).turns(Box::pin(work))).await??;
+        let mut tasks = JoinSet::new();
+        self.workers.spawn(&mut tasks, gate.enter(&of, 0).turns(Box::pin(work)));
         clock.await?;
-        Ok(latencies)
+        tasks.join_next().await.context("the bystander is there")??
     }
 
     async fn weights(&self, report: &mut Report) -> anyhow::Result<()> {
@@ -268,7 +277,7 @@ impl Bench {
         tokio::time::sleep(Duration::from_secs(10)).await;
         stop.store(true, Relaxed);
         for work in works {
-            work.await?;
+            work.join_all().await;
         }
         let sum = |counts: &[Arc<AtomicU64>]| float(counts.iter().map(|c| c.load(Relaxed)).sum());
         let off = |ratio: f64| (ratio / 3.0 - 1.0).abs() * 100.0;
@@ -294,7 +303,7 @@ impl Bench {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let (took, usage) = (start.elapsed(), gate.usage());
         stop.store(true, Relaxed);
-        work.await?;
+        work.join_all().await;
         let used = usage.first().map_or(0.0, |used| used.guest.as_secs_f64());
         let share = used / took.as_secs_f64();
         let off = (share / 0.5 - 1.0).abs() * 100.0;

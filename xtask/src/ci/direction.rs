@@ -13,7 +13,7 @@ use super::{
 /// The rooms from the bottom up. A room may name those of its own row and of the
 /// rows before it.
 const FLOORS: [&[&str]; 11] = [
-    &["clock", "config", "failure", "ids", "memory", "metrics", "restart"],
+    &["clock", "config", "failure", "ids", "memory", "metrics", "restart", "threads"],
     &["stream"],
     &["state"],
     &["checkpoint"],

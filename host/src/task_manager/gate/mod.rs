@@ -24,10 +24,15 @@ mod turn_tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Waker,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Wake, Waker},
     time::Duration,
 };
+
+use smallvec::SmallVec;
 
 use crate::{
     clock::Stopwatch,
@@ -94,6 +99,7 @@ pub struct TenantUse {
 #[derive(Debug)]
 pub struct Gate {
     on: bool,
+    permits: usize,
     clock: Stopwatch,
     inner: Mutex<Inner>,
 }
@@ -103,8 +109,10 @@ struct Inner {
     settings: GateSettings,
     shares: Shares,
     tenants: BTreeMap<TenantId, Account>,
-    /// Whose turn it was told to be, by runner.
+    /// The tasks of the runners.
     wakers: Vec<Option<Waker>>,
+    /// Who was granted a turn and is to be woken.
+    granted: Vec<Runner>,
 }
 
 #[derive(Debug)]
@@ -125,18 +133,26 @@ impl Gate {
         let shares = Shares::new(settings.policy, permits);
         Arc::new(Self {
             on: settings.on,
+            permits,
             clock: Stopwatch::start(),
             inner: Mutex::new(Inner {
                 settings,
                 shares,
                 tenants: BTreeMap::new(),
                 wakers: Vec::new(),
+                granted: Vec::new(),
             }),
         })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many may run at once.
+    #[must_use]
+    pub fn permits(&self) -> usize {
+        self.permits
     }
 
     /// Gives a tenant another weight or cap; it holds from the next turn on, the cap
@@ -160,7 +176,9 @@ impl Gate {
         let (id, core) = (account.tenant, account.core.clone());
         let runner = inner.shares.join(id, priority);
         inner.wakers.resize(inner.wakers.len().max(runner.0 + 1), None);
-        Pass { gate: self.clone(), runner, core }
+        let flag = || AtomicBool::new(false);
+        let (gate, rung, running, gone) = (self.clone(), flag(), flag(), flag());
+        Pass { bell: Arc::new(Bell { gate, runner, rung, running, gone }), core }
     }
 
     /// Measures a slot of a tenant's, and caps it. `time` counts for the slot; none
@@ -192,15 +210,17 @@ impl Gate {
     /// Changes who wants what, and wakes those whose turn it is then.
     fn change<T>(&self, change: impl FnOnce(&mut Inner, u64) -> T) -> T {
         let now = self.clock.nanos();
-        let mut woken = Vec::new();
+        let mut woken = SmallVec::<[Waker; 4]>::new();
         let result = {
             let inner = &mut *self.inner();
             let result = change(inner, now);
             while let Some(runner) = inner.shares.next(now) {
-                woken.extend(inner.wakers[runner.0].take());
+                inner.granted.push(runner);
             }
+            woken.extend(inner.granted.drain(..).filter_map(|r| inner.wakers[r.0].clone()));
             result
         };
+        // Without the lock: who is woken may want it.
         woken.into_iter().for_each(Waker::wake);
         result
     }
@@ -224,9 +244,41 @@ impl Inner {
 /// Somebody's right to wait for a turn. Dropping it gives back what it holds.
 #[derive(Debug)]
 pub struct Pass {
+    bell: Arc<Bell>,
+    core: Arc<GuestWork>,
+}
+
+/// What wakes somebody: it asks the gate for a turn at once, so that whoever has
+/// something to do is in the queue before any thread has looked at it.
+#[derive(Debug)]
+struct Bell {
     gate: Arc<Gate>,
     runner: Runner,
-    core: Arc<GuestWork>,
+    /// It was woken since its last turn began.
+    rung: AtomicBool,
+    /// It has its turn, and looks whether it was rung at the end of it.
+    running: AtomicBool,
+    /// It has left, and its place may be somebody else's. Written by whoever holds the
+    /// gate's lock.
+    gone: AtomicBool,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, SeqCst);
+        if !self.running.load(SeqCst) {
+            self.gate.change(|inner, now| {
+                if !self.gone.load(SeqCst) && inner.shares.want(self.runner, now) {
+                    // A permit was free: whoever is granted one has to be polled.
+                    inner.granted.push(self.runner);
+                }
+            });
+        }
+    }
 }
 
 impl Pass {
@@ -235,27 +287,44 @@ impl Pass {
         Turns::new(self, future)
     }
 
-    /// Whether it may run now; if not, `waker` is woken when it may.
-    fn begin(&self, waker: &Waker) -> bool {
-        self.gate.change(|inner, now| {
-            let granted = inner.shares.want(self.runner, now);
-            if !granted {
-                inner.wakers[self.runner.0] = Some(waker.clone());
+    fn is_on(&self) -> bool {
+        self.bell.gate.on
+    }
+
+    fn waker(&self) -> Waker {
+        self.bell.clone().into()
+    }
+
+    /// Whether it may run now; if not, `task` is woken when it may.
+    fn begin(&self, task: &Waker) -> bool {
+        let bell = &*self.bell;
+        bell.gate.change(|inner, now| {
+            let known = &mut inner.wakers[bell.runner.0];
+            if known.as_ref().is_none_or(|known| !known.will_wake(task)) {
+                *known = Some(task.clone());
+            }
+            let granted = inner.shares.want(bell.runner, now);
+            if granted {
+                bell.rung.store(false, SeqCst);
+                bell.running.store(true, SeqCst);
             }
             granted
         })
     }
 
-    /// Ends a turn.
-    fn end(&self, ran: Duration, wants_more: bool, waker: &Waker) {
+    /// Ends a turn, after which there may be more to do.
+    fn end(&self, ran: Duration, pending: bool) {
         let nanos = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
         self.core.add(ran);
-        self.gate.change(|inner, now| {
-            if wants_more {
-                inner.wakers[self.runner.0] = Some(waker.clone());
-                inner.shares.yields(self.runner, nanos, now);
+        let bell = &*self.bell;
+        bell.gate.change(|inner, now| {
+            // In this order: who rings after the second line sees the first, and asks
+            // for a turn when it gets the lock.
+            bell.running.store(false, SeqCst);
+            if pending && bell.rung.load(SeqCst) {
+                inner.shares.yields(bell.runner, nanos, now);
             } else {
-                inner.shares.rest(self.runner, nanos);
+                inner.shares.rest(bell.runner, nanos);
             }
         });
     }
@@ -263,9 +332,11 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.gate.change(|inner, _| {
-            inner.shares.part(self.runner, 0);
-            inner.wakers[self.runner.0] = None;
+        let bell = &*self.bell;
+        bell.gate.change(|inner, _| {
+            bell.gone.store(true, SeqCst);
+            inner.shares.part(bell.runner, 0);
+            inner.wakers[bell.runner.0] = None;
         });
     }
 }

@@ -17,6 +17,8 @@ struct World {
     /// When each running turn ends: who, and when it began.
     running: Vec<(u64, Runner, u64)>,
     turns: BTreeMap<Runner, u64>,
+    /// Who wants one turn only, whenever it comes.
+    brief: Option<Runner>,
     ran: BTreeMap<Runner, u64>,
     /// The longest that anybody waited for a turn.
     waiting: BTreeMap<Runner, u64>,
@@ -30,6 +32,7 @@ impl World {
             now: 0,
             running: Vec::new(),
             turns: BTreeMap::new(),
+            brief: None,
             ran: BTreeMap::new(),
             waiting: BTreeMap::new(),
             longest: BTreeMap::new(),
@@ -40,10 +43,7 @@ impl World {
     fn greedy(&mut self, tenant: super::policy::Tenant, priority: i32, turn: u64) -> Runner {
         let runner = self.shares.join(tenant, priority);
         self.turns.insert(runner, turn);
-        self.waiting.insert(runner, self.now);
-        if self.shares.want(runner, self.now) {
-            self.begin(runner);
-        }
+        self.come(runner);
         runner
     }
 
@@ -54,6 +54,14 @@ impl World {
         self.running.push((self.now + self.turns[&runner], runner, self.now));
     }
 
+    /// It wants a turn now.
+    fn come(&mut self, runner: Runner) {
+        self.waiting.insert(runner, self.now);
+        if self.shares.want(runner, self.now) {
+            self.begin(runner);
+        }
+    }
+
     fn run_until(&mut self, end: u64) {
         while let Some(&(at, runner, began)) = self.running.iter().min() {
             if at > end {
@@ -62,8 +70,12 @@ impl World {
             self.running.retain(|(_, r, _)| *r != runner);
             self.now = at;
             *self.ran.entry(runner).or_default() += at - began;
-            self.waiting.insert(runner, at);
-            self.shares.yields(runner, at - began, at);
+            if self.brief == Some(runner) {
+                self.shares.rest(runner, at - began);
+            } else {
+                self.waiting.insert(runner, at);
+                self.shares.yields(runner, at - began, at);
+            }
             while let Some(next) = self.shares.next(at) {
                 self.begin(next);
             }
@@ -212,4 +224,34 @@ fn whoever_goes_gives_its_permit_back() {
     assert!(shares.runs(second));
     shares.part(second, 0);
     assert_eq!(shares.waiting(), 0);
+}
+
+#[test]
+fn whoever_uses_less_than_its_share_waits_for_one_turn_to_end_whatever_the_others_number() {
+    let epoch = 5 * MILLI;
+    for hostile in [1, 10, 100] {
+        let mut world = World::new(Policy::Fair, 2);
+        for _ in 0..hostile {
+            let tenant = world.shares.add_tenant(100);
+            world.greedy(tenant, 0, epoch);
+        }
+        let tenant = world.shares.add_tenant(100);
+        let bystander = world.shares.join(tenant, 0);
+        world.turns.insert(bystander, MILLI / 5);
+        world.brief = Some(bystander);
+        // Of its 1/101 of two cores it uses 40 %. In the first second nobody knows yet
+        // how long turns are.
+        for beat in 1..400 {
+            world.run_until(beat * 25 * MILLI + beat % 7 * MILLI);
+            if beat == 40 {
+                world.longest.clear();
+            }
+            world.come(bystander);
+        }
+        assert!(
+            world.longest[&bystander] <= epoch,
+            "{} beside {hostile}",
+            world.longest[&bystander]
+        );
+    }
 }

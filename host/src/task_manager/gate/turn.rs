@@ -9,11 +9,7 @@ use std::{
     cell::Cell,
     future::poll_fn,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::task::{Unconstrained, coop::unconstrained};
@@ -47,45 +43,18 @@ pub struct Turns<F> {
     future: Unconstrained<F>,
     // After the future: what is torn down still has its turn.
     pass: Pass,
-    signal: Arc<Signal>,
     waker: Waker,
-}
-
-/// Tells whether the future was woken while it ran: then it has more to do.
-#[derive(Debug, Default)]
-struct Signal {
-    woken: AtomicBool,
-    task: Mutex<Option<Waker>>,
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::SeqCst);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = &*task {
-            task.wake_by_ref();
-        }
-    }
-}
-
-impl Signal {
-    fn register(&self, waker: &Waker) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if task.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-            *task = Some(waker.clone());
-        }
-    }
 }
 
 impl<F: Future + Unpin> Turns<F> {
     pub(super) fn new(pass: Pass, future: F) -> Self {
-        let signal = Arc::new(Signal::default());
-        let waker = signal.clone().into();
-        Self { future: unconstrained(future), pass, signal, waker }
+        let waker = pass.waker();
+        Self { future: unconstrained(future), pass, waker }
+    }
+
+    /// Asks for its first turn, which otherwise the first poll does.
+    pub fn enlist(&self) {
+        self.waker.wake_by_ref();
     }
 }
 
@@ -94,22 +63,17 @@ impl<F: Future + Unpin> Future for Turns<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        if !this.pass.gate.on {
+        if !this.pass.is_on() {
             TURN.set(Some(Stopwatch::start()));
             return Pin::new(&mut this.future).poll(context);
         }
-        this.signal.register(context.waker());
         if !this.pass.begin(context.waker()) {
             return Poll::Pending;
         }
-        this.signal.woken.store(false, Ordering::SeqCst);
         let clock = Stopwatch::start();
         TURN.set(Some(clock));
         let polled = Pin::new(&mut this.future).poll(&mut Context::from_waker(&this.waker));
-        // A wake-up that comes after this look polls the task again, which then
-        // asks for a turn as if it had been idle.
-        let more = polled.is_pending() && this.signal.woken.load(Ordering::SeqCst);
-        this.pass.end(clock.elapsed(), more, context.waker());
+        this.pass.end(clock.elapsed(), polled.is_pending());
         polled
     }
 }

@@ -1,0 +1,103 @@
+//! The threads that guests run on, apart from those of the host's own work.
+//!
+//! A guest holds its thread until its turn is over, up to an epoch. So there are as many
+//! threads for chains of subtasks as the gate has permits, and nothing else is done on them:
+//! timers that chains wait for, and the files that they read, are another thread's, and
+//! whoever manages jobs or answers requests has threads of its own ([`runtime`]). On
+//! Linux those ask the kernel for short slices, which lets them in before a guest that has
+//! not used up its own; they do not get more of the cores for that.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinSet,
+};
+
+use crate::{task_manager::gate::turn::Turns, threads::ask_for_short_slices};
+
+/// The threads of whoever manages jobs and answers requests. Guests never run on them.
+///
+/// # Errors
+/// If the threads cannot be started.
+pub fn runtime() -> io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread()
+        .worker_threads(cores.clamp(2, 4))
+        .on_thread_start(ask_for_short_slices)
+        .enable_all()
+        .build()
+}
+
+/// The threads of a TaskManager's guests. They end when this is dropped.
+#[derive(Debug)]
+pub struct Workers {
+    /// None only while it is dropped.
+    guests: Option<Runtime>,
+    /// Timers and files of chains.
+    timers: Option<Runtime>,
+    handle: Handle,
+}
+
+impl Workers {
+    /// So many threads for guests.
+    ///
+    /// # Errors
+    /// If they cannot be started.
+    pub fn start(threads: usize) -> io::Result<Self> {
+        let guests = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("guests")
+            .build()?;
+        let timers = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("timers")
+            .on_thread_start(ask_for_short_slices)
+            .enable_all()
+            .build()?;
+        let handle = timers.handle().clone();
+        Ok(Self { guests: Some(guests), timers: Some(timers), handle })
+    }
+
+    /// Runs something on them, as a task of a set.
+    pub fn spawn<F>(&self, tasks: &mut JoinSet<F::Output>, future: Turns<F>)
+    where
+        F: Future<Output: Send> + Unpin + Send + 'static,
+    {
+        // Otherwise it would wait until a thread has looked at it before it could wait
+        // for its turn.
+        future.enlist();
+        if let Some(guests) = &self.guests {
+            tasks.spawn_on(Guest { timers: self.handle.clone(), future }, guests.handle());
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // Not waited for: this may be a thread that must not block.
+        for runtime in [self.guests.take(), self.timers.take()].into_iter().flatten() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A future whose timers are those of another runtime.
+struct Guest<F> {
+    timers: Handle,
+    future: F,
+}
+
+impl<F: Future + Unpin> Future for Guest<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        let _entered = this.timers.enter();
+        Pin::new(&mut this.future).poll(context)
+    }
+}
