@@ -17,7 +17,7 @@ use cofferdam::{
         control::{Control, RunOptions},
         status::{JobState, JobStatus},
     },
-    sandbox::Instance,
+    sandbox::{Instance, engine::EPOCH},
     task_manager::{TaskManager, TaskManagerSettings, gate::turn::breathe},
 };
 use tokio::{
@@ -45,11 +45,10 @@ const BATCHES: usize = 200;
 /// How often its batches come: it uses some 40 % of what is its share beside a hundred
 /// others of two cores. Whoever wants more than its share waits for its share.
 const PACE: Duration = Duration::from_millis(25);
-/// What a batch of a bystander may wait on two cores, besides what it takes alone: for a
-/// permit until a turn ends, which is an epoch at most; then the kernel shares two cores among
-/// the two threads of guests and the one that this batch woke up on, which costs it
-/// a slice or two of 3 ms; and once more if an epoch ends in the batch.
-const WAIT: Duration = Duration::from_millis(2 * 5 + 2 * 3);
+/// What a batch of a bystander that stays below its share may wait, besides what it
+/// takes alone: for a turn to end, which is an epoch, and once more where an epoch ends within
+/// the batch and somebody else's turn comes in between.
+const WAIT: Duration = EPOCH.saturating_mul(2);
 
 fn tenant(name: &str) -> anyhow::Result<TenantId> {
     Ok(TenantId::new(name)?)
