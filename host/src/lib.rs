@@ -16,6 +16,7 @@
 //! | [`connectors`] | sources and sinks, one file each |
 //! | [`sandbox`] | everything wasmtime: nobody else names it |
 //! | [`catalog`] | artifacts: found, validated, compiled, cached |
+//! | [`tenancy`] | tenants: quotas, grants, usage records |
 //! | [`task_manager`] | slots and the subtasks that run in them |
 //! | [`job_manager`] | a job's life: plan, checkpoints, failover |
 //! | [`cli`] | arguments, progress, exit codes |
@@ -36,6 +37,7 @@ pub mod sandbox;
 pub mod state;
 pub mod stream;
 pub mod task_manager;
+pub mod tenancy;
 pub mod threads;
 
 /// A batch lives for some microseconds. The C library's allocator gives its pages

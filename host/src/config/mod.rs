@@ -12,6 +12,7 @@
 //! | `paths` | file names and globs, relative to the job file |
 //! | `graph` | names and references between nodes |
 //! | `blame` | the places of mistakes that show when operators are loaded |
+//! | [`tenant`], `read_tenants` | `tenants.toml`: its checked model, and reading it |
 //! | [`errors`] | a mistake, its place, and how it is shown |
 
 mod blame;
@@ -24,7 +25,9 @@ mod read;
 mod read_operator;
 mod read_sink;
 mod read_source;
+mod read_tenants;
 mod section;
+pub mod tenant;
 pub mod units;
 
 #[cfg(test)]
@@ -34,3 +37,4 @@ pub use blame::{OperatorFault, point_out};
 pub use errors::{JobFileError, JobFileErrors};
 pub use node::{InvalidOverride, Override};
 pub use read::parse;
+pub use read_tenants::parse_tenants;

@@ -16,7 +16,7 @@ const LEAST_MEMORY: u64 = 64 << 10;
 /// What a 32-bit guest can address.
 const MOST_MEMORY: u64 = 4 << 30;
 
-const GRANTS: &[(&str, Grant)] = &[
+pub(super) const GRANTS: &[(&str, Grant)] = &[
     ("log", Grant::Log),
     ("config", Grant::Config),
     ("metrics", Grant::Metrics),

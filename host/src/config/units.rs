@@ -118,6 +118,16 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
     }
 }
 
+/// A size as [`parse_size`] reads it, exactly: `1536` is `1536`, 1,572,864 is
+/// `1536KiB`.
+#[must_use]
+pub fn show_size(bytes: u64) -> String {
+    let units = ["", "KiB", "MiB", "GiB", "TiB"];
+    let fits = |power: &u32| bytes > 0 && bytes.is_multiple_of(1 << (10 * power));
+    let power = (0..=4_u32).rev().find(fits).unwrap_or(0);
+    format!("{}{}", bytes >> (10 * power), units[power as usize])
+}
+
 /// Splits a number, its unit and what follows: `1m30s` → `1`, `m`, `30s`.
 fn next_part(text: &str) -> Result<(&str, &str, &str), InvalidQuantity> {
     let is_number = |c: char| c.is_ascii_digit() || c == '.' || c == '_';
@@ -242,6 +252,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_size_that_is_shown_is_read_as_the_same(bytes in 0_u64..1 << 40, shift in 0_u32..23) {
+            let bytes = (bytes >> shift) << shift;
+            prop_assert_eq!(parse_size(&show_size(bytes)), Ok(bytes));
+        }
+
         #[test]
         fn no_text_panics_a_reader(text in "[0-9._ a-zµ]{0,30}|.{0,20}") {
             let _ = parse_duration(&text);
