@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::exit::EXIT_CODES;
+use super::{exit::EXIT_CODES, tenant_args::TenantCommand};
 use crate::{
     config::{Override, units::parse_size},
     sandbox::{Metering, compile},
@@ -30,6 +30,9 @@ pub enum Command {
     /// Look at job files
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),
+    /// Make, change and show tenants: their quotas, grants and usage
+    #[command(subcommand, arg_required_else_help = true)]
+    Tenant(TenantCommand),
     /// Compiles one artifact within limits; the program starts itself so
     #[command(name = compile::COMMAND, hide = true)]
     CompileArtifact {

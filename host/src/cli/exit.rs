@@ -13,7 +13,7 @@ pub enum Exit {
     Usage,
     /// 3: a signal stopped the job; with `--state` the same command resumes it.
     Stopped,
-    /// 4: the state directory cannot be used.
+    /// 4: the state or data directory cannot be used.
     State,
     /// 130: a second signal ended the program at once.
     Aborted,
@@ -47,7 +47,7 @@ Exit codes:
   1    the job failed
   2    wrong arguments, a bad job file, or an operator, input or output that cannot be used
   3    a signal stopped the job; with --state, the same command resumes it
-  4    the state directory cannot be used
+  4    the state or data directory cannot be used
   130  a second signal ended the program at once";
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | [`exit`] | exit codes |
 //! | `run` | `cofferdam run` |
 //! | `check` | `cofferdam job check` |
+//! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
 //! | `progress`, `human` | a job's numbers as text |
 //! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
 //! | `terminal` | where text goes, live display, colours |
@@ -18,6 +19,9 @@ mod human;
 mod plan_view;
 mod progress;
 mod run;
+mod tenant;
+pub mod tenant_args;
+mod tenant_view;
 mod terminal;
 
 use std::{path::Path, process::ExitCode};
@@ -44,6 +48,7 @@ pub fn main() -> ExitCode {
             start_log();
             check::check(&args)
         }
+        Command::Tenant(command) => tenant::tenant(&command),
         // No log: what it writes is code.
         Command::CompileArtifact { memory, seconds, metering } => {
             return ExitCode::from(compile::run(memory, seconds, metering));

@@ -8,14 +8,12 @@ use super::{
     read_operator::GRANTS,
     section::{self, Read, Refusal, Section},
     tenant::{
-        DEFAULT_WEIGHT, MOST_COUNT, MOST_WEIGHT, Quotas, TenantSpec, parse_byte_rate, parse_cap,
-        parse_record_rate,
+        DEFAULT_WEIGHT, LEAST_MEMORY, MOST_COUNT, MOST_WEIGHT, Quotas, TenantSpec, parse_byte_rate,
+        parse_cap, parse_record_rate,
     },
 };
 use crate::ids::TenantId;
 
-/// A page of Wasm memory: with less, nothing runs.
-const LEAST_MEMORY: u64 = 64 << 10;
 const MOST_SIZE: u64 = i64::MAX.unsigned_abs();
 
 /// Reads the text of `tenants.toml`. `origin` is its path, for errors.

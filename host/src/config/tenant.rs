@@ -15,6 +15,9 @@ pub const DEFAULT_WEIGHT: u32 = 100;
 pub const MOST_WEIGHT: u32 = 10_000;
 /// The greatest count that a quota may name.
 pub const MOST_COUNT: u32 = 1_000_000;
+/// The least budget of memory, in bytes: a page of Wasm memory, without which nothing
+/// runs.
+pub const LEAST_MEMORY: u64 = 64 << 10;
 /// The greatest cap, in thousandths of a core: a hundred cores.
 pub const MOST_CAP: CpuShare = CpuShare(100_000);
 /// The greatest rate, in records or bytes a second.

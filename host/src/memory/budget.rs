@@ -17,6 +17,8 @@ pub enum Scope {
     Slot,
     /// A tenant's.
     Tenant(TenantId),
+    /// What a tenant may keep as keyed state.
+    TenantState(TenantId),
     /// That of all slots together.
     TaskManager,
 }
@@ -26,6 +28,7 @@ impl fmt::Display for Scope {
         match self {
             Self::Slot => f.write_str("slot"),
             Self::Tenant(tenant) => write!(f, "tenant `{tenant}`"),
+            Self::TenantState(tenant) => write!(f, "keyed state of tenant `{tenant}`"),
             Self::TaskManager => f.write_str("TaskManager"),
         }
     }
@@ -60,6 +63,11 @@ impl Budget {
 
     pub(super) fn tenant(tenant: TenantId, limit: usize, parent: &Arc<Self>) -> Arc<Self> {
         Self::new(Scope::Tenant(tenant), limit, Some(parent.clone()))
+    }
+
+    /// Stands by itself: what is kept as state is in the tenant's budget, too.
+    pub(super) fn state(tenant: TenantId, limit: usize) -> Arc<Self> {
+        Self::new(Scope::TenantState(tenant), limit, None)
     }
 
     fn new(scope: Scope, limit: usize, parent: Option<Arc<Self>>) -> Arc<Self> {
@@ -122,6 +130,25 @@ impl Budget {
     fn give_back(&self, bytes: usize) {
         let before = self.reserved.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "{} gave back {bytes} of {before} bytes", self.scope);
+    }
+}
+
+/// The two budgets of a tenant. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct TenantBudget {
+    /// All that its slots hold, below the TaskManager's.
+    pub(super) memory: Arc<Budget>,
+    /// What of it is keyed state.
+    pub(super) state: Arc<Budget>,
+}
+
+impl TenantBudget {
+    /// Without limits of its own.
+    pub(super) fn new(tenant: &TenantId, parent: &Arc<Budget>) -> Self {
+        Self {
+            memory: Budget::tenant(tenant.clone(), usize::MAX, parent),
+            state: Budget::state(tenant.clone(), usize::MAX),
+        }
     }
 }
 

@@ -11,10 +11,11 @@ use std::{
 };
 
 use super::{
-    budget::{Budget, Scope},
+    budget::{Budget, Scope, TenantBudget},
     machine::this_machine,
     report::{LargestSlot, MemoryReport, SlotReport, TenantReport},
     slot::{Refusal, SlotMeter},
+    time::ByteTime,
 };
 use crate::ids::{JobName, OperatorName, SubtaskIndex, TenantId};
 
@@ -69,8 +70,14 @@ pub enum NotAdmitted {
     },
 }
 
-fn option(scope: &Scope) -> &'static str {
-    if *scope == Scope::TaskManager { " (--memory)" } else { "" }
+fn option(scope: &Scope) -> String {
+    match scope {
+        Scope::TaskManager => " (--memory)".to_owned(),
+        Scope::Tenant(tenant) => {
+            format!(", its quota `memory`, with `cofferdam tenant set {tenant} --memory SIZE`")
+        }
+        Scope::Slot | Scope::TenantState(_) => String::new(),
+    }
 }
 
 /// There is no such operator among the jobs that are let in.
@@ -106,6 +113,8 @@ struct KnownSlot {
     meter: Weak<SlotMeter>,
     /// The most that it held, also after its end.
     peak: Arc<AtomicUsize>,
+    /// What it had reserved over time, also before a restart.
+    time: Arc<ByteTime>,
 }
 
 impl Job {
@@ -117,7 +126,7 @@ impl Job {
 
 #[derive(Debug, Default)]
 struct Book {
-    tenants: BTreeMap<TenantId, Arc<Budget>>,
+    tenants: BTreeMap<TenantId, TenantBudget>,
     jobs: BTreeMap<u64, Job>,
     next: u64,
 }
@@ -192,11 +201,17 @@ impl TaskManagerMemory {
     /// Sets the bytes for all slots of a tenant, which may be more than the
     /// TaskManager has. If more are reserved, as for [`set_limit`](Self::set_limit).
     pub fn set_tenant_limit(&self, tenant: &TenantId, bytes: usize) {
-        self.tenant(&mut self.lock(), tenant).set_limit(bytes);
+        self.tenant(&mut self.lock(), tenant).memory.set_limit(bytes);
     }
 
-    fn tenant(&self, book: &mut Book, tenant: &TenantId) -> Arc<Budget> {
-        let new = || Budget::tenant(tenant.clone(), usize::MAX, &self.root);
+    /// Sets how much keyed state the operators of a tenant may keep together, in bytes.
+    /// If they keep more, it stays, and none of it grows.
+    pub fn set_tenant_state_limit(&self, tenant: &TenantId, bytes: usize) {
+        self.tenant(&mut self.lock(), tenant).state.set_limit(bytes);
+    }
+
+    fn tenant(&self, book: &mut Book, tenant: &TenantId) -> TenantBudget {
+        let new = || TenantBudget::new(tenant, &self.root);
         book.tenants.entry(tenant.clone()).or_insert_with(new).clone()
     }
 
@@ -254,7 +269,7 @@ impl TaskManagerMemory {
         let mut book = self.lock();
         let budget = self.tenant(&mut book, tenant);
         let each = job.promises.iter().map(|(name, promise)| (name, promise.limit));
-        self.check(&book, (tenant, &budget), each, (job.promised(), 0))?;
+        self.check(&book, (tenant, &budget.memory), each, (job.promised(), 0))?;
         let id = book.next;
         book.next += 1;
         book.jobs.insert(id, job);
@@ -289,7 +304,7 @@ impl TaskManagerMemory {
                 let asked = bytes.saturating_mul(promise.slots);
                 let before = promise.limit.saturating_mul(promise.slots);
                 let each = std::iter::once((operator, bytes));
-                self.check(&book, (tenant, &budget), each, (asked, before))?;
+                self.check(&book, (tenant, &budget.memory), each, (asked, before))?;
             }
             let Some(entry) = book.jobs.get_mut(&id) else { continue };
             entry.promises.insert(operator.clone(), Promise { limit: bytes, ..promise });
@@ -328,12 +343,15 @@ impl TaskManagerMemory {
                 }
             }
         }
+        let limited = |budget: &Budget| Some(budget.limit()).filter(|limit| *limit != usize::MAX);
         let tenants = book.tenants.iter().map(|(id, budget)| TenantReport {
             tenant: id.clone(),
-            limit: Some(budget.limit()).filter(|limit| *limit != usize::MAX),
+            limit: limited(&budget.memory),
             promised: book.promised(Some(id)),
-            reserved: budget.reserved(),
-            peak: budget.peak(),
+            reserved: budget.memory.reserved(),
+            peak: budget.memory.peak(),
+            state_limit: limited(&budget.state),
+            state: budget.state.reserved(),
         });
         let tenants = tenants.collect();
         let promised = book.promised(None);
@@ -370,7 +388,7 @@ impl SlotReport {
 #[derive(Debug)]
 pub struct AdmittedJob {
     memory: TaskManagerMemory,
-    budget: Arc<Budget>,
+    budget: TenantBudget,
     id: u64,
 }
 
@@ -390,15 +408,31 @@ impl AdmittedJob {
         let mut book = self.memory.lock();
         let job = book.jobs.get_mut(&self.id);
         let limit = job.as_ref().and_then(|job| job.promises.get(operator)).map_or(0, |p| p.limit);
-        let meter = SlotMeter::open(self.budget.clone(), limit, queues)?;
+        let key = (operator.clone(), subtask);
+        let known = job.as_ref().and_then(|job| job.slots.get(&key)).map(|slot| slot.time.clone());
+        let time = known.unwrap_or_else(|| Arc::new(ByteTime::new()));
+        let meter = SlotMeter::open(self.budget.clone(), limit, queues, time.clone())?;
         if let Some(job) = job {
-            let known = KnownSlot { meter: Arc::downgrade(&meter), peak: meter.peak() };
-            if let Some(before) = job.slots.insert((operator.clone(), subtask), known) {
+            let known = KnownSlot { meter: Arc::downgrade(&meter), peak: meter.peak(), time };
+            if let Some(before) = job.slots.insert(key, known) {
                 // The same slot before a restart.
                 meter.peak().fetch_max(before.peak.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
         Ok(meter)
+    }
+
+    /// What the slots of each operator had reserved over time, in bytes times
+    /// nanoseconds, up to now; also slots that are gone.
+    #[must_use]
+    pub fn byte_nanos(&self) -> BTreeMap<OperatorName, u128> {
+        let book = self.memory.lock();
+        let mut sums = BTreeMap::new();
+        let slots = book.jobs.get(&self.id).map(|job| &job.slots);
+        for ((operator, _), slot) in slots.into_iter().flatten() {
+            *sums.entry(operator.clone()).or_default() += slot.time.total();
+        }
+        sums
     }
 
     /// The TaskManager's memory, with the slots of this job.
@@ -426,7 +460,8 @@ impl Drop for AdmittedJob {
 impl TaskManagerMemory {
     pub(super) fn sums(&self) -> (usize, BTreeMap<TenantId, usize>) {
         let book = self.lock();
-        let tenants = book.tenants.iter().map(|(id, b)| (id.clone(), b.reserved())).collect();
+        let tenants =
+            book.tenants.iter().map(|(id, b)| (id.clone(), b.memory.reserved())).collect();
         (self.root.reserved(), tenants)
     }
 }
@@ -434,7 +469,7 @@ impl TaskManagerMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::{SEGMENT, whole_segments};
+    use crate::memory::{Part, SEGMENT, whole_segments};
 
     fn operator(name: &str) -> OperatorName {
         OperatorName::new(name).unwrap()
@@ -501,6 +536,69 @@ mod tests {
         others.iter().for_each(|slot| slot.grow_guest(10 * SEGMENT).unwrap());
         drop(hogs);
         assert_eq!(memory.report().tenants[0].reserved, 0);
+    }
+
+    #[test]
+    fn keyed_state_has_a_quota_of_its_own_over_all_slots_of_a_tenant() {
+        let memory = TaskManagerMemory::new(100 * SEGMENT, Admission::Overcommit);
+        let (acme, other) = (TenantId::new("acme").unwrap(), TenantId::new("other").unwrap());
+        memory.set_tenant_state_limit(&acme, 10_000);
+        let open = |tenant: &TenantId| {
+            let job = memory.admit(tenant, &job(), [(operator("o"), 20 * SEGMENT, 2)]).unwrap();
+            let slots = [0, 1].map(|i| job.open_slot(&operator("o"), SubtaskIndex(i), 0).unwrap());
+            (job, slots)
+        };
+        let ((_a, own), (_b, others)) = (open(&acme), open(&other));
+        own[0].set(Part::State, 6_000).unwrap();
+        own[1].settle(4_000, 0).unwrap();
+        let refused = own[0].set(Part::State, 6_001).unwrap_err();
+        assert_eq!((refused.scope.clone(), refused.asked), (Scope::TenantState(acme.clone()), 1));
+        assert_eq!((refused.held, refused.limit), (10_000, 10_000));
+        let said = refused.to_string();
+        for part in ["tenant `acme`", "quota `state`", "cofferdam tenant set acme --state SIZE"] {
+            assert!(said.contains(part), "{said}");
+        }
+        others[0].set(Part::State, 60_000).unwrap();
+        own[1].settle(3_999, 0).unwrap();
+        own[0].set(Part::State, 6_001).unwrap();
+        let of = |tenant: &TenantId| {
+            memory.report().tenants.iter().find(|t| t.tenant == *tenant).unwrap().clone()
+        };
+        assert_eq!((of(&acme).state, of(&acme).state_limit), (10_000, Some(10_000)));
+        assert_eq!((of(&other).state, of(&other).state_limit), (60_000, None));
+        // A limit that is lowered takes nothing away; a slot that goes gives its part back.
+        memory.set_tenant_state_limit(&acme, 100);
+        own[0].set(Part::State, 6_000).unwrap();
+        assert!(own[0].set(Part::State, 6_001).is_err());
+        drop(own);
+        assert_eq!(of(&acme).state, 0);
+    }
+
+    #[test]
+    fn state_that_the_budget_above_refuses_does_not_count_in_the_quota() {
+        let memory = TaskManagerMemory::new(20 * SEGMENT, Admission::Overcommit);
+        let admitted = admit(&memory, 20 * SEGMENT, 2).unwrap();
+        let slots = [0, 1].map(|i| admitted.open_slot(&operator("o"), SubtaskIndex(i), 0).unwrap());
+        slots[0].grow_guest(10 * SEGMENT).unwrap();
+        let refused = slots[1].set(Part::State, 15 * SEGMENT).unwrap_err();
+        assert_eq!(refused.scope, Scope::TaskManager);
+        assert_eq!(memory.report().tenants[0].state, 0);
+    }
+
+    #[test]
+    fn what_was_reserved_over_time_outlives_the_slot_and_adds_up_over_restarts() {
+        let memory = TaskManagerMemory::new(100 * SEGMENT, Admission::Overcommit);
+        let admitted = admit(&memory, 20 * SEGMENT, 1).unwrap();
+        let mut last = 0;
+        for _ in 0..3 {
+            let slot = admitted.open_slot(&operator("o"), SubtaskIndex(0), 0).unwrap();
+            slot.grow_guest(10 * SEGMENT).unwrap();
+            drop(slot);
+            let sum = admitted.byte_nanos()[&operator("o")];
+            assert!(sum > last, "{sum}");
+            assert_eq!(admitted.byte_nanos()[&operator("o")], sum, "nothing is held now");
+            last = sum;
+        }
     }
 
     #[test]

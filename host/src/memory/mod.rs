@@ -8,6 +8,9 @@
 //!          └─ slot   limit: `memory`        reserved = used, in whole segments
 //! ```
 //!
+//! Beside its budget a tenant may have a quota of keyed state (`state`), which is a
+//! part of what its slots hold; it is charged in bytes, before the budgets above.
+//!
 //! # What a slot is charged for
 //!
 //! All memories and tables of its component; its keyed state; what waits in its
@@ -48,6 +51,7 @@ mod manager;
 mod model_tests;
 mod report;
 mod slot;
+mod time;
 
 pub use budget::{Scope, Shortage};
 pub use machine::{MachineMemory, this_machine};

@@ -73,6 +73,10 @@ pub struct TenantReport {
     pub reserved: usize,
     /// The most that they ever had.
     pub peak: usize,
+    /// How much keyed state its operators may keep; none if there is no quota.
+    pub state_limit: Option<usize>,
+    /// How much they keep; a part of what is reserved.
+    pub state: usize,
 }
 
 /// The memory of a slot, in bytes.

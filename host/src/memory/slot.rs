@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::{
     SEGMENT,
-    budget::{Budget, Scope, Shortage},
+    budget::{Budget, Scope, Shortage, TenantBudget},
+    time::ByteTime,
     whole_segments,
 };
 use crate::ids::TenantId;
@@ -104,8 +105,16 @@ impl fmt::Display for Refusal {
             Scope::Tenant(tenant) => write!(
                 f,
                 "{asked} bytes more, which the budget of tenant `{tenant}` does not have: its \
-                 slots hold {held} of {limit} bytes, this one {slot_held} of {slot_limit} \
-                 ({split}); raise the tenant's budget, or lower what its jobs hold"
+                 slots hold {held} of {limit} bytes (quota `memory`), this one {slot_held} of \
+                 {slot_limit} ({split}); lower what its jobs hold, or raise it with \
+                 `cofferdam tenant set {tenant} --memory SIZE`"
+            ),
+            Scope::TenantState(tenant) => write!(
+                f,
+                "{asked} bytes more, which tenant `{tenant}` may not keep: its operators keep \
+                 {held} of {limit} bytes of keyed state (quota `state`), this slot holds \
+                 {slot_held} of {slot_limit} bytes ({split}); keep less, such as fewer keys or \
+                 shorter windows, or raise it with `cofferdam tenant set {tenant} --state SIZE`"
             ),
             Scope::TaskManager => write!(
                 f,
@@ -120,7 +129,7 @@ impl fmt::Display for Refusal {
 /// Counts what a slot holds. Dropping it gives everything back.
 #[derive(Debug)]
 pub struct SlotMeter {
-    above: Arc<Budget>,
+    above: TenantBudget,
     account: Mutex<Account>,
 }
 
@@ -134,6 +143,8 @@ struct Account {
     reserved: usize,
     /// The most that was held; outlives the slot.
     peak: Arc<AtomicUsize>,
+    /// What was reserved, and for how long; outlives the slot.
+    time: Arc<ByteTime>,
 }
 
 /// A slot's account at one moment.
@@ -154,13 +165,21 @@ impl Account {
     }
 
     /// Uses so much from now on, if that may be.
-    fn set(&mut self, usage: Usage, above: &Budget) -> Result<(), Shortage> {
+    fn set(&mut self, usage: Usage, above: &TenantBudget) -> Result<(), Shortage> {
         let (before, held) = (self.held(&self.usage), self.held(&usage));
         // Less or the same is always possible, also above a lowered limit.
         if held > before && held > self.limit {
             return Err(Shortage { scope: Scope::Slot, held: before, limit: self.limit });
         }
-        self.reserve(whole_segments(held), above)?;
+        let more = usage.state.saturating_sub(self.usage.state);
+        if more > 0 {
+            above.state.reserve(more)?;
+        }
+        if let Err(shortage) = self.reserve(whole_segments(held), &above.memory) {
+            above.state.release(more);
+            return Err(shortage);
+        }
+        above.state.release(self.usage.state.saturating_sub(usage.state));
         self.usage = usage;
         self.peak.fetch_max(held, Ordering::Relaxed);
         Ok(())
@@ -169,8 +188,10 @@ impl Account {
     fn reserve(&mut self, bytes: usize, above: &Budget) -> Result<(), Shortage> {
         if bytes > self.reserved {
             above.reserve(bytes - self.reserved)?;
+            self.time.grow(bytes - self.reserved);
         } else if bytes < self.reserved {
             above.release(self.reserved - bytes);
+            self.time.shrink(self.reserved - bytes);
         }
         self.reserved = bytes;
         Ok(())
@@ -195,26 +216,27 @@ impl SlotMeter {
     /// for an instance that runs outside of jobs.
     #[must_use]
     pub fn alone(limit: usize) -> Arc<Self> {
-        let root = Budget::root(usize::MAX);
-        let above = Budget::tenant(TenantId::default(), usize::MAX, &root);
-        Arc::new(Self::empty(above, limit, 0))
+        let above = TenantBudget::new(&TenantId::default(), &Budget::root(usize::MAX));
+        Arc::new(Self::empty(above, limit, 0, Arc::new(ByteTime::new())))
     }
 
     /// A meter below a tenant's budget, which sets `queues` bytes aside for the
-    /// input queues, and something for the batches of a call.
+    /// input queues, and something for the batches of a call. What is reserved is
+    /// counted over time in `time`.
     pub(super) fn open(
-        above: Arc<Budget>,
+        above: TenantBudget,
         limit: usize,
         queues: usize,
+        time: Arc<ByteTime>,
     ) -> Result<Arc<Self>, Refusal> {
         let buffers = queues.saturating_add(CALL_RESERVE.min(limit / 8));
-        let meter = Self::empty(above, limit, buffers);
+        let meter = Self::empty(above, limit, buffers, time);
         {
             let mut account = meter.lock();
             let taken = if buffers > limit {
                 Err(Shortage { scope: Scope::Slot, held: 0, limit })
             } else {
-                account.reserve(whole_segments(buffers), &meter.above)
+                account.reserve(whole_segments(buffers), &meter.above.memory)
             };
             // Nothing is held yet, whatever is to be set aside.
             taken.map_err(|short| Refusal { slot_held: 0, ..account.refusal(buffers, short) })?;
@@ -223,9 +245,10 @@ impl SlotMeter {
         Ok(Arc::new(meter))
     }
 
-    fn empty(above: Arc<Budget>, limit: usize, buffers: usize) -> Self {
+    fn empty(above: TenantBudget, limit: usize, buffers: usize, time: Arc<ByteTime>) -> Self {
         let (usage, peak) = (Usage::default(), Arc::default());
-        Self { above, account: Mutex::new(Account { limit, buffers, usage, reserved: 0, peak }) }
+        let account = Account { limit, buffers, usage, reserved: 0, peak, time };
+        Self { above, account: Mutex::new(account) }
     }
 
     /// The account is whole at every step, and nothing panics on the way.
@@ -320,14 +343,21 @@ impl SlotMeter {
 
 impl Drop for SlotMeter {
     fn drop(&mut self) {
-        let reserved = self.lock().reserved;
-        self.above.release(reserved);
+        let mut account = self.lock();
+        self.above.state.release(account.usage.state);
+        // To nothing: that is never refused.
+        let _ = account.reserve(0, &self.above.memory);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn open(root: &Arc<Budget>, limit: usize, queues: usize) -> Result<Arc<SlotMeter>, Refusal> {
+        let above = TenantBudget::new(&TenantId::default(), root);
+        SlotMeter::open(above, limit, queues, Arc::new(ByteTime::new()))
+    }
 
     #[test]
     fn a_refusal_says_asked_held_limit_and_what_for() {
@@ -359,9 +389,7 @@ mod tests {
 
     #[test]
     fn a_full_slot_still_takes_its_next_batch() {
-        let root = Budget::root(usize::MAX);
-        let tenant = Budget::tenant(TenantId::default(), usize::MAX, &root);
-        let meter = SlotMeter::open(tenant, 64 * SEGMENT, 4 * SEGMENT).unwrap();
+        let meter = open(&Budget::root(usize::MAX), 64 * SEGMENT, 4 * SEGMENT).unwrap();
         while meter.grow_guest(SEGMENT).is_ok() {}
         for _ in 0..3 {
             meter.set(Part::Call, 6 * SEGMENT).unwrap();
@@ -375,7 +403,7 @@ mod tests {
     #[test]
     fn a_slot_whose_queues_do_not_fit_is_not_opened() {
         let root = Budget::root(usize::MAX);
-        let refused = SlotMeter::open(root.clone(), 1_000, 1_000).unwrap_err();
+        let refused = open(&root, 1_000, 1_000).unwrap_err();
         assert_eq!((refused.scope, refused.slot_held), (Scope::Slot, 0));
         assert_eq!(root.reserved(), 0);
     }
