@@ -41,8 +41,10 @@ pub struct Writer {
 pub struct Written {
     /// Its manifest.
     pub manifest: Manifest,
-    /// Bytes that were written for it.
+    /// Bytes that were written for it, all together.
     pub bytes: u64,
+    /// Bytes of it that hold the state of each vertex; the rest is the manifest.
+    pub by_vertex: BTreeMap<usize, u64>,
     /// Where the keyed state is now.
     pub chunks: LiveChunks,
 }
@@ -54,13 +56,13 @@ impl Writer {
     /// If the store fails; then the checkpoint does not exist.
     pub fn write(&self, ready: &Ready, mut chunks: LiveChunks) -> Result<Written, StoreError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = 0;
+        let mut by_vertex: BTreeMap<usize, u64> = BTreeMap::new();
         for (key, chunk) in &ready.changed {
             if chunk.is_empty() {
                 chunks.remove(key);
             } else {
                 let (digest, written) = store.put_chunk(chunk)?;
-                bytes += written;
+                *by_vertex.entry(key.0).or_default() += written as u64;
                 chunks.insert(*key, digest);
             }
         }
@@ -72,7 +74,7 @@ impl Writer {
             let mut state = state.clone();
             if let Some(guest) = guest {
                 let (digest, written) = store.put_chunk(guest)?;
-                bytes += written;
+                *by_vertex.entry(subtask.vertex).or_default() += written as u64;
                 state.guest = Some(digest);
             }
             let subtasks = &mut self.operator(&mut manifest, subtask.vertex).subtasks;
@@ -82,13 +84,13 @@ impl Writer {
             }
             subtasks[index] = state;
         }
-        bytes += store.commit(&manifest)?;
+        let bytes = by_vertex.values().sum::<u64>() + store.commit(&manifest)? as u64;
         // The checkpoint exists: what cannot be cleaned up now does not undo it,
         // and is dropped with the next one.
         if let Err(error) = self.drop_superseded(&mut **store, &chunks) {
             tracing::warn!("checkpoints before {} cannot be dropped: {error}", ready.id);
         }
-        Ok(Written { manifest, bytes: bytes as u64, chunks })
+        Ok(Written { manifest, bytes, by_vertex, chunks })
     }
 
     fn drop_superseded(

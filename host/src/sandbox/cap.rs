@@ -7,7 +7,10 @@
 //! [`WINDOW`] the cap holds but for one window's worth.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,32 +64,55 @@ impl Bucket {
     }
 }
 
-/// A cap that slots share.
+/// A cap that slots share. It can be changed, or taken away, while they run.
 #[derive(Debug)]
 pub struct CpuCap {
     clock: Stopwatch,
-    bucket: Mutex<Bucket>,
+    /// Without one nobody needs to look any further.
+    capped: AtomicBool,
+    bucket: Mutex<Option<Bucket>>,
 }
 
 impl CpuCap {
-    /// So much of one core.
+    /// So much of one core; as much as there is if none.
     #[must_use]
-    pub fn new(share: CpuShare) -> Self {
-        Self { clock: Stopwatch::start(), bucket: Mutex::new(Bucket::new(share, 0)) }
+    pub fn new(share: Option<CpuShare>) -> Self {
+        let bucket = share.map(|share| Bucket::new(share, 0));
+        let capped = AtomicBool::new(share.is_some());
+        Self { clock: Stopwatch::start(), capped, bucket: Mutex::new(bucket) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Bucket>> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another cap from now on, without credit or debt.
+    pub fn set(&self, share: Option<CpuShare>) {
+        let mut bucket = self.lock();
+        *bucket = share.map(|share| Bucket::new(share, self.clock.nanos()));
+        self.capped.store(share.is_some(), Ordering::Relaxed);
     }
 
     /// A guest ran for so long.
     pub fn spend(&self, ran: Duration) {
+        if !self.capped.load(Ordering::Relaxed) {
+            return;
+        }
         let ran = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
         let now = self.clock.nanos();
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).spend(now, ran);
+        if let Some(bucket) = &mut *self.lock() {
+            bucket.spend(now, ran);
+        }
     }
 
     /// How long to rest before the next turn.
     #[must_use]
     pub fn rest(&self) -> Duration {
+        if !self.capped.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
         let now = self.clock.nanos();
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).rest(now)
+        self.lock().as_mut().map_or(Duration::ZERO, |bucket| bucket.rest(now))
     }
 }
 
@@ -123,6 +149,19 @@ mod tests {
             prop_assert!(ran <= allowed + window + 10 * MILLI, "{ran} of {allowed}");
             prop_assert!(ran + window + 10 * MILLI >= allowed, "{ran} of {allowed}");
         }
+    }
+
+    #[test]
+    fn a_cap_is_set_and_taken_away_while_slots_share_it() {
+        let cap = CpuCap::new(None);
+        cap.spend(Duration::from_secs(1));
+        assert_eq!(cap.rest(), Duration::ZERO);
+        cap.set(Some(CpuShare(500)));
+        assert_eq!(cap.rest(), Duration::ZERO, "what ran before is no debt");
+        cap.spend(Duration::from_secs(100));
+        assert!(cap.rest() > Duration::from_secs(100));
+        cap.set(None);
+        assert_eq!(cap.rest(), Duration::ZERO);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::{
         gate::turn::breathe,
         output::{OutputPort, Outputs},
     },
+    tenancy::ingest::{IngestLimit, Ticket},
 };
 
 /// How many records all sources have emitted, for checkpoints by count.
@@ -109,6 +110,10 @@ pub struct SourceTask {
     pub own_rejected: RejectedLimit,
     /// The job's limit.
     pub job_rejected: Arc<RejectedLimit>,
+    /// How fast it may read.
+    pub ingest: Arc<IngestLimit>,
+    /// What it has read and has to wait for; the default one to begin with.
+    pub ticket: Ticket,
 }
 
 impl SourceTask {
@@ -125,7 +130,9 @@ impl SourceTask {
         let mut idle = false;
         loop {
             breathe().await;
-            let silence = self.idle_timeout.filter(|_| !idle).unwrap_or(Duration::MAX);
+            // Who is slowed is not silent: its records will come, and are not late.
+            let slowed = self.ingest.is_slowed(self.ticket);
+            let silence = self.idle_timeout.filter(|_| !idle && !slowed).unwrap_or(Duration::MAX);
             let clock = Stopwatch::start();
             let event = tokio::select! {
                 biased;
@@ -139,7 +146,8 @@ impl SourceTask {
                     }
                     continue;
                 }
-                event = self.source.next() => event,
+                () = self.ingest.wait(self.ticket), if slowed => continue,
+                event = self.source.next(), if !slowed => event,
                 () = tokio::time::sleep(silence), if silence != Duration::MAX => {
                     idle = true;
                     self.outputs.broadcast(Element::Idle).await?;
@@ -176,6 +184,8 @@ impl SourceTask {
             self.job_rejected.count(rejected)?;
         }
         let records = batch.len();
+        let set_aside: usize = rejected.iter().map(|letter| letter.value.len()).sum();
+        self.ticket = self.ingest.read(records + rejected.len(), batch.bytes() + set_aside);
         if let Some(timestamps) = batch.timestamps() {
             self.watermarks.observe(timestamps);
         }

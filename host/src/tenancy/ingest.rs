@@ -11,7 +11,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -149,6 +152,8 @@ impl Lines {
 pub struct IngestLimit {
     tenant: TenantId,
     clock: Stopwatch,
+    /// Without a limit nobody needs to look any further.
+    limited: AtomicBool,
     inner: Mutex<Inner>,
     changed: Notify,
 }
@@ -173,8 +178,9 @@ pub struct Slowed {
 impl IngestLimit {
     fn new(tenant: TenantId, quotas: &Quotas) -> Self {
         let inner = Inner { lines: Lines::new(quotas), slowed_by: None, waited: Duration::ZERO };
+        let limited = AtomicBool::new(is_limited(quotas));
         let (clock, changed) = (Stopwatch::start(), Notify::new());
-        Self { tenant, clock, inner: Mutex::new(inner), changed }
+        Self { tenant, clock, limited, inner: Mutex::new(inner), changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -183,8 +189,16 @@ impl IngestLimit {
 
     /// A source has read so much.
     pub fn read(&self, records: usize, bytes: usize) -> Ticket {
+        if !self.limited.load(Ordering::Relaxed) {
+            return Ticket::default();
+        }
         let now = self.clock.nanos();
         self.lock().lines.read(records as u64, bytes as u64, now)
+    }
+
+    /// Whether whoever has this ticket has to [`wait`](Self::wait).
+    pub fn is_slowed(&self, ticket: Ticket) -> bool {
+        self.limited.load(Ordering::Relaxed) && self.look(ticket).is_some()
     }
 
     /// Waits until whoever has this ticket may read again. Safe to cancel.
@@ -223,6 +237,7 @@ impl IngestLimit {
         {
             let inner = &mut *self.lock();
             inner.lines.set(quotas, now);
+            self.limited.store(is_limited(quotas), Ordering::Relaxed);
             inner.slowed_by = None;
         }
         self.changed.notify_waiters();
@@ -234,6 +249,10 @@ impl IngestLimit {
         let inner = self.lock();
         Slowed { by: inner.slowed_by, waited: inner.waited }
     }
+}
+
+fn is_limited(quotas: &Quotas) -> bool {
+    quotas.ingest_records.is_some() || quotas.ingest_bytes.is_some()
 }
 
 struct OnDrop<F: FnMut()>(F);

@@ -4,18 +4,14 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | [`quotas`] | whether a job fits into its tenant's quotas, and what is said if not |
-//! | [`book`] | what the running jobs of each tenant hold of what is counted |
+//! | [`quotas`] | which quota is held where, and what is said when one is exceeded |
+//! | [`book`] | which artifacts the running jobs of each tenant use |
 //! | [`grants`] | whether a job grants its operators more than its tenant may |
 //! | [`registry`] | `tenants.toml`: read, and changed without losing a word |
 //! | `edit` | changing its text, and nothing else in it |
 //! | [`watch`] | noticing that it was changed |
 //! | [`ingest`] | how fast the sources of a tenant may read |
 //! | [`usage`] | usage records: made, kept, read, summed up |
-//!
-//! Quotas of memory and of keyed state are held in the `memory` room, weights and
-//! caps in the gate: they have to be looked at while guests run. They are given to
-//! them from here.
 
 pub mod book;
 mod edit;
