@@ -28,6 +28,21 @@ pub struct Counters {
     pub late: u64,
 }
 
+impl Counters {
+    /// What two have counted together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            records_in: self.records_in + other.records_in,
+            bytes_in: self.bytes_in + other.bytes_in,
+            records_out: self.records_out + other.records_out,
+            bytes_out: self.bytes_out + other.bytes_out,
+            rejected: self.rejected + other.rejected,
+            late: self.late + other.late,
+        }
+    }
+}
+
 /// What a subtask counts. Only the subtask writes.
 #[derive(Debug)]
 pub struct SubtaskMetrics {

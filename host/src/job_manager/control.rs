@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::{
     ids::{CheckpointId, TenantId},
     task_manager::{TaskManager, TaskManagerSettings},
+    tenancy::usage::ledger::Ledger,
 };
 
 /// How to run a job, beyond what its file says.
@@ -22,6 +23,8 @@ pub struct RunOptions {
     pub state: Option<PathBuf>,
     /// Where operators are looked up by name, before the usual places.
     pub artifacts: Option<PathBuf>,
+    /// Where the job's usage is recorded; nowhere if not given.
+    pub usage: Option<Ledger>,
 }
 
 /// What a running job is asked to do.

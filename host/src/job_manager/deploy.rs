@@ -45,6 +45,7 @@ use crate::{
         sink_task::SinkTask,
         source_task::{EmittedRecords, RejectedLimit, SourceTask, failure},
     },
+    tenancy::ingest::Ticket,
 };
 
 /// How many commands may wait for a subtask. One checkpoint at a time needs two.
@@ -89,6 +90,8 @@ pub struct Deployment {
     events: mpsc::Receiver<TaskEvent>,
     /// What they count, by vertex and subtask.
     pub metrics: BTreeMap<SubtaskId, SharedMetrics>,
+    /// What they had counted at the checkpoint that they go on from.
+    pub counted_before: BTreeMap<SubtaskId, Counters>,
     /// What operators count themselves.
     pub guest_metrics: BTreeMap<SubtaskId, Arc<Mutex<GuestMetrics>>>,
     /// What each does in a checkpoint.
@@ -176,6 +179,7 @@ impl Deployer {
             commands: BTreeMap::new(),
             events,
             metrics: BTreeMap::new(),
+            counted_before: BTreeMap::new(),
             guest_metrics: BTreeMap::new(),
             parts: BTreeMap::new(),
             emitted: Arc::new(EmittedRecords::new(self.spec.checkpoints.every_records)),
@@ -191,6 +195,7 @@ impl Deployer {
                 let counters = counters_for(saved, index, vertex.parallelism);
                 let metrics: SharedMetrics = Arc::new(SubtaskMetrics::restored(&counters));
                 deployment.metrics.insert(id, metrics.clone());
+                deployment.counted_before.insert(id, counters);
                 let reporter = Reporter::new(id, events_out.clone(), metrics.clone());
                 let (command, commands) = mpsc::channel(COMMANDS);
                 let mut builder = Builder {
@@ -306,14 +311,7 @@ fn counters_for(saved: Option<&OperatorState>, index: u32, parallelism: u32) -> 
     if index > 0 {
         return Counters::default();
     }
-    saved.subtasks.iter().map(|s| s.counters).fold(Counters::default(), |a, b| Counters {
-        records_in: a.records_in + b.records_in,
-        bytes_in: a.bytes_in + b.bytes_in,
-        records_out: a.records_out + b.records_out,
-        bytes_out: a.bytes_out + b.bytes_out,
-        rejected: a.rejected + b.rejected,
-        late: a.late + b.late,
-    })
+    saved.subtasks.iter().map(|s| s.counters).fold(Counters::default(), Counters::plus)
 }
 
 /// The least of some times; none if one of them is not known yet.
@@ -427,6 +425,8 @@ impl Builder<'_> {
             emitted: self.emitted.clone(),
             own_rejected: RejectedLimit::new(spec.max_rejected),
             job_rejected: self.job_rejected.clone(),
+            ingest: self.deployer.task_manager.ingest.of(&self.deployer.tenant),
+            ticket: Ticket::default(),
         })
     }
 

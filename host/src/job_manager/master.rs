@@ -19,11 +19,12 @@ use crate::{
     job_manager::{
         control::{Control, Outcome, RunOptions},
         coordinator::{Actions, Coordinator, Part, Purpose, Ready},
-        deploy::Deployment,
+        deploy::{Deployer, Deployment},
         placement::{Holding, Queued},
         prepare::{Prepared, prepare},
         progress::Progress,
         status::{CompletedCheckpoint, JobState, JobStatus},
+        usage::JobUsage,
         writer::{LiveChunks, Written},
     },
     restart::{Decision, RestartStrategy},
@@ -82,6 +83,8 @@ struct Master {
     next_checkpoint: CheckpointId,
     /// Whether it ever ran: what goes wrong before that is no failure of the job's.
     ran: bool,
+    /// Records what it uses, if that is wanted.
+    usage: Option<JobUsage>,
 }
 
 /// What becomes of a job that failed.
@@ -120,6 +123,11 @@ impl Master {
         let mut progress = Progress::new(spec.job.name.clone(), &prepared.deployer.plan);
         let last = prepared.resumed.clone().map(Arc::new);
         progress.status.checkpoints.resumed_from = last.as_ref().map(|m| m.id);
+        let usage = prepared.usage.clone().map(|ledger| {
+            let Deployer { tenant, plan, .. } = &prepared.deployer;
+            let (tenant, job) = (tenant.clone(), spec.job.name.clone());
+            JobUsage::new(ledger, tenant, job, plan.clone(), clock.clone())
+        });
         Self {
             strategy: RestartStrategy::new(&spec.restart),
             next_checkpoint: CheckpointId(last.as_ref().map_or(1, |m| m.id.0 + 1)),
@@ -130,10 +138,19 @@ impl Master {
             progress,
             last,
             ran: false,
+            usage,
         }
     }
 
     async fn run(mut self) -> Outcome {
+        let outcome = self.run_to_its_end().await;
+        if let Some(usage) = self.usage.take() {
+            usage.finish().await;
+        }
+        outcome
+    }
+
+    async fn run_to_its_end(&mut self) -> Outcome {
         loop {
             let ended = match self.queue().await {
                 Ok(mut holding) => self.hold(&mut holding).await,
@@ -168,6 +185,9 @@ impl Master {
             holding.map_err(|e| cannot(format!("there is not enough memory for the job: {e}")))?;
         let placement = &mut self.progress.status.placement;
         (placement.slots, placement.waiting) = (holding.slots.clone(), None);
+        if let Some(usage) = &mut self.usage {
+            usage.begin_slots();
+        }
         Ok(holding)
     }
 
@@ -297,6 +317,9 @@ impl Master {
         let chunks = self.last.as_ref().map(|m| self.live_chunks(m)).unwrap_or_default();
         self.progress.enter(JobState::Running);
         self.publish();
+        if let Some(usage) = &mut self.usage {
+            usage.begin_attempt(&deployment);
+        }
         let mut attempt = Attempt {
             master: self,
             holding,
@@ -316,6 +339,12 @@ impl Master {
         attempt.refresh();
         self.next_checkpoint = next;
         end
+    }
+
+    fn count_checkpoint(&mut self, written: &Written) {
+        if let Some(usage) = &mut self.usage {
+            usage.add_checkpoint(written);
+        }
     }
 
     fn live_chunks(&self, manifest: &Manifest) -> LiveChunks {
@@ -450,7 +479,10 @@ impl Attempt<'_> {
         self.deployment.stop().await;
         let Some(writing) = self.writing.take() else { return };
         match writing.task.await {
-            Ok(Ok(written)) => self.master.last = Some(Arc::new(written.manifest)),
+            Ok(Ok(written)) => {
+                self.master.count_checkpoint(&written);
+                self.master.last = Some(Arc::new(written.manifest));
+            }
             Ok(Err(_)) | Err(_) => self.look_for(writing.ready.id),
         }
     }
@@ -608,6 +640,7 @@ impl Attempt<'_> {
             bytes: written.bytes,
         });
         tracing::debug!("checkpoint {id} written in {:?}", writing.clock.elapsed());
+        self.master.count_checkpoint(&written);
         self.chunks = written.chunks;
         self.master.last = Some(Arc::new(written.manifest));
         let last = purpose != Purpose::Periodic;
@@ -641,6 +674,9 @@ impl Attempt<'_> {
         let master = &mut *self.master;
         let deployer = &master.prepared.deployer;
         master.progress.refresh(&self.deployment, deployer, self.holding, &master.clock);
+        if let Some(usage) = &mut master.usage {
+            usage.observe(&self.deployment, deployer, self.holding);
+        }
         master.publish();
     }
 }

@@ -30,6 +30,7 @@ pub mod plan_view;
 pub mod prepare;
 pub mod progress;
 pub mod status;
+pub mod usage;
 pub mod writer;
 
 pub use master::run;

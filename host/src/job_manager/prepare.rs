@@ -21,6 +21,7 @@ use crate::{
     },
     sandbox::{Artifact, CpuMeter, LoadError},
     task_manager::{SubtaskId, TaskManager, TaskManagerSettings, gate::Gate},
+    tenancy::{book::EnteredJob, usage::ledger::Ledger},
 };
 
 /// A job that is ready to be deployed.
@@ -32,6 +33,10 @@ pub struct Prepared {
     pub writer: Writer,
     /// The checkpoint to go on from.
     pub resumed: Option<Manifest>,
+    /// Where its usage is recorded.
+    pub usage: Option<Ledger>,
+    /// What of its tenant's quotas it takes for as long as it lives.
+    _entered: EnteredJob,
 }
 
 /// Loads, plans and opens.
@@ -43,6 +48,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let loaded = load(&spec, options).map_err(cannot)?;
     let plan = loaded.plan(&spec).map_err(cannot)?;
     let Loaded { task_manager, artifacts, .. } = loaded;
+    let entered = enter(&options.tenant, &artifacts, &task_manager).map_err(cannot)?;
     let store = open_store(options.state.as_deref())?;
     let resumed = find_checkpoint(&*store, &spec, &plan)?;
     let store: SharedStore = Arc::new(Mutex::new(store));
@@ -64,7 +70,17 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         store,
         clock,
     });
-    Ok(Prepared { deployer, writer, resumed })
+    Ok(Prepared { deployer, writer, resumed, usage: options.usage.clone(), _entered: entered })
+}
+
+/// Enters the artifacts of a job into its tenant's account.
+fn enter(
+    tenant: &TenantId,
+    artifacts: &HashMap<OperatorName, Artifact>,
+    task_manager: &TaskManager,
+) -> Result<EnteredJob, String> {
+    let uses = artifacts.values().map(|a| (a.digest().to_owned(), a.size() as u64)).collect();
+    task_manager.book.enter(tenant, uses).map_err(|e| e.to_string())
 }
 
 /// A meter for each slot of a job, which it keeps over restarts.
@@ -122,8 +138,10 @@ pub fn load(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
     Ok(Loaded { task_manager, artifacts, faults })
 }
 
-/// A slot for each subtask of an operator.
-fn slots_of(spec: &JobSpec) -> u32 {
+/// A slot for each subtask of an operator: what a TaskManager needs that is made for
+/// the job alone.
+#[must_use]
+pub fn slots_of(spec: &JobSpec) -> u32 {
     let each = spec.operators.iter().map(|o| o.parallelism.unwrap_or(spec.job.parallelism));
     each.fold(0, u32::saturating_add)
 }

@@ -18,6 +18,7 @@ use crate::{
     metrics::get,
     stream::watermark,
     task_manager::SubtaskId,
+    tenancy::ingest::SlowedBy,
 };
 
 /// Makes statuses.
@@ -106,10 +107,13 @@ impl Progress {
         }
         let usage = deployer.task_manager.gate.usage();
         if let Some(used) = usage.into_iter().find(|used| used.tenant == deployer.tenant) {
+            let slowed = deployer.task_manager.ingest.of(&deployer.tenant).slowed();
             self.status.tenant = TenantStatus {
                 name: used.tenant,
                 guest_millis: millis(used.guest),
                 core_millis: millis(used.core),
+                slowed_by: slowed.by.map(SlowedBy::key),
+                slowed_millis: millis(slowed.waited),
             };
         }
     }

@@ -45,6 +45,10 @@ pub struct TenantStatus {
     pub guest_millis: u64,
     /// How long it had a core: its guests, and the host's work for its jobs.
     pub core_millis: u64,
+    /// The quota that its sources wait for, if they had to since it was set.
+    pub slowed_by: Option<&'static str>,
+    /// How long they waited for it, all together.
+    pub slowed_millis: u64,
 }
 
 impl JobStatus {

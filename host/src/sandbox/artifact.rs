@@ -121,6 +121,7 @@ pub struct Artifact {
     pub(super) fuel: bool,
     kind: OperatorKind,
     digest: String,
+    size: usize,
 }
 
 impl std::fmt::Debug for Artifact {
@@ -161,6 +162,12 @@ impl Artifact {
     pub fn digest(&self) -> &str {
         &self.digest
     }
+
+    /// How many bytes it has, as it was uploaded.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
 }
 
 /// The SHA-256 digest of an artifact's bytes, in hexadecimal.
@@ -190,13 +197,13 @@ impl Sandbox {
                 compile::load_compiled(&self.engine, &code)?
             }
         };
-        self.link(&component, digest, grants)
+        self.link(&component, (digest, bytes.len()), grants)
     }
 
     fn link(
         &self,
         component: &Component,
-        digest: String,
+        (digest, size): (String, usize),
         grants: &[Grant],
     ) -> Result<Artifact, LoadError> {
         let exports = find_exports(component)?
@@ -212,7 +219,7 @@ impl Sandbox {
             Exports::Keyed { merge, .. } => OperatorKind::Keyed { merge: merge.is_some() },
         };
         let fuel = self.metering == Metering::Fuel;
-        Ok(Artifact { pre, exports, fuel, kind, digest })
+        Ok(Artifact { pre, exports, fuel, kind, digest, size })
     }
 
     /// Interfaces that hold functions must have been granted; those of types

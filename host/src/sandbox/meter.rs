@@ -38,8 +38,14 @@ impl CpuMeter {
     /// How long the slot's guests ran, in milliseconds.
     #[must_use]
     pub fn total_millis(&self) -> u64 {
+        self.total_nanos() / 1_000_000
+    }
+
+    /// The same in nanoseconds.
+    #[must_use]
+    pub fn total_nanos(&self) -> u64 {
         let total = self.work.as_ref().map(|work| work.total()).unwrap_or_default();
-        u64::try_from(total.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(total.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// How much fuel they used.
@@ -243,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_guest_in_debt_rests_before_its_next_turn() {
-        let cap = Arc::new(CpuCap::new(CpuShare(500)));
+        let cap = Arc::new(CpuCap::new(Some(CpuShare(500))));
         let meter = CpuMeter { work: None, caps: vec![cap.clone()] };
         let clock = CallClock::new(meter.is_measured());
         cap.spend(Duration::from_millis(10));

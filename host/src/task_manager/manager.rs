@@ -12,6 +12,7 @@ use crate::{
         slots::{Slots, Spread},
         workers::Workers,
     },
+    tenancy::{book::Book, ingest::IngestLimits},
 };
 
 /// How a TaskManager is set up.
@@ -69,6 +70,10 @@ pub struct TaskManager {
     pub workers: Arc<Workers>,
     /// How fast tenants' jobs may restart.
     pub restarts: Arc<Restarts>,
+    /// Which artifacts the jobs of each tenant use.
+    pub book: Book,
+    /// How fast the sources of each tenant may read.
+    pub ingest: IngestLimits,
 }
 
 impl TaskManager {
@@ -101,6 +106,8 @@ impl TaskManager {
             sandbox: Arc::new(sandbox.compiling_in(settings.compiler.clone())),
             workers: Arc::new(workers),
             restarts: Arc::default(),
+            book: Book::default(),
+            ingest: IngestLimits::default(),
         })
     }
 }

@@ -32,6 +32,7 @@ pub mod restarts;
 pub mod sink_task;
 pub mod slots;
 pub mod source_task;
+pub mod tenants;
 pub mod workers;
 
 use tokio::sync::mpsc;

@@ -121,7 +121,8 @@ struct Account {
     share: TenantShare,
     guest: Arc<GuestWork>,
     core: Arc<GuestWork>,
-    cap: Option<Arc<CpuCap>>,
+    /// Of all its slots together.
+    cap: Arc<CpuCap>,
 }
 
 impl Gate {
@@ -155,14 +156,15 @@ impl Gate {
         self.permits
     }
 
-    /// Gives a tenant another weight or cap; it holds from the next turn on, the cap
-    /// for slots that are taken from now on.
+    /// Gives a tenant another weight or cap; both hold from the next turn on.
     pub fn set_share(&self, tenant: &TenantId, share: TenantShare) {
         let inner = &mut *self.inner();
         inner.settings.tenants.insert(tenant.clone(), share);
         if let Some(account) = inner.tenants.get_mut(tenant) {
             inner.shares.set_weight(account.tenant, share.weight);
-            account.cap = share.cap.map(|cap| Arc::new(CpuCap::new(cap)));
+            if account.share.cap != share.cap {
+                account.cap.set(share.cap);
+            }
             account.share = share;
         }
     }
@@ -187,10 +189,12 @@ impl Gate {
     pub fn meter(&self, tenant: &TenantId, cap: Option<CpuShare>) -> CpuMeter {
         let inner = &mut *self.inner();
         let account = inner.account(tenant);
-        let own = cap.map(|cap| Arc::new(CpuCap::new(cap)));
+        let own = cap.map(|cap| Arc::new(CpuCap::new(Some(cap))));
+        // Also without a cap: it may get one while the slot is taken.
+        let shared = (self.on || account.share.cap.is_some()).then(|| account.cap.clone());
         CpuMeter {
             work: self.on.then(|| Arc::new(GuestWork::part_of(account.guest.clone()))),
-            caps: own.into_iter().chain(account.cap.clone()).collect(),
+            caps: own.into_iter().chain(shared).collect(),
         }
     }
 
@@ -235,7 +239,7 @@ impl Inner {
                 share,
                 guest: Arc::default(),
                 core: Arc::default(),
-                cap: share.cap.map(|cap| Arc::new(CpuCap::new(cap))),
+                cap: Arc::new(CpuCap::new(share.cap)),
             }
         })
     }

@@ -14,7 +14,9 @@ use crate::{
 pub struct Reading {
     /// How long its guests ran, in nanoseconds, since the job began in this process.
     pub cpu_nanos: u64,
-    /// Bytes times nanoseconds that its slots had reserved, since then.
+    /// Fuel that they used, since then.
+    pub fuel: u64,
+    /// Bytes times nanoseconds that its slots had reserved, since it was given them.
     pub memory_byte_nanos: u128,
     /// Records and bytes, since the job was first started, as checkpoints have them.
     pub counters: Counters,
@@ -65,6 +67,11 @@ impl UsageMeter {
         self.account(part).last.counters = counters;
     }
 
+    /// The job was given slots, whose memory over time begins at nothing.
+    pub fn begin_slots(&mut self) {
+        self.parts.values_mut().for_each(|account| account.last.memory_byte_nanos = 0);
+    }
+
     /// The counters as they are now.
     pub fn observe(&mut self, part: &Part, now: Reading) {
         let account = self.account(part);
@@ -75,6 +82,7 @@ impl UsageMeter {
         account.rest = reserved % SECOND;
         account.used.add(&Consumption {
             cpu_nanos: now.cpu_nanos.saturating_sub(before.cpu_nanos),
+            fuel: now.fuel.saturating_sub(before.fuel),
             memory_byte_seconds: u64::try_from(reserved / SECOND).unwrap_or(u64::MAX),
             records_in: count.records_in.saturating_sub(counted.records_in),
             records_out: count.records_out.saturating_sub(counted.records_out),
@@ -155,6 +163,17 @@ mod tests {
         meter.observe(&part(), Reading { cpu_nanos: 180, ..reading(130) });
         let used = meter.cut(1).remove(0).consumed;
         assert_eq!((used.records_in, used.cpu_nanos), (50 + 30, 180));
+    }
+
+    #[test]
+    fn memory_of_slots_that_were_given_back_is_not_taken_off_that_of_new_ones() {
+        let held =
+            |seconds: u128| Reading { memory_byte_nanos: seconds * SECOND, ..Reading::default() };
+        let mut meter = meter();
+        meter.observe(&part(), held(100));
+        meter.begin_slots();
+        meter.observe(&part(), held(30));
+        assert_eq!(meter.cut(1)[0].consumed.memory_byte_seconds, 130);
     }
 
     proptest! {

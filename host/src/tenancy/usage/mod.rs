@@ -25,6 +25,9 @@ use crate::ids::{JobName, OperatorName, TenantId};
 pub struct Consumption {
     /// How long guests ran, in nanoseconds.
     pub cpu_nanos: u64,
+    /// Fuel that they used; 0 where it is not counted.
+    #[serde(default)]
+    pub fuel: u64,
     /// Memory that slots had reserved, in bytes times seconds.
     pub memory_byte_seconds: u64,
     /// Records that came in; 0 for a source.
@@ -50,6 +53,7 @@ impl Consumption {
     pub fn add(&mut self, other: &Self) {
         let pairs = [
             (&mut self.cpu_nanos, other.cpu_nanos),
+            (&mut self.fuel, other.fuel),
             (&mut self.memory_byte_seconds, other.memory_byte_seconds),
             (&mut self.records_in, other.records_in),
             (&mut self.records_out, other.records_out),

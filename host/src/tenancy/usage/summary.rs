@@ -106,8 +106,9 @@ pub fn exact_seconds(nanos: u64) -> String {
 }
 
 /// The columns of what was consumed.
-const COLUMNS: [&str; 7] = [
+const COLUMNS: [&str; 8] = [
     "cpu_seconds",
+    "fuel",
     "memory_byte_seconds",
     "records_in",
     "records_out",
@@ -142,6 +143,7 @@ pub fn write_csv(rows: &[Row], by: By, out: impl io::Write) -> io::Result<()> {
         }
         fields.push(exact_seconds(consumed.cpu_nanos));
         let numbers = [
+            consumed.fuel,
             consumed.memory_byte_seconds,
             consumed.records_in,
             consumed.records_out,
@@ -170,6 +172,7 @@ pub fn to_json(rows: &[Row], by: By) -> serde_json::Value {
         #[serde(skip_serializing_if = "Option::is_none")]
         day: Option<&'a str>,
         cpu_seconds: f64,
+        fuel: u64,
         memory_byte_seconds: u64,
         records_in: u64,
         records_out: u64,
@@ -186,6 +189,7 @@ pub fn to_json(rows: &[Row], by: By) -> serde_json::Value {
         day: key.period.as_deref().filter(|_| by == By::Day),
         #[expect(clippy::cast_precision_loss, reason = "exact for a hundred days of a core")]
         cpu_seconds: consumed.cpu_nanos as f64 / 1e9,
+        fuel: consumed.fuel,
         memory_byte_seconds: consumed.memory_byte_seconds,
         records_in: consumed.records_in,
         records_out: consumed.records_out,
@@ -230,6 +234,7 @@ mod tests {
     fn record(tenant: &str, job: &str, operator: Option<&str>, start: i64) -> UsageRecord {
         let consumed = Consumption {
             cpu_nanos: 1_500_000_000,
+            fuel: 5,
             memory_byte_seconds: 100,
             records_in: 3,
             records_out: 2,
@@ -264,9 +269,9 @@ mod tests {
 
     #[test]
     fn csv_has_a_row_for_each_group() {
-        let rest = "cpu_seconds,memory_byte_seconds,records_in,records_out,bytes_in,bytes_out,\
+        let rest = "cpu_seconds,fuel,memory_byte_seconds,records_in,records_out,bytes_in,bytes_out,\
                     checkpoint_bytes\n";
-        let (one, three) = ("1.500000000,100,3,2,30,20,7\n", "4.500000000,300,9,6,90,60,21\n");
+        let (one, three) = ("1.500000000,5,100,3,2,30,20,7\n", "4.500000000,15,300,9,6,90,60,21\n");
         let all = Filter::default();
         assert_eq!(csv(By::Tenant, &all), format!("tenant,{rest}acme,{three}zeta,{one}"));
         assert_eq!(
