@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{exit::EXIT_CODES, tenant_args::TenantCommand};
+use super::{
+    exit::EXIT_CODES,
+    tenant_args::{TenantArgs, TenantCommand},
+};
 use crate::{
     config::{Override, units::parse_size},
     sandbox::{Metering, compile},
@@ -93,6 +96,10 @@ pub struct RunArgs {
     /// Look up operators by name in this directory first
     #[arg(long, value_name = "DIR")]
     pub artifacts: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub owner: TenantArgs,
 }
 
 /// The rule by which a job's slots are let in.
@@ -130,6 +137,10 @@ pub struct CheckArgs {
     #[arg(long, value_name = "DIR")]
     pub artifacts: Option<PathBuf>,
 
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub owner: TenantArgs,
+
     /// Change a setting of the job file (may be repeated)
     #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
     pub sets: Vec<Override>,
@@ -142,6 +153,7 @@ Examples:
   cofferdam run job.toml --set job.parallelism=4  change a setting
   cofferdam run job.toml --set flown.field=delay  change an operator's config
   cofferdam run job.toml --json | jq .state       for programs
+  cofferdam run job.toml --tenant acme            with the quotas of `cofferdam tenant`
 
 Ctrl-C stops the job with a final checkpoint; a second Ctrl-C ends the program at once.
 Progress goes to standard error: live on a terminal, else a line now and then.

@@ -2,7 +2,14 @@
 
 use std::io::{self, Write as _};
 
-use super::{JobFile, args::CheckArgs, exit::Exit, plan_view, read_job, terminal};
+use super::{
+    JobFile,
+    args::CheckArgs,
+    exit::Exit,
+    plan_view, read_job,
+    run_tenant::{Owner, say_faults},
+    terminal,
+};
 use crate::{
     config::{self, job::JobSpec},
     job_manager::{
@@ -19,6 +26,11 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
         Ok(file) => file,
         Err(exit) => return exit,
     };
+    let owner = match Owner::of(&args.owner) {
+        Ok(owner) => owner,
+        Err(exit) => return exit,
+    };
+    let refused = owner.as_ref().map(|owner| owner.refused(&file)).unwrap_or_default();
     // One operator after the other is opened: one thread is enough.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -33,11 +45,14 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
             compiler: Compiler::this_program(),
             ..TaskManagerSettings::default()
         },
+        tenant: owner.map(|owner| owner.tenant.name).unwrap_or_default(),
         ..RunOptions::default()
     };
     match runtime.block_on(check_job(&file.spec, &options)) {
+        Ok(_) if !refused.is_empty() => say_faults(&refused, &file, &args.file, &args.sets),
         Ok(plan) => print(&file.spec, &PlanView::of(&plan), args),
-        Err(findings) => {
+        Err(mut findings) => {
+            findings.operators.extend(refused);
             say(&findings, &file, args);
             Exit::Usage
         }

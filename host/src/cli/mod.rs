@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`args`] | the commands, their options and help |
 //! | [`exit`] | exit codes |
-//! | `run` | `cofferdam run` |
+//! | `run`, `run_tenant` | `cofferdam run`, and what `--tenant` does to it |
 //! | `check` | `cofferdam job check` |
 //! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
 //! | `progress`, `human` | a job's numbers as text |
@@ -19,6 +19,7 @@ mod human;
 mod plan_view;
 mod progress;
 mod run;
+mod run_tenant;
 mod tenant;
 pub mod tenant_args;
 mod tenant_view;

@@ -14,6 +14,7 @@ use super::{
     args::{MemoryAdmission, RunArgs},
     exit::Exit,
     read_job,
+    run_tenant::{Owner, say_faults},
     terminal::{self, Display, Mode},
 };
 use crate::{
@@ -25,20 +26,46 @@ use crate::{
     },
     memory::Admission,
     sandbox::{Compiler, Metering},
-    task_manager::{self, TaskManagerSettings},
+    task_manager::{self, TaskManagerSettings, tenants::Follower},
 };
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
-    let spec = match read_job(&args.file, &args.sets) {
-        Ok(file) => file.spec,
-        Err(exit) => return exit,
-    };
-    let options = RunOptions {
+    match prepare(args) {
+        Ok((spec, options, follower)) => run_prepared(args, spec, options, follower, progress),
+        Err(exit) => exit,
+    }
+}
+
+/// Reads the job, and looks at whose it is.
+fn prepare(args: &RunArgs) -> Result<(JobSpec, RunOptions, Option<Follower>), Exit> {
+    let file = read_job(&args.file, &args.sets)?;
+    let owner = Owner::of(&args.owner)?;
+    let mut options = RunOptions {
         settings: settings(args),
         state: args.state.clone(),
         artifacts: args.artifacts.clone(),
         ..RunOptions::default()
     };
+    let follower = match owner {
+        None => None,
+        Some(owner) => {
+            let faults = owner.refused(&file);
+            if !faults.is_empty() {
+                return Err(say_faults(&faults, &file, &args.file, &args.sets));
+            }
+            Some(owner.take(&mut options, &file)?)
+        }
+    };
+    Ok((file.spec, options, follower))
+}
+
+fn run_prepared(
+    args: &RunArgs,
+    spec: JobSpec,
+    options: RunOptions,
+    follower: Option<Follower>,
+    progress: MultiProgress,
+) -> Exit {
     let prints =
         spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));
     let mode = Mode::choose(args.json, prints);
@@ -49,6 +76,10 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
             return Exit::JobFailed;
         }
     };
+    if let Some(follower) = follower {
+        // It ends with the runtime.
+        runtime.spawn(follower.follow());
+    }
     let ended = runtime.block_on(drive(spec, options, mode, progress));
     // A source that waits for standard input would hold the program up.
     runtime.shutdown_background();
@@ -199,6 +230,12 @@ fn resume(args: &RunArgs, state: &Path) -> String {
     if args.metering == Metering::Fuel {
         words.extend(["--metering".to_owned(), "fuel".to_owned()]);
     }
+    if let Some(tenant) = &args.owner.tenant {
+        words.extend(["--tenant".to_owned(), tenant.to_string()]);
+    }
+    if let Some(data) = &args.owner.data {
+        words.extend(["--data".to_owned(), shell(data)]);
+    }
     if let Some(artifacts) = &args.artifacts {
         words.extend(["--artifacts".to_owned(), shell(artifacts)]);
     }
@@ -249,6 +286,10 @@ mod tests {
             "1GiB",
             "--memory-admission",
             "strict",
+            "--tenant",
+            "acme",
+            "--data",
+            "./my data",
             "--set",
             "f.x=it's",
             "--json",
@@ -258,7 +299,7 @@ mod tests {
         assert_eq!(
             again,
             "cofferdam run 'my job.toml' --state st --slots 4 --memory 1073741824 \
-             --memory-admission strict --set 'f.x=it'\\''s' --json"
+             --memory-admission strict --tenant acme --data './my data' --set 'f.x=it'\\''s' --json"
         );
     }
 

@@ -46,6 +46,19 @@ pub struct DataArgs {
     pub data: Option<PathBuf>,
 }
 
+/// Whose job it is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TenantArgs {
+    /// Run it as this tenant, with its quotas and grants, and record what it uses
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub tenant: Option<TenantId>,
+
+    /// Where tenants and usage records are kept [default: COFFERDAM_DATA; with --tenant, else
+    /// $XDG_DATA_HOME/cofferdam, else ~/.local/share/cofferdam]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
 /// `cofferdam tenant create` and `set`
 #[derive(Debug, Args)]
 pub struct ChangeArgs {

@@ -90,7 +90,8 @@ pub enum Refused {
     /// Its tenant may not have so many.
     #[error(
         "the job needs {asked} slots, one for each subtask of an operator, but tenant `{tenant}` \
-         may have {limit} (quota `slots`); raise the quota or lower the parallelism"
+         may have {limit} (quota `slots`); lower the parallelism, or raise it with `cofferdam \
+         tenant set {tenant} --slots {asked}`"
     )]
     SlotsQuota {
         /// Whose job it is.
@@ -101,7 +102,10 @@ pub enum Refused {
         limit: u32,
     },
     /// Its tenant may not run any job.
-    #[error("tenant `{tenant}` may run no job (quota `jobs` is 0); raise the quota")]
+    #[error(
+        "tenant `{tenant}` may run no job (quota `jobs` is 0); raise it with `cofferdam tenant set \
+         {tenant} --jobs 1`"
+    )]
     JobsQuota {
         /// Whose job it is.
         tenant: TenantId,

@@ -40,6 +40,7 @@ pub struct Ledger {
 
 #[derive(Debug)]
 struct Inner {
+    path: PathBuf,
     file: File,
     session: String,
     next: u64,
@@ -65,7 +66,7 @@ impl Ledger {
             };
             // The name has to last, too.
             File::open(&dir)?.sync_all()?;
-            let inner = Inner { file, session, next: 0, whole: 0 };
+            let inner = Inner { path: path.clone(), file, session, next: 0, whole: 0 };
             return Ok(Self { path, inner: Arc::new(Mutex::new(inner)) });
         }
     }
@@ -99,6 +100,15 @@ impl Ledger {
         inner.whole += lines.len() as u64;
         inner.next += records.len() as u64;
         Ok(())
+    }
+}
+
+/// A run that used nothing leaves nothing behind.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.whole == 0 {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

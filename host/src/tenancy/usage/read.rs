@@ -146,6 +146,16 @@ mod tests {
     }
 
     #[test]
+    fn a_ledger_without_a_record_goes_with_its_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::begin(dir.path(), &Clock::System).unwrap();
+        assert!(ledger.path().exists());
+        let path = ledger.path().to_owned();
+        drop(ledger);
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn a_copied_ledger_counts_once() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::begin(dir.path(), &Clock::System).unwrap();
