@@ -209,7 +209,11 @@ fn a_job_beyond_a_quota_is_refused_with_the_quota_named() {
 fn a_tenants_operators_are_granted_no_more_than_it_may_grant() {
     let data = Data::new();
     data.tenant(&["create", "acme", "--grant", "wasi-clocks"]);
-    let text = job("identity", SOME, "grants = ['log', 'wasi-clocks', 'wasi-random']");
+    let text = job(
+        "identity",
+        SOME,
+        "grants = ['log', 'config', 'metrics', 'wasi-clocks', 'wasi-random']",
+    );
     let said = [
         "operator `guest`: tenant `acme` may not grant it `wasi-random`",
         "job.toml:14:1",
@@ -334,7 +338,7 @@ fn usage_adds_up_to_what_the_job_said() {
     data.tenant(&["create", "acme"]);
     let text = job("count", SOME, "parallelism = 2")
         .replace("[restart]", "[checkpoints]\nevery_records = 2000\n[restart]");
-    let ended = data.run(&text, &["--tenant", "acme"]).finished();
+    let ended = data.run(&text, &["--tenant", "acme", "--state", "state"]).finished();
     let rows = data.usage(&["acme", "--by", "operator"]);
     let row = |name: &str| rows.iter().find(|row| row["operator"] == name).unwrap();
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
@@ -377,7 +381,7 @@ fn usage_adds_up_to_what_the_job_said() {
     assert!((exact - all[0]["cpu_seconds"].as_f64().unwrap()).abs() < 1e-6);
 
     // A second run is added; another time and another tenant have nothing.
-    let _ = data.run(&text, &["--tenant", "acme"]).finished();
+    let _ = data.run(&text, &["--tenant", "acme", "--state", "another"]).finished();
     let twice = &data.usage(&["--by", "day"])[0];
     assert_eq!(number(&twice["records_in"]), 2 * number(&all[0]["records_in"]));
     assert_eq!(data.usage(&["--until", "1h"]), Vec::<Value>::new());

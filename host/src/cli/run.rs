@@ -36,10 +36,14 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
     }
 }
 
-/// Reads the job, and looks at whose it is.
+/// Reads the job, and looks at whose it is; then makes what a tenant's job needs.
 fn prepare(args: &RunArgs) -> Result<(JobSpec, RunOptions, Option<Follower>), Exit> {
     let file = read_job(&args.file, &args.sets)?;
     let owner = Owner::of(&args.owner)?;
+    let refused = owner.as_ref().map(|owner| owner.refused(&file)).unwrap_or_default();
+    if !refused.is_empty() {
+        return Err(say_faults(&refused, &file, &args.file, &args.sets));
+    }
     let mut options = RunOptions {
         settings: settings(args),
         state: args.state.clone(),
@@ -48,13 +52,7 @@ fn prepare(args: &RunArgs) -> Result<(JobSpec, RunOptions, Option<Follower>), Ex
     };
     let follower = match owner {
         None => None,
-        Some(owner) => {
-            let faults = owner.refused(&file);
-            if !faults.is_empty() {
-                return Err(say_faults(&faults, &file, &args.file, &args.sets));
-            }
-            Some(owner.take(&mut options, &file)?)
-        }
+        Some(owner) => Some(owner.take(&mut options, &file)?),
     };
     Ok((file.spec, options, follower))
 }
