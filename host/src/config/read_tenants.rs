@@ -75,11 +75,11 @@ fn tenant_name(name: &str, place: &Place, problems: &Problems) -> Option<TenantI
 /// A value that is written as text.
 fn read_text<T>(node: &Node, parse: fn(&str) -> Result<T, String>) -> Read<T> {
     let text = section::text(node);
-    let read = text.map_err(|_| ()).and_then(|text| parse(&text).map_err(|_| ()));
-    read.or_else(|()| {
+    let read = text.ok().and_then(|text| parse(&text).ok());
+    read.ok_or_else(|| {
         // What it must be stands in every refusal of the reader.
         let must = parse("").err().unwrap_or_default();
-        Err(Refusal::new(format!("{must}, not {}", node.describe())))
+        Refusal::new(format!("{must}, not {}", node.describe()))
     })
 }
 
