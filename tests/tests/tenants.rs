@@ -390,6 +390,28 @@ fn usage_adds_up_to_what_the_job_said() {
     said.refused(2, &["'yesterday'", "'--since <T>'", "24h, 7d"]);
 }
 
+#[test]
+fn work_that_is_done_again_counts_again_and_what_a_checkpoint_has_counted_does_not() {
+    let data = Data::new();
+    let text = job("crasher", "records = 40_000\nrate = 20_000", "config.trap_after_snapshots = 2")
+        .replace("strategy = 'none'", "strategy = 'fixed-delay'\ndelay = '1ms'")
+        .replace("[restart]", "[checkpoints]\ninterval = '10ms'\n[restart]");
+    let ended = data.run(&text, &["--state", "state"]).finished();
+    assert_eq!((ended.restarts(), ended.vertex("in", "records_out")), (1, 40_000));
+    let used = || {
+        let rows = data.usage(&["--by", "operator"]);
+        let source = rows.iter().find(|row| row["operator"] == "in").unwrap();
+        number(&source["records_out"])
+    };
+    let first = used();
+    // At the least the record at which it went down was read again.
+    assert!(first > 40_000 && first < 80_000, "{first}");
+    // The job is at its end: run again it reads nothing, whatever its counters say.
+    let again = data.run(&text, &["--state", "state"]).finished();
+    assert_eq!(again.vertex("in", "records_out"), 40_000);
+    assert_eq!(used(), first);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_written_every_ten_seconds_of_the_jobs_clock_and_at_its_end() {
     const START: i64 = 1_700_000_000_000;

@@ -344,7 +344,12 @@ impl TaskManagerMemory {
             }
         }
         let limited = |budget: &Budget| Some(budget.limit()).filter(|limit| *limit != usize::MAX);
-        let tenants = book.tenants.iter().map(|(id, budget)| TenantReport {
+        // Others may have a limit, and nothing that it could be compared with.
+        let used_some = |id: &TenantId, budget: &TenantBudget| {
+            budget.memory.peak() > 0 || book.jobs.values().any(|job| job.tenant == *id)
+        };
+        let known = book.tenants.iter().filter(|(id, budget)| used_some(id, budget));
+        let tenants = known.map(|(id, budget)| TenantReport {
             tenant: id.clone(),
             limit: limited(&budget.memory),
             promised: book.promised(Some(id)),

@@ -142,6 +142,8 @@ mod tests {
         };
         let ingest = task_manager.ingest.of(&acme);
         assert!(ask(5).is_ok() && admit(1 << 20).is_ok() && enter(100).is_ok());
+        let operators = [(OperatorName::new("o").unwrap(), 1 << 18, 1)];
+        let _running = task_manager.memory.admit(&acme, &job, operators).unwrap();
         assert!(!ingest.is_slowed(ingest.read(1_000_000, 0)));
 
         let changes = Changes {

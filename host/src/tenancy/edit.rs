@@ -1,6 +1,7 @@
 //! Changes the text of `tenants.toml` where something is to change, and leaves the
 //! rest as people wrote it. Knows where things stand from the TOML parser; what they
-//! mean is not known here.
+//! mean is not known here. (The crate that the field has for this, `toml_edit`, turns on
+//! a feature of a crate below wasmtime: see `docs/decisions/0007`.)
 
 use std::ops::Range;
 
