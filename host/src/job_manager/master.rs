@@ -124,7 +124,7 @@ impl Master {
         let last = prepared.resumed.clone().map(Arc::new);
         progress.status.checkpoints.resumed_from = last.as_ref().map(|m| m.id);
         let usage = prepared.usage.clone().map(|ledger| {
-            let Deployer { tenant, plan, .. } = &prepared.deployer;
+            let Deployer { tenant, plan, .. } = &*prepared.deployer;
             let (tenant, job) = (tenant.clone(), spec.job.name.clone());
             JobUsage::new(ledger, tenant, job, plan.clone(), clock.clone())
         });
