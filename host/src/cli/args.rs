@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use super::exit::EXIT_CODES;
 use crate::{
     config::{Override, units::parse_size},
+    hardening::Mode,
     sandbox::{Metering, compile},
 };
 
@@ -39,6 +43,8 @@ pub enum Command {
         seconds: u64,
         /// What the code's work is to be counted in
         metering: Metering,
+        /// Whether it gives up files, sockets and processes
+        hardening: Mode,
     },
 }
 
@@ -87,6 +93,11 @@ pub struct RunArgs {
     #[arg(long)]
     pub json: bool,
 
+    /// Whether to give up what the job does not need: files, system calls (auto: as far as
+    /// the kernel offers it)
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = hardening_mode())]
+    pub hardening: Mode,
+
     /// Look up operators by name in this directory first
     #[arg(long, value_name = "DIR")]
     pub artifacts: Option<PathBuf>,
@@ -100,6 +111,12 @@ pub enum MemoryAdmission {
     Overcommit,
     /// They may not.
     Strict,
+}
+
+/// Knows the words, so that help and completions do.
+fn hardening_mode() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new([Mode::Auto, Mode::On, Mode::Off].map(Mode::word))
+        .try_map(|word| word.parse::<Mode>())
 }
 
 fn memory_size(text: &str) -> Result<usize, String> {
@@ -122,6 +139,10 @@ pub struct CheckArgs {
     /// Print the plan as a Mermaid flowchart
     #[arg(long)]
     pub mermaid: bool,
+
+    /// Whether to give up what opening operators does not need, as in `run`
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = hardening_mode())]
+    pub hardening: Mode,
 
     /// Look up operators by name in this directory first
     #[arg(long, value_name = "DIR")]

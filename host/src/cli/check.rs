@@ -2,12 +2,13 @@
 
 use std::io::{self, Write as _};
 
-use super::{JobFile, args::CheckArgs, exit::Exit, plan_view, read_job, terminal};
+use super::{JobFile, args::CheckArgs, exit::Exit, harden::harden, plan_view, read_job, terminal};
 use crate::{
     config::{self, job::JobSpec},
     job_manager::{
         check::{Findings, check as check_job},
         control::RunOptions,
+        needs,
         plan_view::PlanView,
     },
     sandbox::Compiler,
@@ -19,6 +20,20 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
         Ok(file) => file,
         Err(exit) => return exit,
     };
+    let options = RunOptions {
+        artifacts: args.artifacts.clone(),
+        settings: TaskManagerSettings {
+            compiler: Compiler::this_program(args.hardening),
+            ..TaskManagerSettings::default()
+        },
+        ..RunOptions::default()
+    };
+    match harden(args.hardening, &needs::of_operators(&file.spec, &options)) {
+        // That it worked is no news of the job.
+        Ok(report) if report.missing.is_empty() => {}
+        Ok(report) => terminal::say(&format!("hardening: {report}")),
+        Err(exit) => return exit,
+    }
     // One operator after the other is opened: one thread is enough.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -26,14 +41,6 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
             terminal::say(&format!("error: cannot start the runtime: {error}"));
             return Exit::Usage;
         }
-    };
-    let options = RunOptions {
-        artifacts: args.artifacts.clone(),
-        settings: TaskManagerSettings {
-            compiler: Compiler::this_program(),
-            ..TaskManagerSettings::default()
-        },
-        ..RunOptions::default()
     };
     match runtime.block_on(check_job(&file.spec, &options)) {
         Ok(plan) => print(&file.spec, &PlanView::of(&plan), args),

@@ -7,6 +7,7 @@
 //! | [`exit`] | exit codes |
 //! | `run` | `cofferdam run` |
 //! | `check` | `cofferdam job check` |
+//! | `harden` | giving up what a command does not need |
 //! | `progress`, `human` | a job's numbers as text |
 //! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
 //! | `terminal` | where text goes, live display, colours |
@@ -14,6 +15,7 @@
 pub mod args;
 mod check;
 pub mod exit;
+mod harden;
 mod human;
 mod plan_view;
 mod progress;
@@ -45,8 +47,8 @@ pub fn main() -> ExitCode {
             check::check(&args)
         }
         // No log: what it writes is code.
-        Command::CompileArtifact { memory, seconds, metering } => {
-            return ExitCode::from(compile::run(memory, seconds, metering));
+        Command::CompileArtifact { memory, seconds, metering, hardening } => {
+            return ExitCode::from(compile::run(memory, seconds, metering, hardening));
         }
     };
     exit.into()

@@ -13,14 +13,17 @@ use tokio::{
 use super::{
     args::{MemoryAdmission, RunArgs},
     exit::Exit,
+    harden::harden,
     read_job,
     terminal::{self, Display, Mode},
 };
 use crate::{
     config::job::{JobSpec, SinkConnector},
+    hardening,
     job_manager::{
         self,
         control::{Control, Outcome, RunOptions},
+        needs,
         status::JobStatus,
     },
     memory::Admission,
@@ -39,6 +42,10 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
         artifacts: args.artifacts.clone(),
         ..RunOptions::default()
     };
+    let hardened = match harden(args.hardening, &needs::of_run(&spec, &options)) {
+        Ok(report) => report,
+        Err(exit) => return exit,
+    };
     let prints =
         spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));
     let mode = Mode::choose(args.json, prints);
@@ -49,7 +56,9 @@ pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
             return Exit::JobFailed;
         }
     };
-    let ended = runtime.block_on(drive(spec, options, mode, progress));
+    let first = JobStatus::created(spec.job.name.clone());
+    let display = Display::new(mode, progress, first, hardened);
+    let ended = runtime.block_on(drive(spec, options, mode, display));
     // A source that waits for standard input would hold the program up.
     runtime.shutdown_background();
     match ended {
@@ -72,7 +81,7 @@ fn settings(args: &RunArgs) -> TaskManagerSettings {
             MemoryAdmission::Strict => Admission::Strict,
         },
         metering: args.metering,
-        compiler: Compiler::this_program(),
+        compiler: Compiler::this_program(args.hardening),
         ..TaskManagerSettings::default()
     }
 }
@@ -82,13 +91,12 @@ async fn drive(
     spec: JobSpec,
     options: RunOptions,
     mode: Mode,
-    progress: MultiProgress,
+    mut display: Display,
 ) -> io::Result<Option<Outcome>> {
     let mut signals = Signals::new()?;
     let first = JobStatus::created(spec.job.name.clone());
-    let (publish, status) = watch::channel(first.clone());
+    let (publish, status) = watch::channel(first);
     let (control, listen) = watch::channel(Control::Run);
-    let mut display = Display::new(mode, progress, first);
     let mut job = tokio::spawn(job_manager::run(spec, options, listen, publish));
     let mut ticks = interval(mode.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -208,6 +216,9 @@ fn resume(args: &RunArgs, state: &Path) -> String {
     if args.json {
         words.push("--json".to_owned());
     }
+    if args.hardening != hardening::Mode::Auto {
+        words.extend(["--hardening".to_owned(), args.hardening.word().to_owned()]);
+    }
     words.join(" ")
 }
 
@@ -252,13 +263,15 @@ mod tests {
             "--set",
             "f.x=it's",
             "--json",
+            "--hardening",
+            "off",
         ];
         let args = args(&line);
         let again = resume(&args, args.state.as_deref().unwrap());
         assert_eq!(
             again,
             "cofferdam run 'my job.toml' --state st --slots 4 --memory 1073741824 \
-             --memory-admission strict --set 'f.x=it'\\''s' --json"
+             --memory-admission strict --set 'f.x=it'\\''s' --json --hardening off"
         );
     }
 

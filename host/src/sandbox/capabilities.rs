@@ -46,6 +46,8 @@ pub struct GuestMetrics {
     /// Updates that were dropped: of metrics past the number that an instance may
     /// have, or with a name that is none.
     pub dropped: u64,
+    /// Log lines of this slot that were dropped, by all instances that were in it.
+    pub dropped_log_lines: u64,
 }
 
 /// A histogram in powers of two: bucket `i` counts values up to `2^(i - 16)`.
@@ -131,7 +133,7 @@ impl SlotState {
             limits: SlotLimits::new(settings.memory.clone()),
             deadline: settings.deadline,
             last_error: None,
-            log: GuestLog::new(settings.operator.clone(), settings.subtask),
+            log: GuestLog::new(settings.log.clone(), settings.metrics.clone()),
             config: settings.config.clone(),
             metrics: settings.metrics.clone(),
             wasi: None,

@@ -15,7 +15,7 @@ use crate::{
     ids::TenantId,
     memory::SlotMeter,
     sandbox::{
-        Artifact, abi,
+        Artifact, LogBudget, abi,
         capabilities::{GuestMetrics, SlotState},
         meter::{self, CallClock, CpuMeter},
         outcome, trap,
@@ -50,6 +50,8 @@ pub struct SlotSettings {
     pub metrics: Arc<Mutex<GuestMetrics>>,
     /// Who counts the time that the guest runs.
     pub cpu: CpuMeter,
+    /// What it may log.
+    pub log: LogBudget,
 }
 
 /// What an operator made of a call, checked.
