@@ -59,6 +59,7 @@ pub async fn open(
         metrics: accounts.metrics,
         cpu: accounts.cpu,
         log: accounts.log,
+        folders: spec.folders.as_slice().into(),
     };
     artifact.instantiate(&settings).await
 }

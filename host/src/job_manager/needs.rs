@@ -21,8 +21,9 @@ pub fn of_operators(spec: &JobSpec, options: &RunOptions) -> Needs {
     let dirs = catalog::search_path(options.artifacts.as_deref());
     // Whatever is linked to by a name is allowed, and not all that lies beside it.
     let artifacts = spec.operators.iter().filter_map(|o| catalog::locate(&o.artifact, &dirs));
+    let folders = spec.operators.iter().flat_map(|o| &o.folders).map(|folder| folder.path.clone());
     let mut needs = Needs {
-        read: artifacts.collect(),
+        read: artifacts.chain(folders).collect(),
         list: dirs,
         write: Vec::new(),
         starts_itself: matches!(options.settings.compiler, Compiler::Child { .. }),

@@ -39,6 +39,7 @@ pub(crate) fn settings() -> SlotSettings {
         metrics: Arc::new(Mutex::default()),
         cpu: CpuMeter::default(),
         log: LogBudget::default(),
+        folders: Arc::default(),
     }
 }
 

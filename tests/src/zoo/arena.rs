@@ -48,6 +48,7 @@ pub fn settings(tenant: &str) -> SlotSettings {
         metrics: Arc::default(),
         cpu: CpuMeter::default(),
         log: LogBudget::default(),
+        folders: Arc::default(),
     }
 }
 
