@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{
-    Args, Parser, Subcommand, ValueEnum,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::EXIT_CODES;
 use crate::{
@@ -95,7 +92,7 @@ pub struct RunArgs {
 
     /// Whether to give up what the job does not need: files, system calls (auto: as far as
     /// the kernel offers it)
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = hardening_mode())]
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub hardening: Mode,
 
     /// Look up operators by name in this directory first
@@ -111,12 +108,6 @@ pub enum MemoryAdmission {
     Overcommit,
     /// They may not.
     Strict,
-}
-
-/// Knows the words, so that help and completions do.
-fn hardening_mode() -> impl TypedValueParser<Value = Mode> {
-    PossibleValuesParser::new([Mode::Auto, Mode::On, Mode::Off].map(Mode::word))
-        .try_map(|word| word.parse::<Mode>())
 }
 
 fn memory_size(text: &str) -> Result<usize, String> {
@@ -141,7 +132,7 @@ pub struct CheckArgs {
     pub mermaid: bool,
 
     /// Whether to give up what opening operators does not need, as in `run`
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = hardening_mode())]
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub hardening: Mode,
 
     /// Look up operators by name in this directory first
