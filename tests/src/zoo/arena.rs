@@ -75,7 +75,7 @@ impl Arena {
     /// If the machine cannot have one.
     pub async fn compiling_within(limits: CompileLimits) -> Self {
         let program = PathBuf::from(program().get_program());
-        let compiler = Compiler::Child { program, limits, hardening: Mode::On };
+        let compiler = Compiler::Child { program, limits, hardening: Mode::Auto };
         Self::with(|sandbox| sandbox.compiling_in(compiler), 2).await
     }
 
