@@ -7,6 +7,7 @@ use anyhow::{Result, bail, ensure};
 use cofferdam::{
     config::job::Grant,
     failure::FailureKind,
+    hardening::Mode,
     memory::SlotMeter,
     sandbox::{CompileLimits, Compiler, LoadError, Sandbox, SandboxConfig, SlotSettings},
 };
@@ -33,7 +34,13 @@ impl Uploads {
         let sandbox = || Sandbox::new(&SandboxConfig::uncached(2));
         let limits = CompileLimits { memory: 1 << 30, time: Duration::from_secs(10) };
         let child = program
-            .map(|program| Ok(sandbox()?.compiling_in(Compiler::Child { program, limits })))
+            .map(|program| {
+                Ok(sandbox()?.compiling_in(Compiler::Child {
+                    program,
+                    limits,
+                    hardening: Mode::Auto,
+                }))
+            })
             .transpose()
             .map_err(|error: anyhow::Error| error)?;
         Ok(Self { here: sandbox()?, child, count: 0 })

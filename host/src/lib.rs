@@ -9,6 +9,7 @@
 //! | room | what it knows |
 //! | --- | --- |
 //! | [`ids`], [`clock`], [`threads`], [`failure`], [`metrics`], [`config`], [`restart`] | names, time, the kernel's threads, ways to fail, numbers, job files, restart strategies |
+//! | [`hardening`] | giving up what the process does not need: files, system calls |
 //! | [`memory`] | budgets of memory, and the meters of slots |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod config;
 pub mod connectors;
 pub mod failure;
+pub mod hardening;
 pub mod ids;
 pub mod job_manager;
 pub mod memory;

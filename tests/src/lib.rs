@@ -9,4 +9,4 @@ pub mod zoo;
 
 pub use hosted::{Hosted, tenant};
 pub use place::{Place, repository};
-pub use program::{Ended, Running, guests, program};
+pub use program::{Ended, Running, guests, probe, program};

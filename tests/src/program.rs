@@ -25,13 +25,26 @@ const UNREAD: usize = 100_000;
 /// If it is not there.
 #[must_use]
 pub fn program() -> Command {
-    let test = env::current_exe().expect("a test knows where it is");
-    let profile = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
-    let path = profile.join("cofferdam-under-test");
-    assert!(path.is_file(), "{} is missing; cargo test builds it", path.display());
-    let mut command = Command::new(path);
+    let mut command = Command::new(built("cofferdam-under-test"));
     command.env("NO_COLOR", "1").env_remove("COFFERDAM_LOG").stdin(Stdio::null());
     command
+}
+
+/// The program that tries what a hardened process must not.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn probe() -> PathBuf {
+    built("probe")
+}
+
+fn built(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows where it is");
+    let profile = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
+    let path = profile.join(name);
+    assert!(path.is_file(), "{} is missing; cargo test builds it", path.display());
+    path
 }
 
 /// Where the guests are, as components: where the environment says, or beside

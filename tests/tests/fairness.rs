@@ -18,7 +18,7 @@ use cofferdam::{
     ids::TenantId,
     job_manager::{control::Outcome, status::JobStatus},
     memory::SlotMeter,
-    sandbox::{Sandbox, SandboxConfig, SlotSettings},
+    sandbox::{LogBudget, Sandbox, SandboxConfig, SlotSettings},
     stream::BatchBuilder,
     task_manager::{
         self, TaskManager, TaskManagerSettings,
@@ -109,6 +109,8 @@ fn a_guest_that_never_returns_is_stopped_within_20_ms_of_its_deadline() {
                 config: Arc::new(config),
                 metrics: Arc::default(),
                 cpu: gate.meter(&TenantId::default(), None),
+                log: LogBudget::default(),
+                folders: Arc::default(),
             };
             let mut guest = artifact.instantiate(&settings).await.unwrap();
             let began = Instant::now();

@@ -10,6 +10,7 @@ use cofferdam::{
     clock::Stopwatch,
     config::job::Grant,
     failure::FailureKind,
+    hardening::Mode,
     sandbox::{CompileLimits, Compiler, LoadError},
 };
 use cofferdam_tests::{
@@ -233,7 +234,8 @@ async fn what_is_merely_large_is_compiled_or_refused_within_the_limits() {
 async fn a_compiler_that_does_not_run_is_not_the_components_fault() {
     let sound = Guest::default().build();
     for (program, said) in [("/nonexistent", "No such file"), ("/bin/false", "exit status: 1")] {
-        let compiler = Compiler::Child { program: PathBuf::from(program), limits: tight() };
+        let program = PathBuf::from(program);
+        let compiler = Compiler::Child { program, limits: tight(), hardening: Mode::Auto };
         let mut arena = Arena::new(2).await.then_compiling_in(compiler);
         let refused = refusal(&arena, &sound, &ALL);
         assert!(

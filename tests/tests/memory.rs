@@ -11,7 +11,7 @@ use cofferdam::{
     ids::{JobName, OperatorName, SubtaskIndex, TenantId},
     job_manager::{control::Outcome, status::JobStatus},
     memory::{MemoryReport, SlotMeter},
-    sandbox::{CpuMeter, Sandbox, SandboxConfig, SlotSettings},
+    sandbox::{CpuMeter, LogBudget, Sandbox, SandboxConfig, SlotSettings},
     task_manager::{TaskManager, TaskManagerSettings},
 };
 use cofferdam_tests::{Hosted, Place};
@@ -96,6 +96,8 @@ fn memories_and_tables_together_are_held_to_one_limit_with_the_figures() {
             config: Default::default(),
             metrics: Default::default(),
             cpu: CpuMeter::default(),
+            log: LogBudget::default(),
+            folders: Default::default(),
         };
         let failure = artifact.instantiate(&settings).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::OutOfMemory, "{failure}");

@@ -80,10 +80,7 @@ impl Catalog {
         reference: &ArtifactRef,
         grants: &[Grant],
     ) -> Result<Artifact, CatalogError> {
-        let path = match reference {
-            ArtifactRef::Named(name) => self.find(name.as_str())?,
-            ArtifactRef::Path(path) => path.clone(),
-        };
+        let path = locate(reference, &self.dirs).ok_or_else(|| self.not_found(reference))?;
         let key = (path, grants.to_vec());
         if let Some(artifact) = self.loaded.get(&key) {
             return Ok(artifact.clone());
@@ -98,15 +95,13 @@ impl Catalog {
         Ok(artifact)
     }
 
-    fn find(&self, name: &str) -> Result<PathBuf, CatalogError> {
-        let file = format!("{name}.wasm");
-        self.dirs.iter().map(|dir| dir.join(&file)).find(|path| path.is_file()).ok_or_else(|| {
-            CatalogError::NotFound {
-                name: name.to_owned(),
-                suggestion: self.suggest(name),
-                searched: self.dirs.clone(),
-            }
-        })
+    fn not_found(&self, reference: &ArtifactRef) -> CatalogError {
+        let name = match reference {
+            ArtifactRef::Named(name) => name.to_string(),
+            ArtifactRef::Path(path) => path.display().to_string(),
+        };
+        let suggestion = self.suggest(&name);
+        CatalogError::NotFound { name, suggestion, searched: self.dirs.clone() }
     }
 
     fn suggest(&self, name: &str) -> String {
@@ -118,6 +113,18 @@ impl Catalog {
             }
             _ => String::new(),
         }
+    }
+}
+
+/// The file of an artifact: for a name, the first of its name in the directories.
+#[must_use]
+pub fn locate(reference: &ArtifactRef, dirs: &[PathBuf]) -> Option<PathBuf> {
+    match reference {
+        ArtifactRef::Named(name) => {
+            let file = format!("{name}.wasm");
+            dirs.iter().map(|dir| dir.join(&file)).find(|path| path.is_file())
+        }
+        ArtifactRef::Path(path) => Some(path.clone()),
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     config::{Override, units::parse_size},
+    hardening::Mode,
     sandbox::{Metering, compile},
 };
 
@@ -45,6 +46,8 @@ pub enum Command {
         seconds: u64,
         /// What the code's work is to be counted in
         metering: Metering,
+        /// Whether it gives up files, sockets and processes
+        hardening: Mode,
     },
 }
 
@@ -93,6 +96,11 @@ pub struct RunArgs {
     #[arg(long)]
     pub json: bool,
 
+    /// Whether to give up what the job does not need: files, system calls (auto: as far as
+    /// the kernel offers it)
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub hardening: Mode,
+
     /// Look up operators by name in this directory first
     #[arg(long, value_name = "DIR")]
     pub artifacts: Option<PathBuf>,
@@ -132,6 +140,10 @@ pub struct CheckArgs {
     /// Print the plan as a Mermaid flowchart
     #[arg(long)]
     pub mermaid: bool,
+
+    /// Whether to give up what opening operators does not need, as in `run`
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub hardening: Mode,
 
     /// Look up operators by name in this directory first
     #[arg(long, value_name = "DIR")]

@@ -6,6 +6,7 @@ use super::{
     JobFile,
     args::CheckArgs,
     exit::Exit,
+    harden::harden,
     plan_view, read_job,
     run_tenant::{Owner, say_faults},
     terminal,
@@ -15,6 +16,7 @@ use crate::{
     job_manager::{
         check::{Findings, check as check_job},
         control::RunOptions,
+        needs,
         plan_view::PlanView,
     },
     sandbox::Compiler,
@@ -31,6 +33,21 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
         Err(exit) => return exit,
     };
     let refused = owner.as_ref().map(|owner| owner.refused(&file)).unwrap_or_default();
+    let options = RunOptions {
+        artifacts: args.artifacts.clone(),
+        settings: TaskManagerSettings {
+            compiler: Compiler::this_program(args.hardening),
+            ..TaskManagerSettings::default()
+        },
+        tenant: owner.map(|owner| owner.tenant.name).unwrap_or_default(),
+        ..RunOptions::default()
+    };
+    match harden(args.hardening, &needs::of_operators(&file.spec, &options)) {
+        // That it worked is no news of the job.
+        Ok(report) if report.missing.is_empty() => {}
+        Ok(report) => terminal::say(&format!("hardening: {report}")),
+        Err(exit) => return exit,
+    }
     // One operator after the other is opened: one thread is enough.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -38,15 +55,6 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
             terminal::say(&format!("error: cannot start the runtime: {error}"));
             return Exit::Usage;
         }
-    };
-    let options = RunOptions {
-        artifacts: args.artifacts.clone(),
-        settings: TaskManagerSettings {
-            compiler: Compiler::this_program(),
-            ..TaskManagerSettings::default()
-        },
-        tenant: owner.map(|owner| owner.tenant.name).unwrap_or_default(),
-        ..RunOptions::default()
     };
     match runtime.block_on(check_job(&file.spec, &options)) {
         Ok(_) if !refused.is_empty() => say_faults(&refused, &file, &args.file, &args.sets),

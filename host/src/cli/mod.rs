@@ -8,6 +8,7 @@
 //! | `run`, `run_tenant` | `cofferdam run`, and what `--tenant` does to it |
 //! | `check` | `cofferdam job check` |
 //! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
+//! | `harden` | giving up what a command does not need |
 //! | `progress`, `human` | a job's numbers as text |
 //! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
 //! | `terminal` | where text goes, live display, colours |
@@ -15,6 +16,7 @@
 pub mod args;
 mod check;
 pub mod exit;
+mod harden;
 mod human;
 mod plan_view;
 mod progress;
@@ -51,8 +53,8 @@ pub fn main() -> ExitCode {
         }
         Command::Tenant(command) => tenant::tenant(&command),
         // No log: what it writes is code.
-        Command::CompileArtifact { memory, seconds, metering } => {
-            return ExitCode::from(compile::run(memory, seconds, metering));
+        Command::CompileArtifact { memory, seconds, metering, hardening } => {
+            return ExitCode::from(compile::run(memory, seconds, metering, hardening));
         }
     };
     exit.into()

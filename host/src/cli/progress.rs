@@ -128,11 +128,16 @@ fn counters(vertex: &VertexStatus) -> String {
     for (name, count) in vertex.guest_metrics.iter().flat_map(|m| &m.counters) {
         *sums.entry(name).or_default() += count;
     }
-    if sums.is_empty() {
-        return String::new();
+    let mut text = String::new();
+    if !sums.is_empty() {
+        let sums: Vec<_> = sums.iter().map(|(n, c)| format!("{n} {}", human::exact(*c))).collect();
+        let _ = writeln!(text, "counted by {}: {}", vertex.name, sums.join(", "));
     }
-    let sums: Vec<_> = sums.iter().map(|(n, c)| format!("{n} {}", human::exact(*c))).collect();
-    format!("counted by {}: {}\n", vertex.name, sums.join(", "))
+    let dropped: u64 = vertex.guest_metrics.iter().map(|m| m.dropped_log_lines).sum();
+    if dropped > 0 {
+        let _ = writeln!(text, "{}: {} log lines were dropped", vertex.name, human::exact(dropped));
+    }
+    text
 }
 
 /// `delays: running for 12 s · in 27.0 k (1.25 M/s) · out 120 (10/s)`

@@ -13,15 +13,18 @@ use tokio::{
 use super::{
     args::{MemoryAdmission, RunArgs},
     exit::Exit,
+    harden::harden,
     read_job,
     run_tenant::{Owner, say_faults},
     terminal::{self, Display, Mode},
 };
 use crate::{
     config::job::{JobSpec, SinkConnector},
+    hardening::{self, Report},
     job_manager::{
         self,
         control::{Control, Outcome, RunOptions},
+        needs,
         status::JobStatus,
     },
     memory::Admission,
@@ -31,13 +34,22 @@ use crate::{
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
     match prepare(args) {
-        Ok((spec, options, follower)) => run_prepared(args, spec, options, follower, progress),
+        Ok(prepared) => run_prepared(args, prepared, progress),
         Err(exit) => exit,
     }
 }
 
-/// Reads the job, and looks at whose it is; then makes what a tenant's job needs.
-fn prepare(args: &RunArgs) -> Result<(JobSpec, RunOptions, Option<Follower>), Exit> {
+/// A job that is ready to be run, in a process that has given up the rest.
+struct Prepared {
+    spec: JobSpec,
+    options: RunOptions,
+    follower: Option<Follower>,
+    hardened: Report,
+}
+
+/// Reads the job, and looks at whose it is; then hardens the process, and makes what a
+/// tenant's job needs.
+fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
     let file = read_job(&args.file, &args.sets)?;
     let owner = Owner::of(&args.owner)?;
     let refused = owner.as_ref().map(|owner| owner.refused(&file)).unwrap_or_default();
@@ -50,20 +62,21 @@ fn prepare(args: &RunArgs) -> Result<(JobSpec, RunOptions, Option<Follower>), Ex
         artifacts: args.artifacts.clone(),
         ..RunOptions::default()
     };
+    let mut needs = needs::of_run(&file.spec, &options);
+    if let Some(owner) = &owner {
+        owner.add_needs(&mut needs);
+    }
+    // Before there is any other thread: what follows starts them.
+    let hardened = harden(args.hardening, &needs)?;
     let follower = match owner {
         None => None,
         Some(owner) => Some(owner.take(&mut options, &file)?),
     };
-    Ok((file.spec, options, follower))
+    Ok(Prepared { spec: file.spec, options, follower, hardened })
 }
 
-fn run_prepared(
-    args: &RunArgs,
-    spec: JobSpec,
-    options: RunOptions,
-    follower: Option<Follower>,
-    progress: MultiProgress,
-) -> Exit {
+fn run_prepared(args: &RunArgs, prepared: Prepared, progress: MultiProgress) -> Exit {
+    let Prepared { spec, options, follower, hardened } = prepared;
     let prints =
         spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));
     let mode = Mode::choose(args.json, prints);
@@ -78,7 +91,9 @@ fn run_prepared(
         // It ends with the runtime.
         runtime.spawn(follower.follow());
     }
-    let ended = runtime.block_on(drive(spec, options, mode, progress));
+    let first = JobStatus::created(spec.job.name.clone());
+    let display = Display::new(mode, progress, first, hardened);
+    let ended = runtime.block_on(drive(spec, options, mode, display));
     // A source that waits for standard input would hold the program up.
     runtime.shutdown_background();
     match ended {
@@ -101,7 +116,7 @@ fn settings(args: &RunArgs) -> TaskManagerSettings {
             MemoryAdmission::Strict => Admission::Strict,
         },
         metering: args.metering,
-        compiler: Compiler::this_program(),
+        compiler: Compiler::this_program(args.hardening),
         ..TaskManagerSettings::default()
     }
 }
@@ -111,13 +126,12 @@ async fn drive(
     spec: JobSpec,
     options: RunOptions,
     mode: Mode,
-    progress: MultiProgress,
+    mut display: Display,
 ) -> io::Result<Option<Outcome>> {
     let mut signals = Signals::new()?;
     let first = JobStatus::created(spec.job.name.clone());
-    let (publish, status) = watch::channel(first.clone());
+    let (publish, status) = watch::channel(first);
     let (control, listen) = watch::channel(Control::Run);
-    let mut display = Display::new(mode, progress, first);
     let mut job = tokio::spawn(job_manager::run(spec, options, listen, publish));
     let mut ticks = interval(mode.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -243,6 +257,9 @@ fn resume(args: &RunArgs, state: &Path) -> String {
     if args.json {
         words.push("--json".to_owned());
     }
+    if args.hardening != hardening::Mode::Auto {
+        words.extend(["--hardening".to_owned(), args.hardening.word().to_owned()]);
+    }
     words.join(" ")
 }
 
@@ -291,13 +308,16 @@ mod tests {
             "--set",
             "f.x=it's",
             "--json",
+            "--hardening",
+            "off",
         ];
         let args = args(&line);
         let again = resume(&args, args.state.as_deref().unwrap());
         assert_eq!(
             again,
             "cofferdam run 'my job.toml' --state st --slots 4 --memory 1073741824 \
-             --memory-admission strict --tenant acme --data './my data' --set 'f.x=it'\\''s' --json"
+             --memory-admission strict --tenant acme --data './my data' --set 'f.x=it'\\''s' --json \
+             --hardening off"
         );
     }
 

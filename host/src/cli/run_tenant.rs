@@ -14,12 +14,13 @@ use super::{
 use crate::{
     clock::Clock,
     config::{self, OperatorFault, Override, tenant::TenantSpec},
+    hardening::Needs,
     job_manager::{control::RunOptions, prepare::slots_of},
     task_manager::{TaskManager, TaskManagerSettings, tenants::Follower},
     tenancy::{
         grants,
         registry::{Registry, Tenants},
-        usage::ledger::Ledger,
+        usage::ledger::{self, Ledger},
         watch::Watch,
     },
 };
@@ -49,6 +50,15 @@ impl Owner {
     /// What the job grants beyond what the tenant may.
     pub(super) fn refused(&self, file: &JobFile) -> Vec<OperatorFault> {
         grants::refused(&self.tenant, &file.spec)
+    }
+
+    /// What of the files it goes on needing: the registry, which is replaced when it is
+    /// changed, and where usage is written.
+    pub(super) fn add_needs(&self, needs: &mut Needs) {
+        needs.read.push(self.dir.clone());
+        let usage = self.dir.join(ledger::DIR);
+        // One that cannot be made is told with its reason when it is used.
+        needs.write.extend(std::fs::create_dir_all(&usage).is_ok().then_some(usage));
     }
 
     /// Makes a TaskManager with the quotas of every tenant and a ledger, and puts them

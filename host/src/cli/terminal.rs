@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::progress;
-use crate::job_manager::status::JobStatus;
+use crate::{hardening::Report, job_manager::status::JobStatus};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +51,21 @@ pub(super) struct Display {
     multi: MultiProgress,
     bars: Vec<ProgressBar>,
     last: JobStatus,
+    hardened: Report,
 }
 
 impl Display {
-    pub(super) fn new(mode: Mode, multi: MultiProgress, first: JobStatus) -> Self {
-        Self { mode, multi, bars: Vec::new(), last: first }
+    /// Says first how this process was hardened.
+    pub(super) fn new(
+        mode: Mode,
+        multi: MultiProgress,
+        first: JobStatus,
+        hardened: Report,
+    ) -> Self {
+        if mode != Mode::Json {
+            say(&format!("hardening: {hardened}"));
+        }
+        Self { mode, multi, bars: Vec::new(), last: first, hardened }
     }
 
     /// Shows how the job is doing. A reader that has gone away is no reason to
@@ -67,7 +77,7 @@ impl Display {
                 Ok(())
             }
             Mode::Plain => writeln!(io::stderr().lock(), "{}", progress::plain(now, &self.last)),
-            Mode::Json => json_line(&Line::Status(now)),
+            Mode::Json => json_line(&Line::Status { status: now, hardening: &self.hardened }),
         };
         self.last = now.clone();
     }
@@ -105,7 +115,9 @@ impl Display {
             Mode::Live | Mode::Plain => {
                 write!(io::stderr().lock(), "{}", progress::summary(end))
             }
-            Mode::Json => json_line(&Line::Summary { outcome, status: end }),
+            Mode::Json => {
+                json_line(&Line::Summary { outcome, status: end, hardening: &self.hardened })
+            }
         };
     }
 }
@@ -114,11 +126,16 @@ impl Display {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 enum Line<'a> {
-    Status(&'a JobStatus),
+    Status {
+        #[serde(flatten)]
+        status: &'a JobStatus,
+        hardening: &'a Report,
+    },
     Summary {
         outcome: &'a str,
         #[serde(flatten)]
         status: &'a JobStatus,
+        hardening: &'a Report,
     },
 }
 
@@ -182,12 +199,15 @@ mod tests {
     #[test]
     fn json_lines_say_what_they_are() {
         let status = JobStatus::created(JobName::new("j").unwrap());
-        let line = serde_json::to_value(Line::Status(&status)).unwrap();
+        let hardening = &Report::default();
+        let line = Line::Status { status: &status, hardening };
+        let line = serde_json::to_value(line).unwrap();
         assert_eq!((&line["type"], &line["state"]), (&"status".into(), &"created".into()));
-        let line = Line::Summary { outcome: "finished", status: &status };
+        let line = Line::Summary { outcome: "finished", status: &status, hardening };
         let line = serde_json::to_value(line).unwrap();
         assert_eq!((&line["type"], &line["outcome"]), (&"summary".into(), &"finished".into()));
         assert_eq!(line["job"], "j");
+        assert_eq!(line["hardening"]["mode"], "auto");
     }
 
     #[test]

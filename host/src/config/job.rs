@@ -370,6 +370,9 @@ pub struct OperatorSpec {
     /// `grants`: all that the operator may import; `["log", "config",
     /// "metrics"]` if not given.
     pub grants: Vec<Grant>,
+    /// `folders`: what the operator may read of this machine's files, with
+    /// [`Grant::WasiFilesystem`]; none if not given.
+    pub folders: Vec<FolderGrant>,
     /// `[operator.config]`, as JSON.
     pub config: serde_json::Map<String, serde_json::Value>,
 }
@@ -381,6 +384,15 @@ pub enum ArtifactRef {
     Named(OperatorName),
     /// A file.
     Path(PathBuf),
+}
+
+/// A directory that an operator may read, with all that is below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderGrant {
+    /// `path`, relative to the job file.
+    pub path: PathBuf,
+    /// `as`: the absolute path under which the operator sees it.
+    pub name: String,
 }
 
 /// Something that an operator may import.
@@ -401,8 +413,8 @@ pub enum Grant {
     /// `"wasi-stdio"`: what a command has: standard output and error, which go to
     /// the log; an input, arguments and an environment that are empty.
     WasiStdio,
-    /// `"wasi-filesystem"`: the interfaces of the file system with no folder in
-    /// it, for programs that want to look for one.
+    /// `"wasi-filesystem"`: the interfaces of the file system, and in it the
+    /// operator's `folders`, to read.
     WasiFilesystem,
 }
 

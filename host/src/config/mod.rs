@@ -22,6 +22,7 @@ pub mod job;
 mod node;
 mod paths;
 mod read;
+mod read_folders;
 mod read_operator;
 mod read_sink;
 mod read_source;

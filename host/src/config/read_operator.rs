@@ -7,6 +7,7 @@ use super::{
     job::{ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, WindowAssigner, WindowSpec},
     node::{Node, Value},
     read::Surroundings,
+    read_folders,
     section::{self, Read, Refusal, Section},
 };
 use crate::ids::{OperatorName, PortName};
@@ -47,7 +48,12 @@ pub(super) fn read(
         .unwrap_or(256 << 20);
     let deadline = section.get("deadline", section::millis).unwrap_or(Duration::from_secs(30));
     let cpu_cap = section.get("cpu_cap", cpu_share);
+    let grants_wrong = section.has("grants");
     let grants = section.get("grants", section::list(section::one_of(GRANTS)));
+    let grants_wrong = grants_wrong && grants.is_none();
+    let may_see = grants.as_ref().is_some_and(|grants| grants.contains(&Grant::WasiFilesystem));
+    let folders = section.take("folders");
+    let folders = folders.map(|entry| read_folders::read(entry, may_see || grants_wrong, around));
     let config = section.get("config", config).unwrap_or_default();
     section.finish();
     Some(OperatorSpec {
@@ -61,6 +67,7 @@ pub(super) fn read(
         deadline,
         cpu_cap,
         grants: grants.unwrap_or_else(|| vec![Grant::Log, Grant::Config, Grant::Metrics]),
+        folders: folders.unwrap_or_default(),
         config,
     })
 }

@@ -376,7 +376,9 @@ error: `parallelism` must be a whole number from 1 to 128, not "many"
 /// A folder with the files that the examples in the docs name.
 fn folder_of_the_docs() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("data")).unwrap();
+    for dir in ["data", "reference"] {
+        std::fs::create_dir(folder.path().join(dir)).unwrap();
+    }
     for file in [
         "data/flights-2.csv.gz",
         "data/flights-1.csv.gz",
@@ -386,6 +388,7 @@ fn folder_of_the_docs() -> tempfile::TempDir {
         "data/events.jsonl",
         "data/text.txt",
         "my-join.wasm",
+        "my-prices.wasm",
     ] {
         std::fs::write(folder.path().join(file), "").unwrap();
     }

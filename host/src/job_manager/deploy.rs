@@ -26,7 +26,7 @@ use crate::{
     },
     memory::{self, AdmittedJob, SlotMeter},
     metrics::{Counters, SharedMetrics, SubtaskMetrics},
-    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, OperatorKind},
+    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, LogBudget, OperatorKind},
     state::{KeyedState, windows::Windows},
     stream::{
         channel::{self, Gate, Sender},
@@ -75,6 +75,8 @@ pub struct Deployer {
     pub task_manager: TaskManager,
     /// Who counts the time of each slot, over all attempts.
     pub meters: BTreeMap<SubtaskId, CpuMeter>,
+    /// What each slot may log, over all attempts.
+    pub logs: BTreeMap<SubtaskId, LogBudget>,
     /// Where chunks of a checkpoint are read.
     pub store: SharedStore,
     /// What time it is.
@@ -233,6 +235,13 @@ impl Deployer {
             }
         }
         Ok(deployment)
+    }
+
+    /// What a slot may log: what it has left.
+    fn log_budget(&self, operator: &OperatorName, id: SubtaskId) -> LogBudget {
+        self.logs.get(&id).cloned().unwrap_or_else(|| {
+            LogBudget::new(Arc::from(operator.as_str()), id.index.0, self.clock.clone())
+        })
     }
 
     /// The right to a turn for something of this job's.
@@ -497,6 +506,7 @@ impl Builder<'_> {
             memory,
             cpu: deployer.meters.get(&self.id).cloned().unwrap_or_default(),
             metrics: self.guest_metrics.clone(),
+            log: deployer.log_budget(&spec.name, self.id),
         };
         let snapshot = match kind {
             OperatorKind::Processor { .. } => self.guest_snapshot()?,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    clock::Clock,
     config::{
         OperatorFault,
         job::{JobSpec, OperatorSpec},
@@ -15,7 +16,7 @@ use crate::{
     failure::{Failure, FailureKind},
     ids::{OperatorName, SubtaskIndex, TenantId},
     memory::SlotMeter,
-    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, SlotSettings},
+    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, LogBudget, SlotSettings},
 };
 
 /// Whose slot an instance gets, and who counts what it uses.
@@ -29,6 +30,8 @@ pub struct Accounts {
     pub cpu: CpuMeter,
     /// What it counts itself.
     pub metrics: Arc<Mutex<GuestMetrics>>,
+    /// What it may log.
+    pub log: LogBudget,
 }
 
 /// Makes and opens the instance of one subtask.
@@ -55,6 +58,8 @@ pub async fn open(
         config: Arc::new(spec.config.clone()),
         metrics: accounts.metrics,
         cpu: accounts.cpu,
+        log: accounts.log,
+        folders: spec.folders.as_slice().into(),
     };
     artifact.instantiate(&settings).await
 }
@@ -75,6 +80,7 @@ pub async fn open_each(
             memory: SlotMeter::alone(operator.memory),
             cpu: CpuMeter::default(),
             metrics: Arc::default(),
+            log: LogBudget::new(Arc::from(operator.name.as_str()), 0, Clock::default()),
         };
         let opened = open(artifact, operator, SubtaskIndex(0), parallelism, accounts).await;
         if let Err(failure) = opened {

@@ -16,7 +16,8 @@
 //! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), and the
 //! `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them; [`writer`] writes
 //! checkpoints beside the job. [`check`] finds out what would keep a job from
-//! starting, and [`instances`] makes instances for it and for deployments.
+//! starting, and [`instances`] makes instances for it and for deployments. [`needs`]
+//! says which files of this machine a job goes on needing.
 
 pub mod check;
 pub mod control;
@@ -24,6 +25,7 @@ pub mod coordinator;
 pub mod deploy;
 pub mod instances;
 pub mod master;
+pub mod needs;
 pub mod placement;
 pub mod plan;
 pub mod plan_view;

@@ -19,7 +19,7 @@ use crate::{
         plan::{Plan, Role},
         writer::{SharedStore, Writer},
     },
-    sandbox::{Artifact, CpuMeter, LoadError},
+    sandbox::{Artifact, CpuMeter, LoadError, LogBudget},
     task_manager::{SubtaskId, TaskManager, TaskManagerSettings, gate::Gate},
     tenancy::{book::EnteredJob, usage::ledger::Ledger},
 };
@@ -60,6 +60,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         retain: spec.checkpoints.retain,
     };
     let meters = meters(&plan, &options.tenant, &task_manager.gate);
+    let logs = logs(&plan, &clock);
     let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
         spec,
@@ -67,6 +68,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         artifacts,
         task_manager,
         meters,
+        logs,
         store,
         clock,
     });
@@ -95,6 +97,22 @@ fn meters(plan: &Plan, tenant: &TenantId, gate: &Gate) -> BTreeMap<SubtaskId, Cp
         }
     }
     meters
+}
+
+/// What each slot of a job may log, which it keeps over restarts: crashing gives no
+/// more of it.
+fn logs(plan: &Plan, clock: &Clock) -> BTreeMap<SubtaskId, LogBudget> {
+    let mut logs = BTreeMap::new();
+    for (i, vertex) in plan.vertices.iter().enumerate() {
+        if let Role::Operator(spec, _) = &vertex.role {
+            for index in 0..vertex.parallelism {
+                let id = SubtaskId { vertex: i, index: SubtaskIndex(index) };
+                let operator = Arc::from(spec.name.as_str());
+                logs.insert(id, LogBudget::new(operator, index, clock.clone()));
+            }
+        }
+    }
+    logs
 }
 
 /// A job's operators, in a TaskManager that can run them.

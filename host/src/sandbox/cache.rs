@@ -82,7 +82,7 @@ impl CompiledCache {
     }
 
     fn try_store(&self, code: &[u8], digest: &str) -> anyhow::Result<()> {
-        create_private_dir(&self.dir)?;
+        make_private_dir(&self.dir)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
         file.write_all(code)?;
         file.persist(self.path(digest))?;
@@ -99,7 +99,11 @@ fn is_private(path: &Path) -> bool {
     })
 }
 
-fn create_private_dir(dir: &Path) -> std::io::Result<()> {
+/// Makes a directory for its owner only, with those above it, if it is not there.
+///
+/// # Errors
+/// As the system says.
+pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }

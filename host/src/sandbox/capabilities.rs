@@ -13,6 +13,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::{
     config::job::Grant,
+    failure::Failure,
     sandbox::{
         abi::Level,
         guest_log::{self, GuestLog},
@@ -46,6 +47,8 @@ pub struct GuestMetrics {
     /// Updates that were dropped: of metrics past the number that an instance may
     /// have, or with a name that is none.
     pub dropped: u64,
+    /// Log lines of this slot that were dropped, by all instances that were in it.
+    pub dropped_log_lines: u64,
 }
 
 /// A histogram in powers of two: bucket `i` counts values up to `2^(i - 16)`.
@@ -121,21 +124,26 @@ pub(super) struct SlotState {
     log: GuestLog,
     config: Arc<serde_json::Map<String, serde_json::Value>>,
     metrics: Arc<Mutex<GuestMetrics>>,
-    /// Made when the guest first asks for it.
+    /// Made when the guest first asks for it, unless it has folders.
     wasi: Option<Box<Wasi>>,
 }
 
 impl SlotState {
-    pub(super) fn new(settings: &SlotSettings) -> Self {
-        Self {
+    pub(super) fn new(settings: &SlotSettings) -> Result<Self, Failure> {
+        let log = GuestLog::new(settings.log.clone(), settings.metrics.clone());
+        let wasi = match &*settings.folders {
+            [] => None,
+            folders => Some(Box::new(Wasi::with_folders(&log, folders)?)),
+        };
+        Ok(Self {
             limits: SlotLimits::new(settings.memory.clone()),
             deadline: settings.deadline,
             last_error: None,
-            log: GuestLog::new(settings.operator.clone(), settings.subtask),
+            log,
             config: settings.config.clone(),
             metrics: settings.metrics.clone(),
-            wasi: None,
-        }
+            wasi,
+        })
     }
 
     /// A new call begins: what belongs to the last one is forgotten.

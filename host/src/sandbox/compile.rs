@@ -4,8 +4,9 @@
 //! ask for gigabytes and hours. So the program starts itself again, as
 //! `cofferdam compile-artifact`; the child limits its own memory and time before
 //! it looks at a byte, reads the component from its standard input, and writes
-//! compiled code to its standard output. Whatever becomes of it, the parent says
-//! so in a [`LoadError`] and goes on.
+//! compiled code to its standard output. It may open no file, make no socket and
+//! start no process (`hardening`). Whatever becomes of it, the parent says so in a
+//! [`LoadError`] and goes on.
 //!
 //! The parent runs the code that the child wrote. That is no more trust than in
 //! compiling here: it is the same compiler from the same file.
@@ -24,10 +25,13 @@ use std::{
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use wasmtime::{Engine, component::Component};
 
-use crate::sandbox::{
-    artifact::{LoadError, MAX_ARTIFACT},
-    engine::{Metering, Sandbox, engine_config},
-    guest_log,
+use crate::{
+    hardening,
+    sandbox::{
+        artifact::{LoadError, MAX_ARTIFACT},
+        engine::{Metering, Sandbox, engine_config},
+        guest_log,
+    },
 };
 
 /// The hidden command that makes the program a compiler.
@@ -72,6 +76,8 @@ pub enum Compiler {
         program: PathBuf,
         /// What it may take.
         limits: CompileLimits,
+        /// Whether it gives up files, sockets and processes.
+        hardening: hardening::Mode,
     },
 }
 
@@ -79,12 +85,12 @@ impl Compiler {
     /// This program again, with the usual limits. Only for a program that knows
     /// [`COMMAND`].
     #[must_use]
-    pub fn this_program() -> Self {
+    pub fn this_program(hardening: hardening::Mode) -> Self {
         // The file that runs, even if another lies under its name by now.
         let program = PathBuf::from("/proc/self/exe");
         let program = if program.exists() { Ok(program) } else { std::env::current_exe() };
         match program {
-            Ok(program) => Self::Child { program, limits: CompileLimits::default() },
+            Ok(program) => Self::Child { program, limits: CompileLimits::default(), hardening },
             Err(error) => {
                 tracing::warn!("components are compiled without limits: {error}");
                 Self::Here
@@ -96,8 +102,8 @@ impl Compiler {
     pub(super) fn compile(&self, sandbox: &Sandbox, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
         match self {
             Self::Here => sandbox.engine.precompile_component(bytes).map_err(|e| refused(&e)),
-            Self::Child { program, limits } => {
-                in_child(program.into(), *limits, sandbox.metering, bytes)
+            Self::Child { program, limits, hardening } => {
+                in_child(program.into(), *limits, sandbox.metering, *hardening, bytes)
             }
         }
     }
@@ -120,6 +126,7 @@ fn in_child(
     program: OsString,
     limits: CompileLimits,
     metering: Metering,
+    hardening: hardening::Mode,
     bytes: &[u8],
 ) -> Result<Vec<u8>, LoadError> {
     let mut child = Command::new(program)
@@ -127,6 +134,7 @@ fn in_child(
         .arg(limits.memory.to_string())
         .arg(limits.time.as_secs().max(1).to_string())
         .arg(metering.word())
+        .arg(hardening.word())
         .env_clear()
         // The allocator would reserve a gigabyte of what the child may have.
         .env("MIMALLOC_ARENA_RESERVE", "32768")
@@ -214,11 +222,11 @@ fn died(limits: CompileLimits, status: ExitStatus, words: &str) -> LoadError {
     }
 }
 
-/// What `cofferdam compile-artifact MEMORY SECONDS METERING` does: limits itself, then
-/// compiles standard input to standard output. Returns the exit code.
+/// What `cofferdam compile-artifact MEMORY SECONDS METERING HARDENING` does: limits
+/// itself, then compiles standard input to standard output. Returns the exit code.
 #[must_use]
-pub fn run(memory: u64, seconds: u64, metering: Metering) -> u8 {
-    let code = match confine(memory, seconds).map_err(|e| (USELESS, e.to_string())) {
+pub fn run(memory: u64, seconds: u64, metering: Metering, hardening: hardening::Mode) -> u8 {
+    let code = match confine(memory, seconds, hardening).map_err(|e| (USELESS, e.to_string())) {
         Ok(()) => compile_input(metering),
         Err(error) => Err(error),
     };
@@ -237,7 +245,7 @@ pub fn run(memory: u64, seconds: u64, metering: Metering) -> u8 {
 }
 
 /// Gives up what compiling does not need.
-fn confine(memory: u64, seconds: u64) -> io::Result<()> {
+fn confine(memory: u64, seconds: u64, hardening: hardening::Mode) -> io::Result<()> {
     let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
     let limit = |n: u64| Rlimit { current: Some(n), maximum: Some(n) };
     setrlimit(Resource::As, limit(memory))?;
@@ -248,6 +256,8 @@ fn confine(memory: u64, seconds: u64) -> io::Result<()> {
     // No files: it has its three pipes and needs no more of its own making.
     setrlimit(Resource::Fsize, limit(0))?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Last, since it can do none of that afterwards. The parent has told what is missing.
+    hardening::confine_compiler(hardening).map_err(io::Error::other)?;
     Ok(())
 }
 

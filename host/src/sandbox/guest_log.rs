@@ -1,5 +1,6 @@
 //! Where a guest's log lines go, however it writes them: through the contract's
-//! `log`, or as lines of a WASI program's standard output and error.
+//! `log`, or as lines of a WASI program's standard output and error. How many there
+//! may be in one call is decided here, and how many over time in `log_budget`.
 
 use std::{
     borrow::Cow,
@@ -7,7 +8,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll},
@@ -16,7 +17,7 @@ use std::{
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-use crate::sandbox::abi::Level;
+use crate::sandbox::{GuestMetrics, LogBudget, abi::Level};
 
 /// The longest log message that is kept, in bytes.
 const MAX_MESSAGE: usize = 4 * 1024;
@@ -26,14 +27,23 @@ const MAX_LINES: u32 = 100;
 /// The log of one instance. Clones share the number of lines.
 #[derive(Debug, Clone)]
 pub(super) struct GuestLog {
-    operator: Arc<str>,
-    subtask: u32,
+    budget: LogBudget,
+    /// Where lines that are dropped count.
+    metrics: Arc<Mutex<GuestMetrics>>,
     lines: Arc<AtomicU32>,
 }
 
 impl GuestLog {
-    pub(super) fn new(operator: Arc<str>, subtask: u32) -> Self {
-        Self { operator, subtask, lines: Arc::default() }
+    pub(super) fn new(budget: LogBudget, metrics: Arc<Mutex<GuestMetrics>>) -> Self {
+        let log = Self { budget, metrics, lines: Arc::default() };
+        // Other instances in this slot may have dropped some.
+        log.count_dropped();
+        log
+    }
+
+    fn count_dropped(&self) {
+        let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics.dropped_log_lines = self.budget.dropped();
     }
 
     /// A new call may write as many lines again.
@@ -41,20 +51,28 @@ impl GuestLog {
         self.lines.store(0, Ordering::Relaxed);
     }
 
-    /// Writes a line, unless there were too many in this call.
+    /// Writes a line, unless there were too many in this call, or in all.
     pub(super) fn write(&self, level: Level, message: &str) {
-        let (operator, subtask) = (&*self.operator, self.subtask);
+        let (operator, subtask) = (self.budget.operator(), self.budget.subtask());
         let before = self.lines.fetch_add(1, Ordering::Relaxed);
+        // What nobody reads costs nobody anything.
+        if !is_read(level) {
+            return;
+        }
         if before >= MAX_LINES {
-            if before == MAX_LINES {
+            if before == MAX_LINES && self.budget.allows(0) {
                 tracing::warn!(
                     target: "guest", operator, subtask,
                     "more than {MAX_LINES} lines in one call: the rest of them is dropped"
                 );
             }
-            return;
+            self.budget.drop_line(message.len());
+            return self.count_dropped();
         }
         let message = shown(message);
+        if !self.budget.allows(message.len()) {
+            return self.count_dropped();
+        }
         match level {
             Level::Trace => tracing::trace!(target: "guest", operator, subtask, "{message}"),
             Level::Debug => tracing::debug!(target: "guest", operator, subtask, "{message}"),
@@ -67,6 +85,17 @@ impl GuestLog {
     /// A WASI stream whose lines are logged at a level.
     pub(super) fn stream(&self, level: Level) -> LoggedStream {
         LoggedStream { log: self.clone(), level }
+    }
+}
+
+/// Whether anything is logged at this level.
+fn is_read(level: Level) -> bool {
+    match level {
+        Level::Trace => tracing::enabled!(target: "guest", tracing::Level::TRACE),
+        Level::Debug => tracing::enabled!(target: "guest", tracing::Level::DEBUG),
+        Level::Info => tracing::enabled!(target: "guest", tracing::Level::INFO),
+        Level::Warn => tracing::enabled!(target: "guest", tracing::Level::WARN),
+        Level::Error => tracing::enabled!(target: "guest", tracing::Level::ERROR),
     }
 }
 
@@ -175,6 +204,7 @@ impl Drop for LineWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
@@ -196,7 +226,8 @@ mod tests {
     #[tokio::test]
     async fn a_stream_becomes_lines_and_an_endless_one_takes_no_memory() {
         use tokio::io::AsyncWriteExt;
-        let log = GuestLog::new(Arc::from("o"), 0);
+        let budget = LogBudget::new(Arc::from("o"), 0, Clock::default());
+        let log = GuestLog::new(budget, Arc::default());
         let mut writer = LineWriter { log: log.clone(), level: Level::Info, line: Vec::new() };
         writer.write_all(b"one\ntw").await.unwrap();
         assert_eq!((log.lines.load(Ordering::Relaxed), writer.line.as_slice()), (1, &b"tw"[..]));

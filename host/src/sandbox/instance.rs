@@ -11,11 +11,12 @@ use wasmtime::{
 };
 
 use crate::{
+    config::job::FolderGrant,
     failure::{Failure, FailureKind},
     ids::TenantId,
     memory::SlotMeter,
     sandbox::{
-        Artifact, abi,
+        Artifact, LogBudget, abi,
         capabilities::{GuestMetrics, SlotState},
         meter::{self, CallClock, CpuMeter},
         outcome, trap,
@@ -50,6 +51,10 @@ pub struct SlotSettings {
     pub metrics: Arc<Mutex<GuestMetrics>>,
     /// Who counts the time that the guest runs.
     pub cpu: CpuMeter,
+    /// What it may log.
+    pub log: LogBudget,
+    /// What it may read of this machine's files, if it was granted to see any.
+    pub folders: Arc<[FolderGrant]>,
 }
 
 /// What an operator made of a call, checked.
@@ -147,10 +152,10 @@ impl Artifact {
     /// Makes an instance and opens it.
     ///
     /// # Errors
-    /// If the component's start fails, its functions have wrong types, or its
-    /// `open` refuses, usually because of the configuration.
+    /// If the component's start fails, its functions have wrong types, its `open`
+    /// refuses, usually because of the configuration, or a folder cannot be opened.
     pub async fn instantiate(&self, settings: &SlotSettings) -> Result<Instance, Failure> {
-        let mut store = Store::new(self.pre.engine(), SlotState::new(settings));
+        let mut store = Store::new(self.pre.engine(), SlotState::new(settings)?);
         store.limiter(|state| &mut state.limits);
         let clock = Arc::new(CallClock::new(settings.cpu.is_measured()));
         let (of_callback, deadline) = (clock.clone(), settings.deadline);

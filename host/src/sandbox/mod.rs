@@ -8,7 +8,7 @@
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
 //! - `capabilities`: what a guest may import; `wasi`: what of that is WASI;
-//!   `guest_log`: where its lines go.
+//!   `guest_log`: where its lines go, and `log_budget`: how many.
 //! - [`meter`], [`cap`]: how long guests run, and how long they may.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
@@ -26,16 +26,18 @@ pub mod engine;
 mod guest_log;
 pub mod instance;
 mod limits;
+mod log_budget;
 pub mod meter;
 mod outcome;
 mod trap;
 mod wasi;
 
 pub use artifact::{Artifact, LoadError, OperatorKind};
-pub use cache::default_cache_dir;
+pub use cache::{default_cache_dir, make_private_dir};
 pub use cap::CpuCap;
 pub use capabilities::GuestMetrics;
 pub use compile::{CompileLimits, Compiler};
 pub use engine::{Metering, Sandbox, SandboxConfig};
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
+pub use log_budget::LogBudget;
 pub use meter::CpuMeter;

@@ -4,7 +4,7 @@
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{
-    WasiCtx, WasiCtxView, WasiView,
+    FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
     cli::{WasiCli, WasiCliView as _},
     clocks::{WasiClocks, WasiClocksView as _},
     filesystem::{WasiFilesystem, WasiFilesystemView as _},
@@ -14,9 +14,14 @@ use wasmtime_wasi::{
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use crate::{
-    config::job::Grant,
+    config::job::{FolderGrant, Grant},
+    failure::{Failure, FailureKind},
     sandbox::{abi::Level, capabilities::SlotState, guest_log::GuestLog},
 };
+
+/// How many things of WASI an instance may hold: open files, streams, what it waits
+/// for. An open file is one of the whole process's descriptors.
+const MOST_RESOURCES: usize = 128;
 
 /// Any of these grants gives the interfaces of a package.
 fn grants_for(package: &str) -> &'static [Grant] {
@@ -65,16 +70,40 @@ pub(super) struct Wasi {
 impl Wasi {
     /// No files, no network, no environment, no arguments.
     pub(super) fn new(log: &GuestLog) -> Self {
-        let ctx = WasiCtx::builder()
-            .stdout(log.stream(Level::Info))
-            .stderr(log.stream(Level::Warn))
-            .build();
-        Self { ctx, table: ResourceTable::new() }
+        Self::of(builder(log))
+    }
+
+    /// As [`new`](Self::new), with folders to read. A path that leads out of a folder,
+    /// by `..` or by a link, leads nowhere, and nothing in it can be changed.
+    pub(super) fn with_folders(log: &GuestLog, folders: &[FolderGrant]) -> Result<Self, Failure> {
+        let mut builder = builder(log);
+        for FolderGrant { path, name } in folders {
+            builder.preopened_dir(path, name, FsPerms::ReadOnly).map_err(|error| {
+                Failure::new(
+                    FailureKind::ConnectorFailure,
+                    format!("its folder `{name}`, {}, cannot be opened: {error:#}", path.display()),
+                )
+            })?;
+        }
+        Ok(Self::of(builder))
+    }
+
+    fn of(mut builder: WasiCtxBuilder) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MOST_RESOURCES);
+        Self { ctx: builder.build(), table }
     }
 
     pub(super) fn view(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
     }
+}
+
+/// What its output goes to.
+fn builder(log: &GuestLog) -> WasiCtxBuilder {
+    let mut builder = WasiCtx::builder();
+    builder.stdout(log.stream(Level::Info)).stderr(log.stream(Level::Warn));
+    builder
 }
 
 struct Io;

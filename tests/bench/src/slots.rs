@@ -10,7 +10,7 @@ use cofferdam::{
     config::job::Grant,
     ids::TenantId,
     memory::SlotMeter,
-    sandbox::{Artifact, CpuMeter, Instance, Now, Sandbox, SandboxConfig, SlotSettings},
+    sandbox::{Artifact, CpuMeter, Instance, LogBudget, Now, Sandbox, SandboxConfig, SlotSettings},
     state::KeyedState,
     stream::{Batch, keys::KeyGroups, watermark},
 };
@@ -38,6 +38,8 @@ pub(crate) fn settings() -> SlotSettings {
         config: Arc::new(serde_json::Map::new()),
         metrics: Arc::new(Mutex::default()),
         cpu: CpuMeter::default(),
+        log: LogBudget::default(),
+        folders: Arc::default(),
     }
 }
 

@@ -6,11 +6,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use cofferdam::{
     config::job::Grant,
     failure::Failure,
+    hardening::Mode,
     ids::TenantId,
     memory::SlotMeter,
     sandbox::{
-        Artifact, CompileLimits, Compiler, CpuMeter, Instance, LoadError, Outcome, Sandbox,
-        SandboxConfig, SlotSettings,
+        Artifact, CompileLimits, Compiler, CpuMeter, Instance, LoadError, LogBudget, Outcome,
+        Sandbox, SandboxConfig, SlotSettings,
     },
     stream::{Batch, BatchBuilder},
 };
@@ -46,6 +47,8 @@ pub fn settings(tenant: &str) -> SlotSettings {
         config: Arc::default(),
         metrics: Arc::default(),
         cpu: CpuMeter::default(),
+        log: LogBudget::default(),
+        folders: Arc::default(),
     }
 }
 
@@ -72,7 +75,8 @@ impl Arena {
     /// If the machine cannot have one.
     pub async fn compiling_within(limits: CompileLimits) -> Self {
         let program = PathBuf::from(program().get_program());
-        Self::with(|sandbox| sandbox.compiling_in(Compiler::Child { program, limits }), 2).await
+        let compiler = Compiler::Child { program, limits, hardening: Mode::Auto };
+        Self::with(|sandbox| sandbox.compiling_in(compiler), 2).await
     }
 
     async fn with(change: impl FnOnce(Sandbox) -> Sandbox, slots: u32) -> Self {

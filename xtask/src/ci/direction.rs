@@ -13,7 +13,7 @@ use super::{
 /// The rooms from the bottom up. A room may name those of its own row and of the
 /// rows before it.
 const FLOORS: [&[&str]; 11] = [
-    &["clock", "config", "failure", "ids", "memory", "metrics", "restart", "threads"],
+    &["clock", "config", "failure", "hardening", "ids", "memory", "metrics", "restart", "threads"],
     &["stream"],
     &["state"],
     &["checkpoint"],
@@ -27,8 +27,13 @@ const FLOORS: [&[&str]; 11] = [
 ];
 
 /// Libraries, and the only room that may name each.
-const LIBRARIES: [(&str, &str); 3] =
-    [("wasmtime", "sandbox"), ("wasmtime_wasi", "sandbox"), ("sled", "checkpoint")];
+const LIBRARIES: [(&str, &str); 5] = [
+    ("wasmtime", "sandbox"),
+    ("wasmtime_wasi", "sandbox"),
+    ("sled", "checkpoint"),
+    ("landlock", "hardening"),
+    ("seccompiler", "hardening"),
+];
 
 /// Names every place that breaks a rule.
 pub(super) fn check(root: &Path) -> Outcome {
