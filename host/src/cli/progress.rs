@@ -14,6 +14,7 @@ pub(super) fn live(now: &JobStatus, before: &JobStatus) -> Vec<String> {
     let mut lines = vec![headline(now, before)];
     lines.extend(table(&rows(now, before)));
     lines.push(checkpoints(now));
+    lines.extend(held_up(now));
     lines.extend(restarts(now));
     lines
 }
@@ -29,8 +30,8 @@ pub(super) fn plain(now: &JobStatus, before: &JobStatus) -> String {
     if now.checkpoints.completed + now.checkpoints.failed > 0 {
         let _ = write!(line, " · {}", checkpoints(now));
     }
-    if let Some(restarts) = restarts(now) {
-        let _ = write!(line, " · {restarts}");
+    for more in [held_up(now), restarts(now)].into_iter().flatten() {
+        let _ = write!(line, " · {more}");
     }
     line
 }
@@ -93,8 +94,8 @@ pub(super) fn summary(end: &JobStatus) -> String {
     out.push_str(&memory(&end.memory));
     out.push_str(&checkpoints(end));
     out.push('\n');
-    if let Some(restarts) = restarts(end) {
-        out.push_str(&restarts);
+    for more in [held_up(end), restarts(end)].into_iter().flatten() {
+        out.push_str(&more);
         out.push('\n');
     }
     out
@@ -242,6 +243,25 @@ fn checkpoints(status: &JobStatus) -> String {
     text
 }
 
+/// Why it is not as fast as it could be: it waits for slots, or a quota slows its sources.
+fn held_up(status: &JobStatus) -> Option<String> {
+    if let Some(waiting) = &status.placement.waiting {
+        return Some(format!("waits for {waiting}"));
+    }
+    let tenant = &status.tenant;
+    let waited = human::millis(tenant.slowed_millis);
+    match tenant.slowed_by {
+        Some(quota) => Some(format!(
+            "sources slowed for {waited} by quota `{quota}` of tenant `{}`",
+            tenant.name
+        )),
+        None if tenant.slowed_millis > 0 => {
+            Some(format!("sources slowed for {waited} by quotas of tenant `{}`", tenant.name))
+        }
+        None => None,
+    }
+}
+
 fn restarts(status: &JobStatus) -> Option<String> {
     let restarts = &status.restarts;
     if restarts.count == 0 {
@@ -323,6 +343,7 @@ mod tests {
         ids::{CheckpointId, JobName, OperatorName, SubtaskIndex},
         job_manager::status::CompletedCheckpoint,
         memory::LargestSlot,
+        task_manager::slots::Waiting,
     };
 
     fn vertex(name: &str, kind: VertexKind) -> VertexStatus {
@@ -443,5 +464,21 @@ the largest slot, stats (subtask 1), had 3.00 MiB of 256 MiB
     fn counts_that_a_restart_took_back_give_no_negative_rate() {
         let lines = live(&before(), &now());
         assert!(lines[0].ends_with("in 10.0 k (0/s) · out 5 (0/s)"), "{}", lines[0]);
+    }
+
+    #[test]
+    fn what_holds_a_job_up_is_told() {
+        let mut status = now();
+        assert_eq!(held_up(&status), None);
+        (status.tenant.slowed_by, status.tenant.slowed_millis) = (Some("ingest_bytes"), 2_500);
+        let line = plain(&status, &before());
+        assert!(
+            line.contains("sources slowed for 2.5 s by quota `ingest_bytes` of tenant `default`"),
+            "{line}"
+        );
+        status.placement.waiting = Some(Waiting::Slots { asked: 2, free: 1, total: 3, ahead: 1 });
+        let lines = live(&status, &before());
+        let says = "waits for 2 slots; 1 of 3 are free, and 1 job goes first";
+        assert!(lines.iter().any(|line| line == says), "{lines:?}");
     }
 }
