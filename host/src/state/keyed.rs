@@ -86,7 +86,9 @@ impl KeyedState {
         // By time and by entry.
         const TIMER_BYTES: usize = 48;
         let timers = self.event_timers.len() + self.processing_timers.len();
-        self.table.base_bytes() + self.spilled + timers * TIMER_BYTES
+        let deadlines = self.window_ends.bytes() + self.cleanups.bytes();
+        let kept = self.table.base_bytes() + self.spilled;
+        kept + timers * TIMER_BYTES + deadlines + self.sessions.bytes()
     }
 
     /// Whether records merge windows: [`plan_sessions`](Self::plan_sessions)

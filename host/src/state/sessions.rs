@@ -11,7 +11,12 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Sessions {
     by_key: HashMap<Vec<u8>, Vec<Window>>,
+    bytes: usize,
 }
+
+/// What a key takes beside its bytes: both lists' heads, two allocations, and the room in
+/// the map that stays empty.
+const KEY_BYTES: usize = 96;
 
 /// What a batch does to the sessions of a subtask. Sessions whose states have
 /// to be merged come in rounds: [`pairs`](Self::pairs) says what to merge next,
@@ -82,9 +87,18 @@ impl SessionPlan {
 }
 
 impl Sessions {
+    /// Bytes that they take, near enough to be held to a limit.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds a session, which must not touch another one of the key.
     pub(super) fn add(&mut self, key: &[u8], window: Window) {
-        let sessions = self.by_key.entry(key.to_vec()).or_default();
+        let sessions = self.by_key.entry(key.to_vec()).or_insert_with(|| {
+            self.bytes += key.len() + KEY_BYTES;
+            Vec::new()
+        });
+        self.bytes += size_of::<Window>();
         let at = sessions.partition_point(|w| w.start < window.start);
         sessions.insert(at, window);
     }
@@ -92,9 +106,12 @@ impl Sessions {
     /// Removes a session.
     pub(super) fn remove(&mut self, key: &[u8], window: Window) {
         if let Some(sessions) = self.by_key.get_mut(key) {
+            let before = sessions.len();
             sessions.retain(|w| *w != window);
+            self.bytes -= (before - sessions.len()) * size_of::<Window>();
             if sessions.is_empty() {
                 self.by_key.remove(key);
+                self.bytes -= key.len() + KEY_BYTES;
             }
         }
     }
@@ -190,4 +207,23 @@ fn add_record(
     });
     drafts.push(joined);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_count_what_they_hold_and_nothing_once_they_are_gone() {
+        let mut sessions = Sessions::default();
+        let [one, two] = [0, 100].map(|start| Window { start, end: start + 10 });
+        sessions.add(b"key", one);
+        sessions.add(b"key", two);
+        assert_eq!(sessions.bytes(), 3 + KEY_BYTES + 2 * size_of::<Window>());
+        sessions.remove(b"key", one);
+        sessions.remove(b"key", one);
+        assert_eq!(sessions.bytes(), 3 + KEY_BYTES + size_of::<Window>());
+        sessions.remove(b"key", two);
+        assert_eq!(sessions.bytes(), 0);
+    }
 }

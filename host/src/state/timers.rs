@@ -74,12 +74,23 @@ impl Timers {
 #[derive(Debug, Default)]
 pub struct Deadlines {
     due: BTreeMap<i64, VecDeque<EntryId>>,
+    /// Entries of all times.
+    len: usize,
 }
 
 impl Deadlines {
     /// Adds an entry.
     pub fn add(&mut self, at: i64, entry: EntryId) {
         self.due.entry(at).or_default().push_back(entry);
+        self.len += 1;
+    }
+
+    /// Bytes that it takes, near enough to be held to a limit.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        /// A time with its list, and the room in the tree that stays empty.
+        const TIME_BYTES: usize = 64;
+        self.len * size_of::<EntryId>() + self.due.len() * TIME_BYTES
     }
 
     /// Removes an entry that was added for this time.
@@ -87,6 +98,7 @@ impl Deadlines {
         if let Some(entries) = self.due.get_mut(&at) {
             if let Some(i) = entries.iter().position(|e| *e == entry) {
                 entries.swap_remove_back(i);
+                self.len -= 1;
             }
             if entries.is_empty() {
                 self.due.remove(&at);
@@ -102,6 +114,7 @@ impl Deadlines {
             return None;
         }
         let entries = first.get_mut();
+        self.len -= entries.len().min(limit);
         if entries.len() <= limit {
             return Some((at, first.remove().into()));
         }
@@ -165,5 +178,20 @@ mod tests {
         }
         got.sort_unstable();
         assert_eq!(got, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn deadlines_count_what_they_hold_and_nothing_once_they_are_empty() {
+        let mut deadlines = Deadlines::default();
+        for i in 0..10 {
+            deadlines.add(i64::from(i % 2), EntryId(i));
+        }
+        assert_eq!(deadlines.bytes(), 10 * size_of::<EntryId>() + 2 * 64);
+        deadlines.remove(1, EntryId(3));
+        deadlines.remove(1, EntryId(3));
+        deadlines.pop(9, 2);
+        assert_eq!(deadlines.bytes(), 7 * size_of::<EntryId>() + 2 * 64);
+        while deadlines.pop(9, 2).is_some() {}
+        assert_eq!(deadlines.bytes(), 0);
     }
 }
