@@ -104,8 +104,8 @@ fn usage(args: &UsageArgs) -> Result<(), Exit> {
     for warning in &found.warnings {
         terminal::say(&format!("warning: {warning}"));
     }
-    let rows = summarise(&found.records, &filter, args.by.into());
-    let shown = tenant_view::usage(&rows, args.by.into(), args.format);
+    let rows = summarise(&found.records, &filter, args.by);
+    let shown = tenant_view::usage(&rows, args.by, args.format);
     if rows.is_empty() {
         // A tenant that is deleted may have used something, and is asked for here, too.
         if let (Some(name), Ok(tenants)) = (&args.name, Registry::at(&dir).load())

@@ -177,7 +177,7 @@ pub struct UsageArgs {
 
     /// What makes a row
     #[arg(long, value_enum, default_value_t)]
-    pub by: ByArg,
+    pub by: By,
 
     /// How rows are printed
     #[arg(long, value_enum, default_value_t)]
@@ -186,34 +186,6 @@ pub struct UsageArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "it says itself what it is")]
     pub data: DataArgs,
-}
-
-/// What makes a row of usage.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum ByArg {
-    /// The tenant
-    #[default]
-    Tenant,
-    /// The tenant and the job
-    Job,
-    /// The tenant, the job, and the operator, source or sink
-    Operator,
-    /// The tenant and the hour (UTC)
-    Hour,
-    /// The tenant and the day (UTC)
-    Day,
-}
-
-impl From<ByArg> for By {
-    fn from(by: ByArg) -> Self {
-        match by {
-            ByArg::Tenant => Self::Tenant,
-            ByArg::Job => Self::Job,
-            ByArg::Operator => Self::Operator,
-            ByArg::Hour => Self::Hour,
-            ByArg::Day => Self::Day,
-        }
-    }
 }
 
 /// How rows of usage are printed.

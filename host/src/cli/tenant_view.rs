@@ -120,13 +120,7 @@ pub(super) fn usage(rows: &[Row], by: By, format: Format) -> String {
 }
 
 fn usage_table(rows: &[Row], by: By) -> String {
-    let about: &[&str] = match by {
-        By::Tenant => &["tenant"],
-        By::Job => &["tenant", "job"],
-        By::Operator => &["tenant", "job", "operator"],
-        By::Hour => &["tenant", "hour"],
-        By::Day => &["tenant", "day"],
-    };
+    let about = by.columns();
     let columns =
         ["cpu", "memory", "records in", "records out", "bytes in", "bytes out", "checkpoints"];
     let header: Vec<&str> = about.iter().copied().chain(columns).collect();

@@ -101,3 +101,95 @@ impl<F: Future + Unpin> Future for Guest<F> {
         Pin::new(&mut this.future).poll(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        ids::TenantId,
+        task_manager::gate::{Gate, GateSettings, turn::breathe},
+    };
+
+    fn gate() -> Arc<Gate> {
+        Gate::new(GateSettings { permits: Some(2), ..GateSettings::default() })
+    }
+
+    #[tokio::test]
+    async fn tasks_that_are_ended_at_any_moment_leave_no_permit_taken() {
+        let (gate, workers) = (gate(), Workers::start(2).unwrap());
+        let tenants = ["a", "b", "c"].map(|name| TenantId::new(name).unwrap());
+        for round in 0..200_u64 {
+            let mut tasks = JoinSet::new();
+            for i in 0..12_u64 {
+                // Some wait for timers, some for others, some never rest, some end.
+                let work = async move {
+                    for step in 0..(i % 4) * 20 {
+                        match (i + step) % 3 {
+                            0 => tokio::time::sleep(Duration::from_micros(step)).await,
+                            1 => tokio::task::yield_now().await,
+                            _ => breathe().await,
+                        }
+                    }
+                    if i % 4 == 0 {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                let of = &tenants[usize::try_from(i % 3).unwrap()];
+                workers.spawn(&mut tasks, gate.enter(of, 0).turns(Box::pin(work)));
+            }
+            for _ in 0..round % 7 {
+                tasks.join_next().await;
+            }
+            tasks.shutdown().await;
+        }
+        // Both permits are there: two that wait for each other need one each at a time.
+        let (to_one, mut one) = tokio::sync::mpsc::channel(1);
+        let (to_two, mut two) = tokio::sync::mpsc::channel(1);
+        let mut tasks = JoinSet::new();
+        let first = async move {
+            for _ in 0..1_000 {
+                to_two.send(()).await.unwrap();
+                one.recv().await.unwrap();
+            }
+        };
+        let second = async move {
+            for _ in 0..1_000 {
+                two.recv().await.unwrap();
+                to_one.send(()).await.unwrap();
+            }
+        };
+        workers.spawn(&mut tasks, gate.enter(&tenants[0], 0).turns(Box::pin(first)));
+        workers.spawn(&mut tasks, gate.enter(&tenants[1], 0).turns(Box::pin(second)));
+        assert_eq!(tasks.join_all().await.len(), 2);
+        assert_eq!(gate.free(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_task_waits_for_timers_while_every_thread_is_busy() {
+        let (gate, workers) = (gate(), Workers::start(2).unwrap());
+        let mut busy = JoinSet::new();
+        for _ in 0..8 {
+            let spin = async {
+                loop {
+                    breathe().await;
+                }
+            };
+            let hostile = TenantId::new("hostile").unwrap();
+            workers.spawn(&mut busy, gate.enter(&hostile, 0).turns(Box::pin(spin)));
+        }
+        let mut tasks = JoinSet::new();
+        let work = async {
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            7
+        };
+        let of = TenantId::default();
+        workers.spawn(&mut tasks, gate.enter(&of, 0).turns(Box::pin(work)));
+        assert_eq!(tasks.join_all().await, [7]);
+        busy.shutdown().await;
+        assert_eq!(gate.free(), 2);
+    }
+}

@@ -156,6 +156,12 @@ impl Gate {
         self.permits
     }
 
+    /// How many permits nobody has.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.inner().shares.free()
+    }
+
     /// Gives a tenant another weight or cap; both hold from the next turn on.
     pub fn set_share(&self, tenant: &TenantId, share: TenantShare) {
         let inner = &mut *self.inner();

@@ -166,6 +166,12 @@ impl Shares {
         }
     }
 
+    /// How many more may run now.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.free
+    }
+
     /// How many wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use super::{Consumption, UsageRecord};
@@ -11,19 +12,33 @@ use crate::{
 };
 
 /// What makes a row. A tenant's usage is never mixed with another's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum By {
-    /// The tenant.
+    /// The tenant
     #[default]
     Tenant,
-    /// The tenant and the job.
+    /// The tenant and the job
     Job,
-    /// The tenant, the job, and the operator, source or sink.
+    /// The tenant, the job, and the operator, source or sink
     Operator,
-    /// The tenant and the hour, in UTC.
+    /// The tenant and the hour (UTC)
     Hour,
-    /// The tenant and the day, in UTC.
+    /// The tenant and the day (UTC)
     Day,
+}
+
+impl By {
+    /// The columns that say what a row is about.
+    #[must_use]
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Tenant => &["tenant"],
+            Self::Job => &["tenant", "job"],
+            Self::Operator => &["tenant", "job", "operator"],
+            Self::Hour => &["tenant", "hour"],
+            Self::Day => &["tenant", "day"],
+        }
+    }
 }
 
 /// Which records count: those that begin at `since` or later, and before `until`; of
@@ -122,13 +137,7 @@ const COLUMNS: [&str; 8] = [
 /// # Errors
 /// If it cannot be written.
 pub fn write_csv(rows: &[Row], by: By, out: impl io::Write) -> io::Result<()> {
-    let about: &[&str] = match by {
-        By::Tenant => &["tenant"],
-        By::Job => &["tenant", "job"],
-        By::Operator => &["tenant", "job", "operator"],
-        By::Hour => &["tenant", "hour"],
-        By::Day => &["tenant", "day"],
-    };
+    let about = by.columns();
     let mut out = csv::Writer::from_writer(out);
     out.write_record(about.iter().chain(&COLUMNS))?;
     for Row { key, consumed } in rows {
