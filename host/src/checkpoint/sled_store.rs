@@ -10,6 +10,7 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
@@ -48,13 +49,7 @@ impl SledStore {
             action: "created",
             reason: e.to_string(),
         })?;
-        let db = sled::Config::new()
-            .path(path.join("checkpoints"))
-            .cache_capacity(16 * 1024 * 1024)
-            // We flush where it counts.
-            .flush_every_ms(None)
-            .open()
-            .map_err(fail)?;
+        let db = open_db(path)?;
         let manifests = db.open_tree("manifests").map_err(fail)?;
         let chunks = db.open_tree("chunks").map_err(fail)?;
         Ok(Self { path: path.to_owned(), db, manifests, chunks, present: HashSet::new() })
@@ -70,6 +65,30 @@ impl SledStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.db.flush().map(|_| ()).map_err(self.fail("written"))
+    }
+}
+
+/// How often, and how far apart, opening is tried while somebody has the lock. A child
+/// process of ours that is just being started has it too, until its own program runs: it
+/// is in use for a moment although nobody uses it.
+const TRIES: u32 = 10;
+const APART: Duration = Duration::from_millis(20);
+
+fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(path.join("checkpoints"))
+        .cache_capacity(16 * 1024 * 1024)
+        // We flush where it counts.
+        .flush_every_ms(None);
+    let mut tries = 1;
+    loop {
+        match config.open().map_err(|error| open_error(path, &error)) {
+            Err(StoreError::Locked(_)) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(APART);
+            }
+            opened => return opened,
+        }
     }
 }
 
