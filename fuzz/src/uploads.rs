@@ -15,8 +15,14 @@ use cofferdam_tests::zoo::{Emission, FoldOutcome, Guest, Origin, Outcome, batch,
 
 use crate::{Taker, corpus::without_numbers};
 
-const GRANTS: [Grant; 5] =
-    [Grant::Log, Grant::Config, Grant::Metrics, Grant::Wasi, Grant::WasiFilesystem];
+const GRANTS: [Grant; 6] = [
+    Grant::Log,
+    Grant::Config,
+    Grant::Metrics,
+    Grant::Wasi,
+    Grant::WasiFilesystem,
+    Grant::WasiHttp,
+];
 
 /// Every so many uploads one is compiled in a child, as the program does; the
 /// rest, in this process, which is faster and shows more.

@@ -5,8 +5,10 @@
 mod hosted;
 mod place;
 mod program;
+mod server;
 pub mod zoo;
 
 pub use hosted::{Hosted, tenant};
 pub use place::{Place, repository};
 pub use program::{Ended, Running, guests, probe, program};
+pub use server::Server;

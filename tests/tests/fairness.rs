@@ -111,6 +111,7 @@ fn a_guest_that_never_returns_is_stopped_within_20_ms_of_its_deadline() {
                 cpu: gate.meter(&TenantId::default(), None),
                 log: LogBudget::default(),
                 folders: Arc::default(),
+                http_hosts: Arc::default(),
             };
             let mut guest = artifact.instantiate(&settings).await.unwrap();
             let began = Instant::now();

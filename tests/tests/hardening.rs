@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink, process::Command};
+use std::{collections::BTreeMap, fs, net::TcpListener, os::unix::fs::symlink, process::Command};
 
 use cofferdam_tests::{Place, probe};
 use rustix::io::Errno;
@@ -22,7 +22,11 @@ impl Tried {
             place.write(file, "x");
         }
         symlink(place.path("secret.txt"), place.path("folder/link")).unwrap();
-        let ended = Command::new(probe()).arg(role).arg(place.path("")).output().unwrap();
+        // Both are listened to; one may be connected to.
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = listeners.each_ref().map(|l| l.local_addr().unwrap().port().to_string());
+        let ended =
+            Command::new(probe()).arg(role).arg(place.path("")).args(ports).output().unwrap();
         let text = String::from_utf8(ended.stdout).unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(ended.status.success(), "{}\n{said}\n{text}", ended.status);
@@ -117,10 +121,42 @@ fn a_hardened_host_starts_threads_and_itself_and_no_other_program() {
 fn a_hardened_host_has_no_network_and_none_of_the_calls_that_attack_a_kernel() {
     let host = Tried::as_role("host");
     host.work(&["pair of sockets"]);
-    host.fail(&["socket of the system's", "socket of TCP"], Errno::PERM);
+    host.fail(&["socket of the system's", "socket of TCP", "socket of UDP"], Errno::PERM);
+    host.fail(&["connect to the port", "connect to another port"], Errno::PERM);
+    host.fail(&OTHER_SOCKETS, Errno::PERM);
+    host.fail(&["read the names of hosts"], Errno::ACCESS);
     host.fail(&CALLS, Errno::PERM);
     // So that the C library takes the call whose flags can be seen.
     host.fail(&["clone3"], Errno::NOSYS);
+}
+
+const OTHER_SOCKETS: [&str; 6] = [
+    "socket that is raw",
+    "socket of packets",
+    "socket of MPTCP",
+    "socket of ICMP",
+    "socket to the kernel",
+    "socket of files",
+];
+
+#[test]
+fn a_hardened_host_whose_job_sends_requests_connects_to_their_ports_and_no_other() {
+    for (role, looks_up_names) in [("sender", true), ("sender to an address", false)] {
+        let sender = Tried::as_role(role);
+        sender.work(&["connect to the port"]);
+        sender.fail(&["connect to another port"], Errno::ACCESS);
+        // It is made, and bound to no port: nobody connects to it.
+        sender.fail(&["socket of TCP"], Errno::ACCESS);
+        sender.fail(&OTHER_SOCKETS, Errno::PERM);
+        sender.fail(&["read the system's", "read beside"], Errno::ACCESS);
+        if looks_up_names {
+            sender.work(&["socket of UDP", "read the names of hosts"]);
+        } else {
+            sender.fail(&["socket of UDP"], Errno::PERM);
+            sender.fail(&["read the names of hosts"], Errno::ACCESS);
+        }
+        sender.fail(&CALLS, Errno::PERM);
+    }
 }
 
 #[test]
@@ -142,6 +178,8 @@ fn the_compilers_child_has_its_pipes_and_memory_and_nothing_else() {
         "signal its parent",
         "pair of sockets",
         "socket of TCP",
+        "connect to the port",
+        "socket of UDP",
         "map code",
     ] {
         child.fail(&[attempt], Errno::PERM);
@@ -163,6 +201,12 @@ fn without_hardening_the_same_attempts_are_answered_otherwise() {
         "start a program",
         "signal its parent",
         "socket of TCP",
+        "connect to the port",
+        "connect to another port",
+        "socket of UDP",
+        "read the names of hosts",
+        "socket to the kernel",
+        "socket of files",
         "map code",
     ]);
     for attempt in ["ptrace", "process_vm_readv", "setns", "clone3", "socket of the system's"] {

@@ -48,9 +48,9 @@ async fn what_was_not_granted_is_absent_and_named() {
     for (package, version, interface, hint) in [
         ("wasi:filesystem", "0.2.0", "types", "\"wasi-filesystem\""),
         ("wasi:filesystem", "0.2.0", "preopens", "\"wasi-filesystem\""),
-        ("wasi:sockets", "0.2.0", "tcp", "operators have no network"),
-        ("wasi:sockets", "0.2.0", "ip-name-lookup", "operators have no network"),
-        ("wasi:http", "0.2.0", "outgoing-handler", "operators have no network"),
+        ("wasi:sockets", "0.2.0", "tcp", "outgoing HTTP at most"),
+        ("wasi:sockets", "0.2.0", "ip-name-lookup", "outgoing HTTP at most"),
+        ("wasi:http", "0.2.0", "outgoing-handler", "\"wasi-http\""),
         ("host:secrets", "1.0.0", "keys", "nothing of that name can be"),
     ] {
         let upload = importing(package, version, interface, "f");

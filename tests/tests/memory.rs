@@ -98,6 +98,7 @@ fn memories_and_tables_together_are_held_to_one_limit_with_the_figures() {
             cpu: CpuMeter::default(),
             log: LogBudget::default(),
             folders: Default::default(),
+            http_hosts: Default::default(),
         };
         let failure = artifact.instantiate(&settings).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::OutOfMemory, "{failure}");

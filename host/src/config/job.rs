@@ -2,7 +2,7 @@
 //! names are valid and unique, durations are in range, enumerations are closed.
 //! Whether the graph hangs together is decided by the job manager's plan.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
 use crate::ids::{JobName, OperatorName, PortName};
 
@@ -373,6 +373,9 @@ pub struct OperatorSpec {
     /// `folders`: what the operator may read of this machine's files, with
     /// [`Grant::WasiFilesystem`]; none if not given.
     pub folders: Vec<FolderGrant>,
+    /// `http_hosts`: where the operator may send HTTP requests to, with
+    /// [`Grant::WasiHttp`]; none if not given.
+    pub http_hosts: Vec<HttpHost>,
     /// `[operator.config]`, as JSON.
     pub config: serde_json::Map<String, serde_json::Value>,
 }
@@ -393,6 +396,31 @@ pub struct FolderGrant {
     pub path: PathBuf,
     /// `as`: the absolute path under which the operator sees it.
     pub name: String,
+}
+
+/// A host that an operator may send HTTP requests to, by exactly this name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpHost {
+    /// A name in lower case, or an address, of IPv6 without brackets.
+    pub name: String,
+    /// 80 if not given.
+    pub port: u16,
+}
+
+impl HttpHost {
+    /// That of HTTP without TLS.
+    pub const DEFAULT_PORT: u16 = 80;
+
+    /// How the name of a host is compared: in lower case, addresses of IPv6 in their
+    /// usual form and without brackets.
+    #[must_use]
+    pub fn plain_name(name: &str) -> String {
+        let in_brackets = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        match in_brackets.map(str::parse::<Ipv6Addr>) {
+            Some(Ok(address)) => address.to_string(),
+            _ => name.to_ascii_lowercase(),
+        }
+    }
 }
 
 /// Something that an operator may import.
@@ -416,6 +444,8 @@ pub enum Grant {
     /// `"wasi-filesystem"`: the interfaces of the file system, and in it the
     /// operator's `folders`, to read.
     WasiFilesystem,
+    /// `"wasi-http"`: HTTP requests, to the operator's `http_hosts`.
+    WasiHttp,
 }
 
 /// `window = { type = "...", ... }`

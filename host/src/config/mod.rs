@@ -9,6 +9,7 @@
 //! | `node` | the file as a tree that knows its places; `--set` |
 //! | `section` | reading a table key by key, with errors |
 //! | `read`, `read_source`, `read_sink`, `read_operator` | one per kind of table |
+//! | `read_folders`, `read_http_hosts` | what goes with a grant of an operator |
 //! | `paths` | file names and globs, relative to the job file |
 //! | `graph` | names and references between nodes |
 //! | `blame` | the places of mistakes that show when operators are loaded |
@@ -23,6 +24,7 @@ mod node;
 mod paths;
 mod read;
 mod read_folders;
+mod read_http_hosts;
 mod read_operator;
 mod read_sink;
 mod read_source;

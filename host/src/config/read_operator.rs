@@ -7,7 +7,7 @@ use super::{
     job::{ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, WindowAssigner, WindowSpec},
     node::{Node, Value},
     read::Surroundings,
-    read_folders,
+    read_folders, read_http_hosts,
     section::{self, Read, Refusal, Section},
 };
 use crate::ids::{OperatorName, PortName};
@@ -26,6 +26,7 @@ pub(super) const GRANTS: &[(&str, Grant)] = &[
     ("wasi-random", Grant::WasiRandom),
     ("wasi-stdio", Grant::WasiStdio),
     ("wasi-filesystem", Grant::WasiFilesystem),
+    ("wasi-http", Grant::WasiHttp),
 ];
 
 pub(super) fn read(
@@ -49,11 +50,22 @@ pub(super) fn read(
     let deadline = section.get("deadline", section::millis).unwrap_or(Duration::from_secs(30));
     let cpu_cap = section.get("cpu_cap", cpu_share);
     let grants_wrong = section.has("grants");
-    let grants = section.get("grants", section::list(section::one_of(GRANTS)));
+    let grants = section.get_placed("grants", section::list(section::one_of(GRANTS)));
     let grants_wrong = grants_wrong && grants.is_none();
-    let may_see = grants.as_ref().is_some_and(|grants| grants.contains(&Grant::WasiFilesystem));
+    let has = |grant| grants.as_ref().is_some_and(|(grants, _)| grants.contains(&grant));
+    let may_see = has(Grant::WasiFilesystem) || grants_wrong;
     let folders = section.take("folders");
-    let folders = folders.map(|entry| read_folders::read(entry, may_see || grants_wrong, around));
+    let folders = folders.map(|entry| read_folders::read(entry, may_see, around));
+    let may_send = has(Grant::WasiHttp) || grants_wrong;
+    let http_hosts = match section.take("http_hosts") {
+        Some(entry) => read_http_hosts::read(entry, may_send, around),
+        None => {
+            if let Some((_, place)) = grants.as_ref().filter(|_| has(Grant::WasiHttp)) {
+                read_http_hosts::missing(place, around);
+            }
+            Vec::new()
+        }
+    };
     let config = section.get("config", config).unwrap_or_default();
     section.finish();
     Some(OperatorSpec {
@@ -66,8 +78,10 @@ pub(super) fn read(
         memory,
         deadline,
         cpu_cap,
-        grants: grants.unwrap_or_else(|| vec![Grant::Log, Grant::Config, Grant::Metrics]),
+        grants: grants
+            .map_or_else(|| vec![Grant::Log, Grant::Config, Grant::Metrics], |(grants, _)| grants),
         folders: folders.unwrap_or_default(),
+        http_hosts,
         config,
     })
 }

@@ -145,7 +145,7 @@ error: `memory` must be a size such as "64KiB" or "1MB", but `mb` is not a unit
 16 | memory = "64mb"
    |          ^^^^^^ the units are B, kB, MB, GB, TB and KiB, MiB, GiB, TiB
 
-error: `grants` must be one of `log`, `config`, `metrics`, `wasi`, `wasi-clocks`, `wasi-random`, `wasi-stdio`, `wasi-filesystem`, not "wassi"
+error: `grants` must be one of `log`, `config`, `metrics`, `wasi`, `wasi-clocks`, `wasi-random`, `wasi-stdio`, `wasi-filesystem`, `wasi-http`, not "wassi"
   --> job.toml:17:18
    |
 17 | grants = ["log", "wassi"]

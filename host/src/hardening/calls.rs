@@ -17,6 +17,8 @@ use seccompiler::{
     SeccompCondition, SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
 
+use super::Needs;
+
 /// What nothing here needs, and attacks on a kernel are made of. Mostly the sets of
 /// that name of systemd's `SystemCallFilter`.
 const REFUSED: &[c_long] = &[
@@ -181,11 +183,27 @@ const COMPUTING_HERE: &[c_long] = &[libc::SYS_poll, libc::SYS_arch_prctl, libc::
 #[cfg(not(target_arch = "x86_64"))]
 const COMPUTING_HERE: &[c_long] = &[];
 
+/// The bits of a socket's type that are no flags.
+const SOCKET_TYPES: libc::c_int = 0xf;
+
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
+/// Which sockets can be made, beside pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sockets {
+    None,
+    Tcp,
+    TcpAndUdp,
+}
+
 /// Refuses what the host does not need. Returns how many calls that are.
-pub(super) fn of_the_host() -> Result<usize, String> {
-    let rules = refused().map_err(|error| error.to_string())?;
+pub(super) fn of_the_host(needs: &Needs) -> Result<usize, String> {
+    let sockets = match (&*needs.tcp_ports, needs.looks_up_names) {
+        ([], _) => Sockets::None,
+        (_, false) => Sockets::Tcp,
+        (_, true) => Sockets::TcpAndUdp,
+    };
+    let rules = refused(sockets).map_err(|error| error.to_string())?;
     let refused = rules.len();
     install(rules, SeccompAction::Allow, errno(libc::EPERM))?;
     refuse_the_unseen()?;
@@ -199,10 +217,10 @@ pub(super) fn of_the_compiler() -> Result<usize, String> {
     // First: the other filter has no room for a further one.
     refuse_the_unseen()?;
     install(rules, errno(libc::EPERM), SeccompAction::Allow)?;
-    Ok(refused().map_err(|error| error.to_string())?.len())
+    Ok(refused(Sockets::None).map_err(|error| error.to_string())?.len())
 }
 
-fn refused() -> Result<Rules, BackendError> {
+fn refused(sockets: Sockets) -> Result<Rules, BackendError> {
     let mut rules: Rules =
         REFUSED.iter().chain(REFUSED_HERE).map(|number| (*number, Vec::new())).collect();
     let mut namespaces = Vec::new();
@@ -216,8 +234,7 @@ fn refused() -> Result<Rules, BackendError> {
         )?])?);
     }
     rules.insert(libc::SYS_clone, namespaces);
-    // Sockets of its own making are pairs.
-    rules.insert(libc::SYS_socket, Vec::new());
+    rules.insert(libc::SYS_socket, refused_sockets(sockets)?);
     let family = argument(0, Len::Dword, Cmp::Ne, bits(libc::AF_UNIX))?;
     rules.insert(libc::SYS_socketpair, vec![SeccompRule::new(vec![family])?]);
     // Typing into the terminal that it was started from.
@@ -228,6 +245,32 @@ fn refused() -> Result<Rules, BackendError> {
         typing.push(SeccompRule::new(vec![argument(1, Len::Dword, Cmp::Eq, command)?])?);
     }
     rules.insert(libc::SYS_ioctl, typing);
+    Ok(rules)
+}
+
+/// Without a rule, all of them.
+fn refused_sockets(sockets: Sockets) -> Result<Vec<SeccompRule>, BackendError> {
+    let (types, protocols): (&[libc::c_int], &[libc::c_int]) = match sockets {
+        Sockets::None => return Ok(Vec::new()),
+        Sockets::Tcp => (&[libc::SOCK_STREAM], &[0, libc::IPPROTO_TCP]),
+        Sockets::TcpAndUdp => {
+            (&[libc::SOCK_STREAM, libc::SOCK_DGRAM], &[0, libc::IPPROTO_TCP, libc::IPPROTO_UDP])
+        }
+    };
+    // Other than all of these.
+    let other_than = |index, values: &[libc::c_int]| {
+        let each = values.iter().map(|value| argument(index, Len::Dword, Cmp::Ne, bits(*value)));
+        SeccompRule::new(each.collect::<Result<_, _>>()?)
+    };
+    // None to services of this machine, and none to the kernel.
+    let mut rules = vec![other_than(0, &[libc::AF_INET, libc::AF_INET6])?];
+    // Landlock does not count SCTP and MPTCP as TCP.
+    rules.push(other_than(2, protocols)?);
+    // Beside the type there are flags, so that each other type is a rule.
+    for other in (0..=SOCKET_TYPES).filter(|other| !types.contains(other)) {
+        let is = argument(1, Len::Dword, Cmp::MaskedEq(bits(SOCKET_TYPES)), bits(other))?;
+        rules.push(SeccompRule::new(vec![is])?);
+    }
     Ok(rules)
 }
 
@@ -317,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_compiler_may_do_nothing_that_the_host_may_not() {
-        let (refused, allowed) = (refused().unwrap(), computing().unwrap());
+        let (refused, allowed) = (refused(Sockets::None).unwrap(), computing().unwrap());
         let both: Vec<_> = allowed.keys().filter(|call| refused.contains_key(call)).collect();
         // Of this one each has a rule about other flags.
         assert_eq!(both, [&libc::SYS_clone]);
@@ -325,16 +368,18 @@ mod tests {
 
     #[test]
     fn no_call_is_listed_twice() {
-        let (refused, allowed) = (refused().unwrap(), computing().unwrap());
+        let (refused, allowed) = (refused(Sockets::None).unwrap(), computing().unwrap());
         assert_eq!(refused.len(), REFUSED.len() + REFUSED_HERE.len() + 4);
         assert_eq!(allowed.len(), COMPUTING.len() + COMPUTING_HERE.len() + 5);
     }
 
     #[test]
-    fn both_lists_become_programs() {
+    fn all_lists_become_programs() {
         let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
         for (rules, others, these) in [
-            (refused().unwrap(), SeccompAction::Allow, errno(libc::EPERM)),
+            (refused(Sockets::None).unwrap(), SeccompAction::Allow, errno(libc::EPERM)),
+            (refused(Sockets::Tcp).unwrap(), SeccompAction::Allow, errno(libc::EPERM)),
+            (refused(Sockets::TcpAndUdp).unwrap(), SeccompAction::Allow, errno(libc::EPERM)),
             (computing().unwrap(), errno(libc::EPERM), SeccompAction::Allow),
         ] {
             let filter = SeccompFilter::new(rules, others, these, arch).unwrap();

@@ -1,5 +1,5 @@
-//! Landlock: which files may be opened, and how; no TCP ports; no signals to
-//! processes outside. What is open already, such as standard input, stays open.
+//! Landlock: which files may be opened, and how; which TCP ports may be connected to;
+//! no signals to processes outside. What is open already, such as standard input, stays open.
 //!
 //! A rule is for what lies under a path when the rule is made, not for the path: a
 //! directory's goes for all that is ever put into it, a file's not for another file
@@ -8,7 +8,7 @@
 use std::{fs, path::PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, Ruleset, RulesetAttr as _,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, Ruleset, RulesetAttr as _,
     RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope, make_bitflags,
     path_beneath_rules,
 };
@@ -19,6 +19,8 @@ use super::Needs;
 const NEWEST: ABI = ABI::V6;
 /// The oldest version that counts as Landlock: with it, no file is cut off unasked.
 const OLDEST: u32 = 3;
+/// The oldest version that limits TCP ports.
+const OLDEST_WITH_PORTS: u32 = 4;
 
 /// What the runtime reads whatever the job is: how much of the machine it may use,
 /// and where its own code and stack lie.
@@ -32,12 +34,20 @@ const OF_THE_RUNTIME: [&str; 5] = [
 /// What a program reads before its `main`, beside the files that it consists of.
 const OF_THE_LOADER: [&str; 2] = ["/etc/ld.so.cache", "/etc/ld.so.preload"];
 
+/// What the C library reads to look up the name of a host.
+const OF_NAMES: [&str; 5] =
+    ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
+/// The port of name servers: an answer that is long comes by TCP.
+const DNS: u16 = 53;
+
 /// Landlock is in force.
 pub(super) struct InForce {
     /// Of this version.
     pub(super) version: u32,
+    /// The only ports that can be connected to, if any can.
+    pub(super) tcp_ports: Vec<u16>,
     /// What it does not cover.
-    pub(super) missing: Option<String>,
+    pub(super) missing: Vec<String>,
 }
 
 /// Allows what is needed.
@@ -49,7 +59,15 @@ pub(super) fn limit(needs: &Needs) -> Result<InForce, String> {
         | make_bitflags!(AccessFs::{
             WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
         });
-    enforce(|mut rules| {
+    let mut ports = needs.tcp_ports.clone();
+    if needs.looks_up_names {
+        ports.push(DNS);
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    let of_ports =
+        ports.iter().map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp)));
+    let mut in_force = enforce(|mut rules| {
         let allow = |rules: RulesetCreated, paths: &[PathBuf], access: BitFlags<AccessFs>| {
             rules.add_rules(path_beneath_rules(paths, access))
         };
@@ -58,13 +76,24 @@ pub(super) fn limit(needs: &Needs) -> Result<InForce, String> {
         rules = allow(rules, &needs.read, read)?;
         rules = allow(rules, &needs.list, AccessFs::ReadDir.into())?;
         rules = allow(rules, &needs.write, write)?;
+        rules = rules.add_rules(of_ports)?;
+        if needs.looks_up_names {
+            rules = allow(rules, &OF_NAMES.map(PathBuf::from), AccessFs::ReadFile.into())?;
+        }
         if needs.starts_itself {
             let run = AccessFs::ReadFile | AccessFs::Execute;
             rules = allow(rules, &own_code(), run)?;
             rules = allow(rules, &OF_THE_LOADER.map(PathBuf::from), AccessFs::ReadFile.into())?;
         }
         Ok(rules)
-    })
+    })?;
+    if ports.is_empty() || in_force.version >= OLDEST_WITH_PORTS {
+        in_force.tcp_ports = ports;
+    } else {
+        let version = in_force.version;
+        in_force.missing.push(format!("Landlock {version} does not limit TCP ports"));
+    }
+    Ok(in_force)
 }
 
 /// Allows nothing.
@@ -98,7 +127,7 @@ fn enforce(
     }
     let missing = (version < OLDEST)
         .then(|| format!("Landlock {version} does not keep files from being cut off"));
-    Ok(InForce { version, missing })
+    Ok(InForce { version, tcp_ports: Vec::new(), missing: missing.into_iter().collect() })
 }
 
 /// The program and the libraries that it was linked with, wherever they lie: what

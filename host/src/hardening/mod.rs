@@ -67,6 +67,10 @@ pub struct Needs {
     pub write: Vec<PathBuf>,
     /// Whether the program starts itself again, as a compiler.
     pub starts_itself: bool,
+    /// Ports of hosts that it connects to by TCP. Without any there are no sockets.
+    pub tcp_ports: Vec<u16>,
+    /// Whether those hosts have names, that are looked up by UDP, or by TCP.
+    pub looks_up_names: bool,
 }
 
 /// What was given up, and what could not be.
@@ -80,6 +84,9 @@ pub struct Report {
     pub system_calls_refused: usize,
     /// The version of Landlock that is in force; none without it.
     pub landlock: Option<u32>,
+    /// The ports of hosts that are connected to by TCP; all others are refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tcp_ports: Vec<u16>,
     /// What the kernel does not offer, and why.
     pub missing: Vec<String>,
 }
@@ -97,6 +104,10 @@ impl fmt::Display for Report {
         }
         if let Some(version) = self.landlock {
             parts.push(format!("files limited to what the job needs (Landlock {version})"));
+        }
+        if !self.tcp_ports.is_empty() {
+            let ports: Vec<String> = self.tcp_ports.iter().map(u16::to_string).collect();
+            parts.push(format!("network limited to TCP ports {}", ports.join(", ")));
         }
         if parts.is_empty() {
             parts.push(self.mode.word().to_owned());
@@ -120,7 +131,7 @@ pub struct CannotHarden(pub Vec<String>);
 /// With [`Mode::On`], if the kernel does not offer all of it, or other threads run
 /// already. The process may be hardened in part then, and should end.
 pub fn apply(mode: Mode, needs: &Needs) -> Result<Report, CannotHarden> {
-    harden(mode, || files::limit(needs), calls::of_the_host)
+    harden(mode, || files::limit(needs), || calls::of_the_host(needs))
 }
 
 /// As [`apply`], for a process that does nothing but compute, with the descriptors
@@ -148,6 +159,7 @@ fn harden(
         match limit_files() {
             Ok(in_force) => {
                 report.landlock = Some(in_force.version);
+                report.tcp_ports = in_force.tcp_ports;
                 report.missing.extend(in_force.missing);
             }
             Err(why) => report.missing.push(format!("files are not limited: {why}")),
@@ -210,6 +222,12 @@ mod tests {
             "no new privileges, 70 system calls refused (seccomp), files limited to what the job \
              needs (Landlock 7)"
         );
+        report.tcp_ports = vec![80, 8080];
+        assert!(
+            report.to_string().ends_with(", network limited to TCP ports 80, 8080"),
+            "{report}"
+        );
+        report.tcp_ports = Vec::new();
         report.landlock = None;
         report.missing.push("files are not limited: the kernel has no Landlock".to_owned());
         assert_eq!(

@@ -60,6 +60,7 @@ pub async fn open(
         cpu: accounts.cpu,
         log: accounts.log,
         folders: spec.folders.as_slice().into(),
+        http_hosts: spec.http_hosts.as_slice().into(),
     };
     artifact.instantiate(&settings).await
 }

@@ -4,12 +4,13 @@
 
 use std::{
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use crate::{
     catalog,
-    config::job::{FileInput, FileOutput, JobSpec, SinkConnector, SourceConnector},
+    config::job::{FileInput, FileOutput, Grant, JobSpec, SinkConnector, SourceConnector},
     hardening::Needs,
     job_manager::control::RunOptions,
     sandbox::{Compiler, make_private_dir},
@@ -22,11 +23,15 @@ pub fn of_operators(spec: &JobSpec, options: &RunOptions) -> Needs {
     // Whatever is linked to by a name is allowed, and not all that lies beside it.
     let artifacts = spec.operators.iter().filter_map(|o| catalog::locate(&o.artifact, &dirs));
     let folders = spec.operators.iter().flat_map(|o| &o.folders).map(|folder| folder.path.clone());
+    let senders = spec.operators.iter().filter(|o| o.grants.contains(&Grant::WasiHttp));
+    let hosts: Vec<_> = senders.flat_map(|operator| &operator.http_hosts).collect();
     let mut needs = Needs {
         read: artifacts.chain(folders).collect(),
         list: dirs,
         write: Vec::new(),
         starts_itself: matches!(options.settings.compiler, Compiler::Child { .. }),
+        tcp_ports: hosts.iter().map(|host| host.port).collect(),
+        looks_up_names: hosts.iter().any(|host| host.name.parse::<IpAddr>().is_err()),
     };
     // Without it, operators are compiled each time; that is told when it happens.
     let cache = options.settings.cache_dir.clone();
@@ -110,5 +115,24 @@ mod tests {
         let check = of_operators(&spec, &options);
         assert_eq!(check.read, [dir.path().join("op.wasm")]);
         assert!(!check.write.contains(&made));
+        assert!(check.tcp_ports.is_empty() && !check.looks_up_names);
+    }
+
+    #[test]
+    fn a_job_needs_the_ports_of_the_hosts_that_its_operators_may_reach() {
+        for (hosts, ports, names) in [
+            ("'127.0.0.1:8080', '[::1]'", vec![8080, 80], false),
+            ("'127.0.0.1:8080', 'localhost'", vec![8080, 80], true),
+        ] {
+            let job = format!(
+                "[job]\nname = 'j'\n[[source]]\nname = 'in'\nconnector = 'stdin'\n\
+                 [[operator]]\nname = 'op'\nartifact = 'x'\ninput = 'in'\n\
+                 grants = ['wasi-http']\nhttp_hosts = [{hosts}]\n\
+                 [[sink]]\nname = 'out'\ninput = 'op'\nconnector = 'discard'\n"
+            );
+            let spec = config::parse(&job, Path::new("job.toml"), &[]).unwrap();
+            let needs = of_operators(&spec, &RunOptions::default());
+            assert_eq!((needs.tcp_ports, needs.looks_up_names), (ports, names), "{hosts}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use wasmtime::{StoreContextMut, component::Linker};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::{
-    config::job::Grant,
+    config::job::{Grant, HttpHost},
     failure::Failure,
     sandbox::{
         abi::Level,
@@ -124,6 +124,7 @@ pub(super) struct SlotState {
     log: GuestLog,
     config: Arc<serde_json::Map<String, serde_json::Value>>,
     metrics: Arc<Mutex<GuestMetrics>>,
+    http_hosts: Arc<[HttpHost]>,
     /// Made when the guest first asks for it, unless it has folders.
     wasi: Option<Box<Wasi>>,
 }
@@ -133,7 +134,10 @@ impl SlotState {
         let log = GuestLog::new(settings.log.clone(), settings.metrics.clone());
         let wasi = match &*settings.folders {
             [] => None,
-            folders => Some(Box::new(Wasi::with_folders(&log, folders)?)),
+            folders => {
+                let hosts = settings.http_hosts.clone();
+                Some(Box::new(Wasi::with_folders(&log, hosts, folders)?))
+            }
         };
         Ok(Self {
             limits: SlotLimits::new(settings.memory.clone()),
@@ -142,8 +146,14 @@ impl SlotState {
             log,
             config: settings.config.clone(),
             metrics: settings.metrics.clone(),
+            http_hosts: settings.http_hosts.clone(),
             wasi,
         })
+    }
+
+    pub(super) fn wasi(&mut self) -> &mut Wasi {
+        let make = || Box::new(Wasi::new(&self.log, self.http_hosts.clone()));
+        self.wasi.get_or_insert_with(make)
     }
 
     /// A new call begins: what belongs to the last one is forgotten.
@@ -178,7 +188,7 @@ impl SlotState {
 
 impl WasiView for SlotState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.log))).view()
+        self.wasi().view()
     }
 }
 

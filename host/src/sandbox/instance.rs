@@ -11,7 +11,7 @@ use wasmtime::{
 };
 
 use crate::{
-    config::job::FolderGrant,
+    config::job::{FolderGrant, HttpHost},
     failure::{Failure, FailureKind},
     ids::TenantId,
     memory::SlotMeter,
@@ -55,6 +55,8 @@ pub struct SlotSettings {
     pub log: LogBudget,
     /// What it may read of this machine's files, if it was granted to see any.
     pub folders: Arc<[FolderGrant]>,
+    /// Where it may send HTTP requests to, if it was granted to send any.
+    pub http_hosts: Arc<[HttpHost]>,
 }
 
 /// What an operator made of a call, checked.

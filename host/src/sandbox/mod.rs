@@ -8,7 +8,8 @@
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
 //! - `capabilities`: what a guest may import; `wasi`: what of that is WASI;
-//!   `guest_log`: where its lines go, and `log_budget`: how many.
+//!   `http`: where its requests go; `guest_log`: where its lines go, and `log_budget`:
+//!   how many.
 //! - [`meter`], [`cap`]: how long guests run, and how long they may.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
@@ -24,6 +25,7 @@ pub mod compile;
 mod contract_tests;
 pub mod engine;
 mod guest_log;
+mod http;
 pub mod instance;
 mod limits;
 mod log_budget;

@@ -1,6 +1,8 @@
 //! WASI preview 2, interface by interface: only those whose grant an operator has
-//! are linked, so the rest is absent. Sockets, and anything else with a network in
-//! it, can be granted to nobody yet.
+//! are linked, so the rest is absent. Sockets can be granted to nobody; the network
+//! that there is is that of `http`.
+
+use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{
@@ -11,16 +13,18 @@ use wasmtime_wasi::{
     p2::bindings::{cli, clocks, filesystem, random},
     random::WasiRandom,
 };
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView, p2::bindings::http};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use crate::{
-    config::job::{FolderGrant, Grant},
+    config::job::{FolderGrant, Grant, HttpHost},
     failure::{Failure, FailureKind},
-    sandbox::{abi::Level, capabilities::SlotState, guest_log::GuestLog},
+    sandbox::{abi::Level, capabilities::SlotState, guest_log::GuestLog, http::Http},
 };
 
 /// How many things of WASI an instance may hold: open files, streams, what it waits
-/// for. An open file is one of the whole process's descriptors.
+/// for, requests and what they consist of. An open file is one of the whole process's
+/// descriptors.
 const MOST_RESOURCES: usize = 128;
 
 /// Any of these grants gives the interfaces of a package.
@@ -30,8 +34,15 @@ fn grants_for(package: &str) -> &'static [Grant] {
         "random" => &[Grant::Wasi, Grant::WasiRandom],
         "cli" => &[Grant::Wasi, Grant::WasiStdio],
         "filesystem" => &[Grant::WasiFilesystem],
+        "http" => &[Grant::WasiHttp],
         // What the others speak of: streams, and what can be waited for.
-        "io" => &[Grant::Wasi, Grant::WasiClocks, Grant::WasiStdio, Grant::WasiFilesystem],
+        "io" => &[
+            Grant::Wasi,
+            Grant::WasiClocks,
+            Grant::WasiStdio,
+            Grant::WasiFilesystem,
+            Grant::WasiHttp,
+        ],
         _ => &[],
     }
 }
@@ -54,10 +65,14 @@ pub(super) fn hint_for(import: &str) -> &'static str {
         Some("random") => "; add \"wasi-random\" to the operator's `grants` to allow it",
         Some("cli") => "; add \"wasi-stdio\" to the operator's `grants` to allow it",
         Some("io") => {
-            "; it comes with \"wasi-clocks\", \"wasi-stdio\" or \"wasi-filesystem\" in `grants`"
+            "; it comes with \"wasi-clocks\", \"wasi-stdio\", \"wasi-filesystem\" or \"wasi-http\" in \
+             `grants`"
         }
         Some("filesystem") => "; add \"wasi-filesystem\" to the operator's `grants` to allow it",
-        _ => ", and cannot be: operators have no network",
+        Some("http") => {
+            "; add \"wasi-http\" to the operator's `grants`, and `http_hosts`, to allow it"
+        }
+        _ => ", and cannot be: of the network, operators have outgoing HTTP at most",
     }
 }
 
@@ -65,17 +80,22 @@ pub(super) fn hint_for(import: &str) -> &'static str {
 pub(super) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
+    http: Http,
 }
 
 impl Wasi {
-    /// No files, no network, no environment, no arguments.
-    pub(super) fn new(log: &GuestLog) -> Self {
-        Self::of(builder(log))
+    /// No files, no environment, no arguments, and no network but these hosts.
+    pub(super) fn new(log: &GuestLog, hosts: Arc<[HttpHost]>) -> Self {
+        Self::of(builder(log), hosts)
     }
 
     /// As [`new`](Self::new), with folders to read. A path that leads out of a folder,
     /// by `..` or by a link, leads nowhere, and nothing in it can be changed.
-    pub(super) fn with_folders(log: &GuestLog, folders: &[FolderGrant]) -> Result<Self, Failure> {
+    pub(super) fn with_folders(
+        log: &GuestLog,
+        hosts: Arc<[HttpHost]>,
+        folders: &[FolderGrant],
+    ) -> Result<Self, Failure> {
         let mut builder = builder(log);
         for FolderGrant { path, name } in folders {
             builder.preopened_dir(path, name, FsPerms::ReadOnly).map_err(|error| {
@@ -85,17 +105,21 @@ impl Wasi {
                 )
             })?;
         }
-        Ok(Self::of(builder))
+        Ok(Self::of(builder, hosts))
     }
 
-    fn of(mut builder: WasiCtxBuilder) -> Self {
+    fn of(mut builder: WasiCtxBuilder, hosts: Arc<[HttpHost]>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
-        Self { ctx: builder.build(), table }
+        Self { ctx: builder.build(), table, http: Http::new(hosts) }
     }
 
     pub(super) fn view(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
+    }
+
+    pub(super) fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.view(&mut self.table)
     }
 }
 
@@ -144,6 +168,11 @@ pub(super) fn link(l: &mut Linker<SlotState>, grants: &[Grant]) -> wasmtime::Res
     if has("filesystem", grants) {
         filesystem::preopens::add_to_linker::<S, WasiFilesystem>(l, S::filesystem)?;
         filesystem::types::add_to_linker::<S, WasiFilesystem>(l, S::filesystem)?;
+    }
+    if has("http", grants) {
+        let options = http::types::LinkOptions::default();
+        http::types::add_to_linker::<S, WasiHttp>(l, &options, |s| s.wasi().http())?;
+        http::outgoing_handler::add_to_linker::<S, WasiHttp>(l, |s| s.wasi().http())?;
     }
     Ok(())
 }

@@ -87,11 +87,13 @@ mod tests {
 
     #[test]
     fn a_tenant_may_grant_what_it_was_given_and_the_usual() {
-        use Grant::{Wasi, WasiClocks, WasiFilesystem, WasiRandom, WasiStdio};
+        use Grant::{Wasi, WasiClocks, WasiFilesystem, WasiHttp, WasiRandom, WasiStdio};
         assert_eq!(faults("acme", None, ""), []);
         assert_eq!(faults("acme", Some(&[]), "grants = ['log', 'config']"), []);
         assert_eq!(faults("acme", Some(&[WasiClocks]), "grants = ['wasi-clocks', 'log']"), []);
         assert_eq!(faults("acme", Some(&[Wasi]), "grants = ['wasi-random']"), []);
+        let http = "grants = ['wasi-http']\nhttp_hosts = ['a']";
+        assert_eq!(faults("acme", Some(&[WasiHttp]), http), []);
         let parts = [WasiClocks, WasiRandom, WasiStdio];
         assert_eq!(faults("acme", Some(&parts), "grants = ['wasi']"), []);
         for (allowed, grants) in [
@@ -99,6 +101,7 @@ mod tests {
             (vec![WasiClocks], "grants = ['wasi']"),
             (vec![Wasi], "grants = ['wasi-filesystem']"),
             (vec![WasiFilesystem], "grants = ['wasi-clocks']"),
+            (vec![Wasi, WasiFilesystem], "grants = ['wasi-http']\nhttp_hosts = ['a']"),
         ] {
             assert_eq!(faults("acme", Some(&allowed), grants).len(), 1, "{allowed:?} {grants}");
         }

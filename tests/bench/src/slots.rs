@@ -40,6 +40,7 @@ pub(crate) fn settings() -> SlotSettings {
         cpu: CpuMeter::default(),
         log: LogBudget::default(),
         folders: Arc::default(),
+        http_hosts: Arc::default(),
     }
 }
 

@@ -9,7 +9,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream, UdpSocket},
     os::unix::net::UnixStream,
     path::Path,
     process::Command,
@@ -21,32 +21,37 @@ use cofferdam::hardening::{self, Mode, Needs};
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let [role, dir] = words[..] else { return };
+    let [role, dir, ports @ ..] = &words[..] else { return };
+    // One that it may connect to, if any, and one that it may not.
+    let ports: Vec<u16> = ports.iter().filter_map(|port| port.parse().ok()).collect();
     let dir = Path::new(dir);
     // Opened before: it stays open.
     let before = fs::File::open(dir.join("secret.txt"));
-    match role {
+    match *role {
         "nothing" => {}
         "compiler" => {
             let report = hardening::confine_compiler(Mode::On).expect("this kernel has all of it");
             println!("report\t{report}");
         }
         _ => {
-            let mode = if role == "host" { Mode::On } else { Mode::Off };
+            let mode = if *role == "open" { Mode::Off } else { Mode::On };
+            let sends = ["sender", "sender to an address"].contains(role);
             let needs = Needs {
                 read: vec![dir.join("in.txt"), dir.join("folder")],
                 list: vec![dir.join("listed")],
                 write: vec![dir.join("out"), dir.join("is not there")],
                 starts_itself: true,
+                tcp_ports: ports.iter().copied().take(usize::from(sends)).collect(),
+                looks_up_names: *role == "sender",
             };
             let report = hardening::apply(mode, &needs).expect("this kernel has all of it");
             println!("report\t{report}");
         }
     }
-    if role != "nothing" {
+    if *role != "nothing" {
         try_files(dir, before);
         try_processes();
-        try_sockets();
+        try_sockets(&ports);
         try_calls();
     }
 }
@@ -106,10 +111,27 @@ fn try_processes() {
     );
 }
 
-fn try_sockets() {
+fn try_sockets(ports: &[u16]) {
     told("pair of sockets", UnixStream::pair());
     told("socket of the system's", UnixStream::connect("/nowhere"));
     told("socket of TCP", TcpListener::bind("127.0.0.1:0"));
+    if let [granted, other] = ports {
+        told("connect to the port", TcpStream::connect(("127.0.0.1", *granted)));
+        told("connect to another port", TcpStream::connect(("127.0.0.1", *other)));
+    }
+    told("socket of UDP", UdpSocket::bind("127.0.0.1:0"));
+    told("read the names of hosts", fs::read("/etc/hosts"));
+    let socket = |family, kind, protocol| {
+        // SAFETY: it takes numbers.
+        called(|| unsafe { libc::socket(family, kind, protocol) }.into())
+    };
+    told("socket that is raw", socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP));
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    told("socket of packets", socket(libc::AF_INET, libc::SOCK_SEQPACKET | flags, 0));
+    told("socket of MPTCP", socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP));
+    told("socket of ICMP", socket(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_ICMP));
+    told("socket to the kernel", socket(libc::AF_NETLINK, libc::SOCK_RAW, 0));
+    told("socket of files", socket(libc::AF_UNIX, libc::SOCK_STREAM, 0));
 }
 
 /// Arguments that make no sense: without a filter each is refused for that.

@@ -49,6 +49,7 @@ pub fn settings(tenant: &str) -> SlotSettings {
         cpu: CpuMeter::default(),
         log: LogBudget::default(),
         folders: Arc::default(),
+        http_hosts: Arc::default(),
     }
 }
 
