@@ -52,6 +52,9 @@ impl Workers {
         let guests = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name("guests")
+            // What comes from other threads is new tasks, and those that were ended:
+            // little to do, and not to wait until so many turns have been taken.
+            .global_queue_interval(1)
             .build()?;
         let timers = Builder::new_multi_thread()
             .worker_threads(1)
