@@ -2,7 +2,11 @@
 //! requests to, and whom it trusts there. Certificates are read here, once: a hardened
 //! process cannot read them any more.
 
-use std::{fs::File, io::Read as _, net::Ipv6Addr};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    net::Ipv6Addr,
+};
 
 use rustls::{
     RootCertStore,
@@ -72,9 +76,10 @@ pub(super) fn missing(place: &Place, around: &Surroundings<'_>) {
     around.problems.add(place, message, Some(format!("add `{EXAMPLE}`")));
 }
 
-/// The certificates of a PEM file. `granted` as above.
+/// The certificates of a PEM file that an operator trusts. `granted` as above.
 pub(super) fn roots(
     node: &Node,
+    operator: &str,
     granted: bool,
     around: &Surroundings<'_>,
 ) -> Read<Vec<CertificateDer<'static>>> {
@@ -82,11 +87,15 @@ pub(super) fn roots(
         return Err(Refusal::new("is of no use without the grant to send requests")
             .with_help("add \"wasi-http\" to the operator's `grants`"));
     }
-    let path = around.folder.file(node)?;
+    let path = around.folder.path(node)?;
     let refuse = |why: String| {
-        Err(Refusal::new(format!("names {}, {why}", path.display()))
+        Err(Refusal::new(format!("of `{operator}` names {}, {why}", path.display()))
             .with_help("a PEM file of certificates: -----BEGIN CERTIFICATE-----"))
     };
+    // Others could be without an end, or a beginning.
+    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return refuse("which is no file".to_owned());
+    }
     let mut pem = Vec::new();
     let read =
         File::open(&path).and_then(|file| file.take(MOST_OF_ROOTS + 1).read_to_end(&mut pem));
@@ -255,6 +264,7 @@ mod tests {
             ("text.pem", "which has no certificate"),
             ("long.pem", "longer than 1 MiB"),
             ("gone.pem", "cannot be read"),
+            (".", "which is no file"),
         ] {
             let errors = errors("grants = ['wasi-http']\nhttp_hosts = ['a']", file);
             for part in [said, file, "`op`", "`http_roots`", "job.toml:12:"] {

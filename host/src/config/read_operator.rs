@@ -66,7 +66,8 @@ pub(super) fn read(
             Vec::new()
         }
     };
-    let roots = |node: &Node| read_http_hosts::roots(node, may_send, around);
+    let called = name.as_ref().map_or("an operator", OperatorName::as_str);
+    let roots = |node: &Node| read_http_hosts::roots(node, called, may_send, around);
     let http_roots = section.get("http_roots", roots).unwrap_or_default();
     let config = section.get("config", config).unwrap_or_default();
     section.finish();
