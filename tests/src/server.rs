@@ -1,12 +1,18 @@
-//! A server of HTTP for tests, in threads of the test's own process. What it answers
-//! is said by the path.
+//! A server of HTTP for tests, with TLS or without, in threads of the test's own
+//! process. What it answers is said by the path.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::Duration,
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, Stream,
+    crypto::ring,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
 /// How long something may take that is sure to come.
@@ -28,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     address: SocketAddr,
     seen: Arc<Seen>,
+    certificate: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +69,29 @@ impl Server {
     /// If there is no port for it.
     #[must_use]
     pub fn start() -> Self {
+        Self::of(None, None)
+    }
+
+    /// One with TLS, as a host of this name or address, whose certificate is its own and
+    /// nobody else's.
+    ///
+    /// # Panics
+    /// If there is no port for it, or the name is none.
+    #[must_use]
+    pub fn start_with_tls(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a host's name");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("there are some")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::from(key));
+        let mut config = config.expect("the key is that of the certificate");
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self::of(Some(Arc::new(config)), Some(made.cert.pem()))
+    }
+
+    fn of(tls: Option<Arc<ServerConfig>>, certificate: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let seen = Arc::new(Seen::default());
@@ -72,16 +102,28 @@ impl Server {
                     counts.made += 1;
                     counts.open += 1;
                 });
-                let seen = of_threads.clone();
+                let (seen, tls) = (of_threads.clone(), tls.clone());
                 thread::spawn(move || {
                     // A client that goes away is what some tests are about.
-                    let _ = answer(&stream);
+                    let _ = match tls {
+                        None => answer(&stream),
+                        Some(config) => answer_with_tls(config, &stream),
+                    };
                     drop(stream);
                     seen.change(|counts| counts.open -= 1);
                 });
             }
         });
-        Self { address, seen }
+        Self { address, seen, certificate }
+    }
+
+    /// The certificate to trust, as PEM.
+    ///
+    /// # Panics
+    /// If it has no TLS.
+    #[must_use]
+    pub fn certificate(&self) -> &str {
+        self.certificate.as_deref().expect("it has TLS")
     }
 
     /// Its port.
@@ -108,7 +150,15 @@ impl Server {
     }
 }
 
-fn answer(mut stream: &TcpStream) -> io::Result<()> {
+fn answer_with_tls(config: Arc<ServerConfig>, mut stream: &TcpStream) -> io::Result<()> {
+    let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
+    answer(Stream::new(&mut tls, &mut stream))?;
+    assert_eq!(tls.alpn_protocol(), Some(b"http/1.1".as_slice()));
+    tls.send_close_notify();
+    tls.complete_io(&mut stream).map(|_| ())
+}
+
+fn answer(stream: impl Read + Write) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -134,40 +184,42 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
             let body = String::from_utf8_lossy(&body);
             let text = format!("{method} {path} {} {body}", header("host"));
             let length = text.len();
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{text}")
+            write!(reader.get_mut(), "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{text}")
         }
-        "/moved" => stream.write_all(
+        "/moved" => reader.get_mut().write_all(
             b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
         ),
         "/endless" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
             let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
             loop {
-                stream.write_all(&chunk)?;
+                reader.get_mut().write_all(&chunk)?;
             }
         }
         "/silent" => gone(&mut reader),
         "/begun" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello")?;
+            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello")?;
             gone(&mut reader)
         }
-        "/cut" => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello"),
+        "/cut" => {
+            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello")
+        }
         "/heads" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\n")?;
             loop {
-                stream.write_all(b"x-more: of the same, and no end of it\r\n")?;
+                reader.get_mut().write_all(b"x-more: of the same, and no end of it\r\n")?;
             }
         }
-        _ => stream.write_all(b"\x00\x01 this is something else\r\n\r\n"),
+        _ => reader.get_mut().write_all(b"\x00\x01 this is something else\r\n\r\n"),
     }
 }
 
 /// Waits until the client has gone.
-fn gone(reader: &mut BufReader<&TcpStream>) -> io::Result<()> {
+fn gone(reader: &mut BufReader<impl Read>) -> io::Result<()> {
     io::copy(reader, &mut io::sink()).map(|_| ())
 }
 
-fn chunks(reader: &mut BufReader<&TcpStream>) -> io::Result<Vec<u8>> {
+fn chunks(reader: &mut BufReader<impl Read>) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let mut line = String::new();

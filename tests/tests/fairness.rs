@@ -112,6 +112,7 @@ fn a_guest_that_never_returns_is_stopped_within_20_ms_of_its_deadline() {
                 log: LogBudget::default(),
                 folders: Arc::default(),
                 http_hosts: Arc::default(),
+                http_roots: Arc::default(),
             };
             let mut guest = artifact.instantiate(&settings).await.unwrap();
             let began = Instant::now();

@@ -3,7 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::TcpListener,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use cofferdam::{
     config::job::{Grant, HttpHost},
@@ -16,12 +23,14 @@ use cofferdam_tests::{
     Place, Server, guests,
     zoo::{Arena, settings},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 const GRANTS: [Grant; 4] = [Grant::Log, Grant::Config, Grant::Metrics, Grant::WasiHttp];
 
 /// A slot with time enough for a request.
 fn slot(hosts: &[(&str, u16)]) -> SlotSettings {
-    let host = |(name, port): &(&str, u16)| HttpHost { name: (*name).to_owned(), port: *port };
+    let host =
+        |(name, port): &(&str, u16)| HttpHost { name: (*name).to_owned(), port: Some(*port) };
     SlotSettings {
         http_hosts: hosts.iter().map(host).collect(),
         deadline: Duration::from_secs(20),
@@ -92,7 +101,8 @@ async fn a_host_that_is_not_listed_is_denied_and_never_hears_of_it() {
         ("GET http://localhost/echo".to_owned(), "HttpRequestDenied"),
         (format!("GET http://localhost:{port}@127.0.0.1:{free}/echo"), "HttpRequestUriInvalid"),
         (format!("CONNECT http://localhost:{port}/echo"), "HttpRequestMethodInvalid"),
-        (format!("GET https://localhost:{port}/echo"), "HttpProtocolError"),
+        ("GET https://localhost/echo".to_owned(), "HttpRequestDenied"),
+        (format!("GET ftp://localhost:{port}/echo"), "HttpProtocolError"),
     ] {
         assert_eq!(
             answer(&mut instance, request.clone()).await,
@@ -204,7 +214,7 @@ async fn requests_that_are_begun_without_end_are_bounded() {
 async fn what_a_broken_server_says_is_an_error_of_the_request() {
     let server = Server::start();
     let mut arena = Arena::new(2).await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let port = server.port();
     let mut instance = open(&arena, &slot(&[("127.0.0.1", port), ("127.0.0.1", closed)])).await;
     for (port, path, said) in [
@@ -220,6 +230,60 @@ async fn what_a_broken_server_says_is_an_error_of_the_request() {
     let fine = answer(&mut instance, format!("GET http://127.0.0.1:{port}/echo")).await;
     assert!(fine.starts_with("200 "), "{fine}");
     arena.neighbour_goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_prove_to_be_the_host_gets_no_request() {
+    let arena = Arena::new(2).await;
+    let (server, other) =
+        (Server::start_with_tls("localhost"), Server::start_with_tls("127.0.0.1"));
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, others) = (server.port(), other.port());
+    let no_tls = plain.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        // Until the client has gone.
+        let _ = io::copy(&mut stream, &mut io::sink());
+    });
+    let hosts = [("localhost", port), ("127.0.0.1", port), ("127.0.0.1", others)];
+    let untrusting = slot(&[&hosts[..], &[("127.0.0.1", no_tls)]].concat());
+    let trusting = |roots: &[CertificateDer<'static>]| SlotSettings {
+        http_roots: roots.into(),
+        ..untrusting.clone()
+    };
+    let root = |of: &Server| CertificateDer::from_pem_slice(of.certificate().as_bytes()).unwrap();
+    let (both, misled) = (trusting(&[root(&server), root(&other)]), trusting(&[root(&other)]));
+    let untrusted = "error TlsCertificateError";
+    for (slot, host, said) in [
+        (&untrusting, format!("localhost:{port}"), untrusted),
+        (&misled, format!("localhost:{port}"), untrusted),
+        // Trusted, and not as this.
+        (&both, format!("127.0.0.1:{port}"), untrusted),
+        (&both, format!("127.0.0.1:{no_tls}"), "error TlsProtocolError"),
+        (&both, format!("localhost:{port}"), "200 GET /echo {host} "),
+        (&both, format!("127.0.0.1:{others}"), "200 GET /echo {host} "),
+    ] {
+        let mut instance = open(&arena, slot).await;
+        let got = answer(&mut instance, format!("GET https://{host}/echo")).await;
+        assert_eq!(got, said.replace("{host}", &host), "{host}");
+    }
+    server.until_open(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_tls_a_body_is_as_long_as_without_and_a_cut_one_is_told() {
+    let (server, arena) = (Server::start_with_tls("localhost"), Arena::new(2).await);
+    let root = CertificateDer::from_pem_slice(server.certificate().as_bytes()).unwrap();
+    let hosts = slot(&[("localhost", server.port())]);
+    let slot = SlotSettings { http_roots: Arc::from([root]), ..hosts };
+    let mut instance = open(&arena, &slot).await;
+    let (at, long) = (format!("localhost:{}", server.port()), "a body ".repeat(40_000));
+    let got = answer(&mut instance, format!("POST https://{at}/echo {long}")).await;
+    assert!(got == format!("200 POST /echo {at} {long}"), "{} bytes", got.len());
+    let got = answer(&mut instance, format!("GET https://{at}/cut")).await;
+    assert_eq!(got, "error incomplete HTTP response");
+    server.until_open(0);
 }
 
 fn job(grants: &str, deadline: &str) -> String {
@@ -252,6 +316,24 @@ fn a_hardened_job_reaches_the_hosts_of_its_job_file() {
     place.run_job(&job(granted, "20s"), &[]).failed(2, &["of no use", "http_hosts ="]);
     place.run_job(&job(&hosts, "20s"), &[]).failed(2, &["without the grant", "\"wasi-http\""]);
     place.run_job(&job("", "20s"), &[]).failed(2, &["not granted", "\"wasi-http\""]);
+}
+
+#[test]
+fn a_hardened_job_trusts_the_roots_of_its_job_file() {
+    let (place, server) = (Place::new(), Server::start_with_tls("localhost"));
+    let port = server.port();
+    place.write("in.txt", format!("GET https://localhost:{port}/echo\n"));
+    place.write("ca.pem", server.certificate());
+    let granted = format!(
+        "grants = ['log', 'config', 'metrics', 'wasi-http']\nhttp_hosts = ['localhost:{port}']"
+    );
+    let ended = place.run_job(&job(&granted, "20s"), &["--hardening", "on"]).finished();
+    assert_eq!(ended.summary["hardening"]["tcp_ports"], serde_json::json!([53, port]));
+    assert_eq!(place.lines("out.txt"), ["error TlsCertificateError"]);
+    let trusting = job(&format!("{granted}\nhttp_roots = 'ca.pem'"), "20s");
+    let ended = place.run_job(&trusting, &["--hardening", "on"]).finished();
+    assert_eq!(ended.summary["hardening"]["tcp_ports"], serde_json::json!([53, port]));
+    assert_eq!(place.lines("out.txt"), [format!("200 GET /echo localhost:{port} ")]);
 }
 
 #[test]

@@ -99,6 +99,7 @@ fn memories_and_tables_together_are_held_to_one_limit_with_the_figures() {
             log: LogBudget::default(),
             folders: Default::default(),
             http_hosts: Default::default(),
+            http_roots: Default::default(),
         };
         let failure = artifact.instantiate(&settings).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::OutOfMemory, "{failure}");

@@ -4,6 +4,8 @@
 
 use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
+use rustls::pki_types::CertificateDer;
+
 use crate::ids::{JobName, OperatorName, PortName};
 
 /// A whole job.
@@ -376,6 +378,9 @@ pub struct OperatorSpec {
     /// `http_hosts`: where the operator may send HTTP requests to, with
     /// [`Grant::WasiHttp`]; none if not given.
     pub http_hosts: Vec<HttpHost>,
+    /// `http_roots`: certificates that it trusts at these hosts besides those that
+    /// everybody trusts; none if not given.
+    pub http_roots: Vec<CertificateDer<'static>>,
     /// `[operator.config]`, as JSON.
     pub config: serde_json::Map<String, serde_json::Value>,
 }
@@ -403,13 +408,21 @@ pub struct FolderGrant {
 pub struct HttpHost {
     /// A name in lower case, or an address, of IPv6 without brackets.
     pub name: String,
-    /// 80 if not given.
-    pub port: u16,
+    /// For either scheme; that of the scheme if not given.
+    pub port: Option<u16>,
 }
 
 impl HttpHost {
-    /// That of HTTP without TLS.
-    pub const DEFAULT_PORT: u16 = 80;
+    /// That of `http`, if a request or a job file names none.
+    pub const PORT: u16 = 80;
+    /// That of `https`.
+    pub const TLS_PORT: u16 = 443;
+
+    /// All ports at which it may be reached.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let of_schemes = [Self::PORT, Self::TLS_PORT].into_iter();
+        self.port.into_iter().chain(of_schemes.filter(|_| self.port.is_none()))
+    }
 
     /// How the name of a host is compared: in lower case, addresses of IPv6 in their
     /// usual form and without brackets.

@@ -1,6 +1,17 @@
-//! Reads `http_hosts` of an `[[operator]]`: where it may send HTTP requests to.
+//! Reads `http_hosts` and `http_roots` of an `[[operator]]`: where it may send HTTP
+//! requests to, and whom it trusts there. Certificates are read here, once: a hardened
+//! process cannot read them any more.
 
-use std::net::Ipv6Addr;
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    net::Ipv6Addr,
+};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
 use super::{
     errors::Place,
@@ -14,6 +25,8 @@ use super::{
 const MOST: usize = 64;
 /// The longest name of a host, in bytes.
 const LONGEST_NAME: usize = 253;
+/// How long a file of certificates may be: five times what browsers come with.
+const MOST_OF_ROOTS: u64 = 1 << 20;
 const EXAMPLE: &str = "http_hosts = [\"api.example.com\", \"localhost:8080\"]";
 
 /// All entries that are sound; mistakes are noted. `granted` says whether the operator
@@ -63,6 +76,53 @@ pub(super) fn missing(place: &Place, around: &Surroundings<'_>) {
     around.problems.add(place, message, Some(format!("add `{EXAMPLE}`")));
 }
 
+/// The certificates of a PEM file that an operator trusts. `granted` as above.
+pub(super) fn roots(
+    node: &Node,
+    operator: &str,
+    granted: bool,
+    around: &Surroundings<'_>,
+) -> Read<Vec<CertificateDer<'static>>> {
+    if !granted {
+        return Err(Refusal::new("is of no use without the grant to send requests")
+            .with_help("add \"wasi-http\" to the operator's `grants`"));
+    }
+    let path = around.folder.path(node)?;
+    let refuse = |why: String| {
+        Err(Refusal::new(format!("of `{operator}` names {}, {why}", path.display()))
+            .with_help("a PEM file of certificates: -----BEGIN CERTIFICATE-----"))
+    };
+    // Others could be without an end, or a beginning.
+    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return refuse("which is no file".to_owned());
+    }
+    let mut pem = Vec::new();
+    let read =
+        File::open(&path).and_then(|file| file.take(MOST_OF_ROOTS + 1).read_to_end(&mut pem));
+    if let Err(error) = read {
+        return refuse(format!("which cannot be read: {error}"));
+    }
+    if pem.len() as u64 > MOST_OF_ROOTS {
+        return refuse("which is longer than 1 MiB".to_owned());
+    }
+    let mut roots = Vec::new();
+    for (index, root) in CertificateDer::pem_slice_iter(&pem).enumerate() {
+        let number = index + 1;
+        let root = match root {
+            Ok(root) => root,
+            Err(error) => return refuse(format!("whose certificate {number} is broken: {error}")),
+        };
+        if let Err(error) = RootCertStore::empty().add(root.clone()) {
+            return refuse(format!("whose certificate {number} is of no use: {error}"));
+        }
+        roots.push(root);
+    }
+    if roots.is_empty() {
+        return refuse("which has no certificate".to_owned());
+    }
+    Ok(roots)
+}
+
 /// `NAME` or `NAME:PORT`.
 fn host(node: &Node) -> Read<HttpHost> {
     let text = section::text(node)?;
@@ -70,9 +130,6 @@ fn host(node: &Node) -> Read<HttpHost> {
         Err(Refusal::new(format!("{why}, and is {}", node.describe())).with_help(help.to_owned()))
     };
     let only_a_name = "a name and maybe a port: \"api.example.com\", \"localhost:8080\"";
-    if text.contains("https://") {
-        return refuse("must be a host that speaks HTTP without TLS", "see docs/isolation.md");
-    }
     if text.contains(['/', '@', '?', '#']) {
         return refuse("must be a host, not an address of a page", only_a_name);
     }
@@ -85,8 +142,8 @@ fn host(node: &Node) -> Read<HttpHost> {
         _ => (text.as_str(), None),
     };
     let port = match port.map(str::parse::<u16>) {
-        None => HttpHost::DEFAULT_PORT,
-        Some(Ok(port)) if port > 0 => port,
+        None => None,
+        Some(Ok(port)) if port > 0 => Some(port),
         Some(_) => return refuse("must have a port from 1 to 65535", only_a_name),
     };
     if !is_name(name) {
@@ -110,7 +167,7 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{fs, path::Path};
 
     use crate::config::{self, job::HttpHost};
 
@@ -138,10 +195,10 @@ mod tests {
         assert_eq!(
             parse(&lines(&format!("{GRANTED}{text}"))),
             Ok(vec![
-                host("api.example.com", 80),
-                host("localhost", 8080),
-                host("::1", 81),
-                host("10.0.0.1", 80),
+                host("api.example.com", None),
+                host("localhost", Some(8080)),
+                host("::1", Some(81)),
+                host("10.0.0.1", None),
             ])
         );
         assert_eq!(parse("http_hosts = []"), Ok(vec![]));
@@ -154,7 +211,7 @@ mod tests {
             ("[]", "of no use without a host", "add `http_hosts = ["),
             ("[80]", "must be text, not 80", ""),
             ("['http://a/']", "not an address of a page", "a name and maybe a port"),
-            ("['https://a']", "without TLS", "isolation.md"),
+            ("['https://a']", "not an address of a page", "a name and maybe a port"),
             ("['a/b']", "not an address of a page", "a name"),
             ("['me@a']", "not an address of a page", "a name"),
             ("['*.example.com']", "there are no wildcards", "list each"),
@@ -166,7 +223,8 @@ mod tests {
             ("['a b']", "must have a name", "a name"),
             ("['::1']", "must have a name", "in brackets"),
             ("['[a]:1']", "must have a name", "a name"),
-            ("['a', 'A:80']", "as one before it", ""),
+            ("['a', 'A']", "as one before it", ""),
+            ("['a:80', 'A:80']", "as one before it", ""),
         ] {
             let text = lines(&format!("{GRANTED}http_hosts = {hosts}"));
             let errors = parse(&text).unwrap_err();
@@ -180,6 +238,41 @@ mod tests {
         let many = (0..65).map(|i| format!("'h{i}'")).collect::<Vec<_>>().join(", ");
         let errors = parse(&lines(&format!("{GRANTED}http_hosts = [{many}]"))).unwrap_err();
         assert!(errors.contains("may have 64"), "{errors}");
+    }
+
+    #[test]
+    fn every_mistake_about_http_roots_names_the_file_the_operator_and_the_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let broken = "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n";
+        let no_certificate = broken.replace('*', "AAAA");
+        fs::write(dir.path().join("broken.pem"), broken).unwrap();
+        fs::write(dir.path().join("other.pem"), no_certificate).unwrap();
+        fs::write(dir.path().join("text.pem"), "not PEM\n").unwrap();
+        fs::write(dir.path().join("long.pem"), vec![b'x'; (1 << 20) + 1]).unwrap();
+        let errors = |grants: &str, file: &str| {
+            let job = format!(
+                "[job]\nname = 'j'\n[[source]]\nname = 'in'\nconnector = 'stdin'\n\
+                 [[operator]]\nname = 'op'\nartifact = 'x'\ninput = 'in'\n{grants}\n\
+                 http_roots = '{file}'\n\
+                 [[sink]]\nname = 'out'\ninput = 'op'\nconnector = 'discard'\n"
+            );
+            config::parse(&job, &dir.path().join("job.toml"), &[]).unwrap_err().to_string()
+        };
+        for (file, said) in [
+            ("broken.pem", "whose certificate 1 is broken"),
+            ("other.pem", "whose certificate 1 is of no use"),
+            ("text.pem", "which has no certificate"),
+            ("long.pem", "longer than 1 MiB"),
+            ("gone.pem", "cannot be read"),
+            (".", "which is no file"),
+        ] {
+            let errors = errors("grants = ['wasi-http']\nhttp_hosts = ['a']", file);
+            for part in [said, file, "`op`", "`http_roots`", "job.toml:12:"] {
+                assert!(errors.contains(part), "{file}: {part}: {errors}");
+            }
+        }
+        let errors = errors("grants = ['wasi']", "text.pem");
+        assert!(errors.contains("of no use without the grant"), "{errors}");
     }
 
     #[test]

@@ -66,6 +66,9 @@ pub(super) fn read(
             Vec::new()
         }
     };
+    let called = name.as_ref().map_or("an operator", OperatorName::as_str);
+    let roots = |node: &Node| read_http_hosts::roots(node, called, may_send, around);
+    let http_roots = section.get("http_roots", roots).unwrap_or_default();
     let config = section.get("config", config).unwrap_or_default();
     section.finish();
     Some(OperatorSpec {
@@ -82,6 +85,7 @@ pub(super) fn read(
             .map_or_else(|| vec![Grant::Log, Grant::Config, Grant::Metrics], |(grants, _)| grants),
         folders: folders.unwrap_or_default(),
         http_hosts,
+        http_roots,
         config,
     })
 }

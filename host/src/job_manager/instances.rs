@@ -61,6 +61,7 @@ pub async fn open(
         log: accounts.log,
         folders: spec.folders.as_slice().into(),
         http_hosts: spec.http_hosts.as_slice().into(),
+        http_roots: spec.http_roots.as_slice().into(),
     };
     artifact.instantiate(&settings).await
 }

@@ -30,7 +30,7 @@ pub fn of_operators(spec: &JobSpec, options: &RunOptions) -> Needs {
         list: dirs,
         write: Vec::new(),
         starts_itself: matches!(options.settings.compiler, Compiler::Child { .. }),
-        tcp_ports: hosts.iter().map(|host| host.port).collect(),
+        tcp_ports: hosts.iter().flat_map(|host| host.ports()).collect(),
         looks_up_names: hosts.iter().any(|host| host.name.parse::<IpAddr>().is_err()),
     };
     // Without it, operators are compiled each time; that is told when it happens.
@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn a_job_needs_the_ports_of_the_hosts_that_its_operators_may_reach() {
         for (hosts, ports, names) in [
-            ("'127.0.0.1:8080', '[::1]'", vec![8080, 80], false),
-            ("'127.0.0.1:8080', 'localhost'", vec![8080, 80], true),
+            ("'127.0.0.1:8080', '[::1]'", vec![8080, 80, 443], false),
+            ("'127.0.0.1:8080', 'localhost'", vec![8080, 80, 443], true),
         ] {
             let job = format!(
                 "[job]\nname = 'j'\n[[source]]\nname = 'in'\nconnector = 'stdin'\n\

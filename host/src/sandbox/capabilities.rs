@@ -12,11 +12,12 @@ use wasmtime::{StoreContextMut, component::Linker};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::{
-    config::job::{Grant, HttpHost},
+    config::job::Grant,
     failure::Failure,
     sandbox::{
         abi::Level,
         guest_log::{self, GuestLog},
+        http::Outside,
         instance::SlotSettings,
         limits::SlotLimits,
         wasi::{self, Wasi},
@@ -124,7 +125,7 @@ pub(super) struct SlotState {
     log: GuestLog,
     config: Arc<serde_json::Map<String, serde_json::Value>>,
     metrics: Arc<Mutex<GuestMetrics>>,
-    http_hosts: Arc<[HttpHost]>,
+    outside: Outside,
     /// Made when the guest first asks for it, unless it has folders.
     wasi: Option<Box<Wasi>>,
 }
@@ -132,12 +133,11 @@ pub(super) struct SlotState {
 impl SlotState {
     pub(super) fn new(settings: &SlotSettings) -> Result<Self, Failure> {
         let log = GuestLog::new(settings.log.clone(), settings.metrics.clone());
+        let outside =
+            Outside { hosts: settings.http_hosts.clone(), roots: settings.http_roots.clone() };
         let wasi = match &*settings.folders {
             [] => None,
-            folders => {
-                let hosts = settings.http_hosts.clone();
-                Some(Box::new(Wasi::with_folders(&log, hosts, folders)?))
-            }
+            folders => Some(Box::new(Wasi::with_folders(&log, outside.clone(), folders)?)),
         };
         Ok(Self {
             limits: SlotLimits::new(settings.memory.clone()),
@@ -146,13 +146,13 @@ impl SlotState {
             log,
             config: settings.config.clone(),
             metrics: settings.metrics.clone(),
-            http_hosts: settings.http_hosts.clone(),
+            outside,
             wasi,
         })
     }
 
     pub(super) fn wasi(&mut self) -> &mut Wasi {
-        let make = || Box::new(Wasi::new(&self.log, self.http_hosts.clone()));
+        let make = || Box::new(Wasi::new(&self.log, self.outside.clone()));
         self.wasi.get_or_insert_with(make)
     }
 

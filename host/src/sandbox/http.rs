@@ -1,5 +1,6 @@
 //! Outgoing HTTP: what a guest asks of hosts that it was granted, and of no other.
-//! HTTP/1.1 as it is, without TLS. Which interfaces there are for it is in `wasi`.
+//! HTTP/1.1; what goes around it for `https` is in `tls`. Which interfaces there are
+//! for it is in `wasi`.
 //!
 //! A request is a task of the runtime that timers of chains have, with a connection of
 //! its own that ends with it. What of it lies in the host is bounded by the constants
@@ -23,7 +24,9 @@ use hyper::{
     client::conn::http1,
     http::uri::Scheme,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
@@ -35,6 +38,7 @@ use wasmtime_wasi_http::{
     p2::bindings::http::types::ErrorCode,
 };
 
+use super::tls::Tls;
 use crate::config::job::HttpHost;
 
 /// How many requests of an instance may be under way. A name that is being looked up
@@ -54,6 +58,13 @@ const TO_CONNECT: Duration = Duration::from_secs(10);
 const TO_ANSWER: Duration = Duration::from_secs(60);
 const BETWEEN_BYTES: Duration = Duration::from_secs(60);
 
+/// Where an instance may send requests to, and whom it trusts there.
+#[derive(Clone)]
+pub(super) struct Outside {
+    pub(super) hosts: Arc<[HttpHost]>,
+    pub(super) roots: Arc<[CertificateDer<'static>]>,
+}
+
 /// What an instance has for its requests.
 pub(super) struct Http {
     ctx: WasiHttpCtx,
@@ -61,10 +72,11 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(hosts: Arc<[HttpHost]>) -> Self {
+    pub(super) fn new(outside: Outside) -> Self {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(MOST_OF_FIELDS);
-        Self { ctx, gate: Gate { hosts, free: Arc::new(Semaphore::new(MOST_REQUESTS)) } }
+        let free = Arc::new(Semaphore::new(MOST_REQUESTS));
+        Self { ctx, gate: Gate { outside, free, tls: None } }
     }
 
     pub(super) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
@@ -74,8 +86,10 @@ impl Http {
 
 /// What lets requests out.
 struct Gate {
-    hosts: Arc<[HttpHost]>,
+    outside: Outside,
     free: Arc<Semaphore>,
+    /// Made for the first request that needs it.
+    tls: Option<Tls>,
 }
 
 type Driver = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -83,7 +97,7 @@ type Answer = Result<(Response<WasiBody>, Driver), Error>;
 
 impl WasiHttpHooks for Gate {
     fn is_supported_scheme(&mut self, scheme: &Scheme) -> bool {
-        *scheme == Scheme::HTTP
+        *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS
     }
 
     fn default_scheme(&mut self) -> Option<Scheme> {
@@ -96,12 +110,16 @@ impl WasiHttpHooks for Gate {
         options: Option<RequestOptions>,
         _: Driver,
     ) -> Box<dyn Future<Output = Answer> + Send> {
-        let host = allowed(&self.hosts, request.method(), request.uri()).cloned();
+        let to = allowed(&self.outside.hosts, request.method(), request.uri());
         let free = self.free.clone().try_acquire_owned();
+        let to = to.and_then(|to| {
+            let tls = if to.encrypted { Some(self.tls()?) } else { None };
+            Ok((to, tls))
+        });
         Box::new(async move {
-            let host = host?;
+            let (to, tls) = to?;
             let permit = free.map_err(|_| Error::ConnectionLimitReached)?;
-            send(host, request, options.unwrap_or_default(), permit).await
+            send((to, tls), request, options.unwrap_or_default(), permit).await
         })
     }
 
@@ -120,8 +138,26 @@ impl WasiHttpHooks for Gate {
     }
 }
 
-/// The host that a request goes to, if it is one of these.
-fn allowed<'a>(hosts: &'a [HttpHost], method: &Method, uri: &Uri) -> Result<&'a HttpHost, Error> {
+impl Gate {
+    fn tls(&mut self) -> Result<Tls, Error> {
+        let tls = match self.tls.take() {
+            Some(tls) => tls,
+            None => Tls::new(&self.outside.roots)?,
+        };
+        Ok(self.tls.insert(tls).clone())
+    }
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+struct Target {
+    name: String,
+    port: u16,
+    encrypted: bool,
+}
+
+/// Where a request goes, if it is one of these hosts.
+fn allowed(hosts: &[HttpHost], method: &Method, uri: &Uri) -> Result<Target, Error> {
     let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
     // Names of users have no place in it, and `host()` would pass over them. Nor has
     // a port that is none.
@@ -133,21 +169,27 @@ fn allowed<'a>(hosts: &'a [HttpHost], method: &Method, uri: &Uri) -> Result<&'a 
     if *method == Method::CONNECT {
         return Err(Error::HttpRequestMethodInvalid);
     }
-    let port = authority.port_u16().unwrap_or(HttpHost::DEFAULT_PORT);
+    let encrypted = uri.scheme() == Some(&Scheme::HTTPS);
+    let usual = if encrypted { HttpHost::TLS_PORT } else { HttpHost::PORT };
+    let port = authority.port_u16().unwrap_or(usual);
     let name = HttpHost::plain_name(authority.host());
-    let found = hosts.iter().find(|host| host.port == port && host.name == name);
-    found.ok_or(Error::HttpRequestDenied)
+    let is_it = |host: &HttpHost| host.port.unwrap_or(usual) == port && host.name == name;
+    if !hosts.iter().any(is_it) {
+        return Err(Error::HttpRequestDenied);
+    }
+    Ok(Target { name, port, encrypted })
 }
 
 async fn send(
-    host: HttpHost,
+    (to, tls): (Target, Option<Tls>),
     mut request: Request<WasiBody>,
     options: RequestOptions,
     permit: OwnedSemaphorePermit,
 ) -> Answer {
     let at_most =
         |asked: Option<Duration>, most: Duration| asked.map_or(most, |asked| most.min(asked));
-    let connecting = timeout(at_most(options.connect_timeout, TO_CONNECT), connect(host, permit));
+    let connecting =
+        timeout(at_most(options.connect_timeout, TO_CONNECT), connect(to, tls, permit));
     let (stream, permit) = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
     // Only a proxy is told the rest; the host is in a header.
     let path = request.uri().path_and_query().cloned();
@@ -187,17 +229,35 @@ async fn send(
     Ok((answer, Box::new(driver)))
 }
 
+/// A connection, encrypted or not.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+async fn connect(
+    to: Target,
+    tls: Option<Tls>,
+    permit: OwnedSemaphorePermit,
+) -> Result<(Box<dyn Stream>, OwnedSemaphorePermit), Error> {
+    let (stream, permit) = reach(&to, permit).await?;
+    Ok(match tls {
+        None => (Box::new(stream), permit),
+        Some(tls) => (Box::new(tls.shake_hands(&to.name, stream).await?), permit),
+    })
+}
+
 /// The permit goes with the thread that looks up the name: that is not over when
 /// nobody waits for it any more.
-async fn connect(
-    host: HttpHost,
+async fn reach(
+    to: &Target,
     permit: OwnedSemaphorePermit,
 ) -> Result<(TcpStream, OwnedSemaphorePermit), Error> {
-    let (addresses, permit) = match host.name.parse::<IpAddr>() {
-        Ok(address) => (vec![SocketAddr::new(address, host.port)], permit),
+    let (addresses, permit) = match to.name.parse::<IpAddr>() {
+        Ok(address) => (vec![SocketAddr::new(address, to.port)], permit),
         Err(_) => {
+            let (name, port) = (to.name.clone(), to.port);
             let looking = spawn_blocking(move || {
-                let found = (host.name.as_str(), host.port).to_socket_addrs();
+                let found = (name.as_str(), port).to_socket_addrs();
                 (found.map(|all| all.take(MOST_ADDRESSES).collect::<Vec<_>>()), permit)
             });
             let no_name = Error::DnsError { rcode: None, info_code: None };
@@ -293,29 +353,41 @@ impl Body for Timed {
 mod tests {
     use super::*;
 
-    fn answer(uri: &str) -> Result<usize, String> {
-        let hosts = [("api.example.com", 80), ("localhost", 8080), ("::1", 81), ("10.0.0.1", 80)];
-        let hosts = hosts.map(|(name, port)| HttpHost { name: name.to_owned(), port });
+    fn answer(uri: &str) -> Result<(String, u16, bool), String> {
+        let hosts = [("api.example.com", 0), ("localhost", 8080), ("::1", 81), ("10.0.0.1", 80)];
+        let host = |(name, port): (&str, u16)| HttpHost {
+            name: name.to_owned(),
+            port: Some(port).filter(|port| *port > 0),
+        };
+        let hosts = hosts.map(host);
         let uri: Uri = uri.parse().unwrap();
-        let found = allowed(&hosts, &Method::GET, &uri).map_err(|error| error.to_string())?;
-        Ok(hosts.iter().position(|host| host == found).unwrap())
+        let to = allowed(&hosts, &Method::GET, &uri).map_err(|error| error.to_string())?;
+        Ok((to.name, to.port, to.encrypted))
     }
 
     #[test]
     fn only_a_listed_name_with_its_port_is_let_out() {
-        for (uri, place) in [
-            ("http://api.example.com/a?b", 0),
-            ("http://api.example.com:80/", 0),
-            ("http://API.Example.com/", 0),
-            ("http://localhost:8080/", 1),
-            ("http://[::1]:81/", 2),
-            ("http://[0:0::1]:81/", 2),
-            ("http://10.0.0.1/", 3),
+        for (uri, name, port, encrypted) in [
+            ("http://api.example.com/a?b", "api.example.com", 80, false),
+            ("http://api.example.com:80/", "api.example.com", 80, false),
+            ("http://API.Example.com/", "api.example.com", 80, false),
+            ("https://API.Example.com/", "api.example.com", 443, true),
+            ("https://api.example.com:443/", "api.example.com", 443, true),
+            ("http://localhost:8080/", "localhost", 8080, false),
+            ("https://localhost:8080/", "localhost", 8080, true),
+            ("http://[::1]:81/", "::1", 81, false),
+            ("https://[0:0::1]:81/", "::1", 81, true),
+            ("http://10.0.0.1/", "10.0.0.1", 80, false),
+            ("https://10.0.0.1:80/", "10.0.0.1", 80, true),
         ] {
-            assert_eq!(answer(uri), Ok(place), "{uri}");
+            assert_eq!(answer(uri), Ok((name.to_owned(), port, encrypted)), "{uri}");
         }
         for uri in [
             "http://api.example.com:8080/",
+            "http://api.example.com:443/",
+            "https://api.example.com:80/",
+            "https://localhost/",
+            "https://10.0.0.1/",
             "http://api.example.com.:80/",
             "http://www.api.example.com/",
             "http://example.com/",
@@ -335,7 +407,7 @@ mod tests {
 
     #[test]
     fn no_tunnel_is_made() {
-        let hosts = [HttpHost { name: "proxy".to_owned(), port: 80 }];
+        let hosts = [HttpHost { name: "proxy".to_owned(), port: None }];
         let refused = allowed(&hosts, &Method::CONNECT, &Uri::from_static("http://proxy/"));
         assert!(matches!(refused, Err(Error::HttpRequestMethodInvalid)));
     }

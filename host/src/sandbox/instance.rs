@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use rustls::pki_types::CertificateDer;
 use wasmtime::{
     Store, UpdateDeadline,
     component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, TypedFunc},
@@ -57,6 +58,8 @@ pub struct SlotSettings {
     pub folders: Arc<[FolderGrant]>,
     /// Where it may send HTTP requests to, if it was granted to send any.
     pub http_hosts: Arc<[HttpHost]>,
+    /// Certificates that it trusts there, besides those that everybody trusts.
+    pub http_roots: Arc<[CertificateDer<'static>]>,
 }
 
 /// What an operator made of a call, checked.

@@ -8,8 +8,8 @@
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
 //! - `capabilities`: what a guest may import; `wasi`: what of that is WASI;
-//!   `http`: where its requests go; `guest_log`: where its lines go, and `log_budget`:
-//!   how many.
+//!   `http`: where its requests go, `tls`: whom it trusts there; `guest_log`: where its
+//!   lines go, and `log_budget`: how many.
 //! - [`meter`], [`cap`]: how long guests run, and how long they may.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
@@ -31,6 +31,7 @@ mod limits;
 mod log_budget;
 pub mod meter;
 mod outcome;
+mod tls;
 mod trap;
 mod wasi;
 

@@ -2,8 +2,6 @@
 //! are linked, so the rest is absent. Sockets can be granted to nobody; the network
 //! that there is is that of `http`.
 
-use std::sync::Arc;
-
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{
     FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
@@ -17,9 +15,14 @@ use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView, p2::bindings::http};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use crate::{
-    config::job::{FolderGrant, Grant, HttpHost},
+    config::job::{FolderGrant, Grant},
     failure::{Failure, FailureKind},
-    sandbox::{abi::Level, capabilities::SlotState, guest_log::GuestLog, http::Http},
+    sandbox::{
+        abi::Level,
+        capabilities::SlotState,
+        guest_log::GuestLog,
+        http::{Http, Outside},
+    },
 };
 
 /// How many things of WASI an instance may hold: open files, streams, what it waits
@@ -85,15 +88,15 @@ pub(super) struct Wasi {
 
 impl Wasi {
     /// No files, no environment, no arguments, and no network but these hosts.
-    pub(super) fn new(log: &GuestLog, hosts: Arc<[HttpHost]>) -> Self {
-        Self::of(builder(log), hosts)
+    pub(super) fn new(log: &GuestLog, outside: Outside) -> Self {
+        Self::of(builder(log), outside)
     }
 
     /// As [`new`](Self::new), with folders to read. A path that leads out of a folder,
     /// by `..` or by a link, leads nowhere, and nothing in it can be changed.
     pub(super) fn with_folders(
         log: &GuestLog,
-        hosts: Arc<[HttpHost]>,
+        outside: Outside,
         folders: &[FolderGrant],
     ) -> Result<Self, Failure> {
         let mut builder = builder(log);
@@ -105,13 +108,13 @@ impl Wasi {
                 )
             })?;
         }
-        Ok(Self::of(builder, hosts))
+        Ok(Self::of(builder, outside))
     }
 
-    fn of(mut builder: WasiCtxBuilder, hosts: Arc<[HttpHost]>) -> Self {
+    fn of(mut builder: WasiCtxBuilder, outside: Outside) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
-        Self { ctx: builder.build(), table, http: Http::new(hosts) }
+        Self { ctx: builder.build(), table, http: Http::new(outside) }
     }
 
     pub(super) fn view(&mut self) -> WasiCtxView<'_> {

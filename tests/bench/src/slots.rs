@@ -41,6 +41,7 @@ pub(crate) fn settings() -> SlotSettings {
         log: LogBudget::default(),
         folders: Arc::default(),
         http_hosts: Arc::default(),
+        http_roots: Arc::default(),
     }
 }
 

@@ -50,6 +50,7 @@ pub fn settings(tenant: &str) -> SlotSettings {
         log: LogBudget::default(),
         folders: Arc::default(),
         http_hosts: Arc::default(),
+        http_roots: Arc::default(),
     }
 }
 
