@@ -125,25 +125,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
             (i32.const 16)",
         )
     };
-    let waiting = Guest {
-        world: "waiting".into(),
-        wit: vec![
-            "package wasi:io@0.2.0; interface poll { resource pollable { block: func(); } }".into(),
-            "package wasi:clocks@0.2.0; interface monotonic-clock {
-                use wasi:io/poll@0.2.0.{pollable};
-                subscribe-duration: func(when: u64) -> pollable; }"
-                .into(),
-            "package zoo:waiting; world waiting {
-                import wasi:clocks/monotonic-clock@0.2.0;
-                export cofferdam:operator/processor@0.1.0; }"
-                .into(),
-        ],
-        imports: r#"(import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration"
-                (func $subscribe (param i64) (result i32)))
-            (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))"#
-            .into(),
-        ..Guest::processing("(call $block (call $subscribe (i64.const 1000))) (i32.const 16)")
-    };
+    let waiting = Guest::sleeping(1_000);
     vec![
         ("nothing", Guest::default().build()),
         ("same", Guest::answering(same()).build()),

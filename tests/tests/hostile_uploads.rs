@@ -75,37 +75,11 @@ async fn what_was_not_granted_is_absent_and_named() {
     arena.neighbour_goes_on().await;
 }
 
-/// An operator that waits for an hour of the monotonic clock.
-fn sleeper() -> Vec<u8> {
-    let guest = Guest {
-        world: "sleeper".into(),
-        wit: vec![
-            "package wasi:io@0.2.0; interface poll { resource pollable { block: func(); } }".into(),
-            "package wasi:clocks@0.2.0; interface monotonic-clock {
-                use wasi:io/poll@0.2.0.{pollable};
-                subscribe-duration: func(when: u64) -> pollable; }"
-                .into(),
-            "package zoo:sleeper; world sleeper {
-                import wasi:clocks/monotonic-clock@0.2.0;
-                export cofferdam:operator/processor@0.1.0; }"
-                .into(),
-        ],
-        imports: r#"
-            (import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration"
-                (func $subscribe (param i64) (result i32)))
-            (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))"#
-            .into(),
-        ..Guest::processing(
-            "(call $block (call $subscribe (i64.const 3600000000000))) (i32.const 16)",
-        )
-    };
-    guest.build()
-}
-
 #[tokio::test]
 async fn a_guest_that_sleeps_past_its_deadline_is_woken_by_it() {
+    let an_hour = Guest::sleeping(3_600_000_000_000).build();
     let mut arena = Arena::new(2).await;
-    let artifact = arena.sandbox().load(&sleeper(), &[Grant::WasiClocks]).unwrap();
+    let artifact = arena.sandbox().load(&an_hour, &[Grant::WasiClocks]).unwrap();
     let mut instance = artifact.instantiate(&settings("hostile")).await.unwrap();
     let clock = Stopwatch::start();
     let failure = instance.process(0, &batch(1)).await.unwrap_err();

@@ -11,7 +11,10 @@ use crate::{
     catalog::{self, Catalog, CatalogError},
     checkpoint::{CheckpointStore, Manifest, memory_store::MemoryStore, sled_store::SledStore},
     clock::Clock,
-    config::{OperatorFault, job::JobSpec},
+    config::{
+        OperatorFault,
+        job::{JobSpec, OperatorSpec},
+    },
     ids::{OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         control::{Outcome, RunOptions},
@@ -19,8 +22,8 @@ use crate::{
         plan::{Plan, Role},
         writer::{SharedStore, Writer},
     },
-    sandbox::{Artifact, CpuMeter, LoadError, LogBudget},
-    task_manager::{SubtaskId, TaskManager, TaskManagerSettings, gate::Gate},
+    sandbox::{Artifact, LoadError, LogBudget},
+    task_manager::{SubtaskId, TaskManager, TaskManagerSettings},
     tenancy::{book::EnteredJob, usage::ledger::Ledger},
 };
 
@@ -59,8 +62,12 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         plan: plan.clone(),
         retain: spec.checkpoints.retain,
     };
-    let meters = meters(&plan, &options.tenant, &task_manager.gate);
-    let logs = logs(&plan, &clock);
+    let gate = &task_manager.gate;
+    let meters = of_each_slot(&plan, |spec, _| gate.meter(&options.tenant, spec.cpu_cap));
+    // Crashing gives no more of what may be logged.
+    let logs = of_each_slot(&plan, |spec, index| {
+        LogBudget::new(Arc::from(spec.name.as_str()), index.0, clock.clone())
+    });
     let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
         spec,
@@ -85,34 +92,20 @@ fn enter(
     task_manager.book.enter(tenant, uses).map_err(|e| e.to_string())
 }
 
-/// A meter for each slot of a job, which it keeps over restarts.
-fn meters(plan: &Plan, tenant: &TenantId, gate: &Gate) -> BTreeMap<SubtaskId, CpuMeter> {
-    let mut meters = BTreeMap::new();
+/// What each slot of a job has that it keeps over restarts.
+fn of_each_slot<T>(
+    plan: &Plan,
+    mut make: impl FnMut(&OperatorSpec, SubtaskIndex) -> T,
+) -> BTreeMap<SubtaskId, T> {
+    let mut all = BTreeMap::new();
     for (i, vertex) in plan.vertices.iter().enumerate() {
         if let Role::Operator(spec, _) = &vertex.role {
-            for index in 0..vertex.parallelism {
-                let id = SubtaskId { vertex: i, index: SubtaskIndex(index) };
-                meters.insert(id, gate.meter(tenant, spec.cpu_cap));
+            for index in (0..vertex.parallelism).map(SubtaskIndex) {
+                all.insert(SubtaskId { vertex: i, index }, make(spec, index));
             }
         }
     }
-    meters
-}
-
-/// What each slot of a job may log, which it keeps over restarts: crashing gives no
-/// more of it.
-fn logs(plan: &Plan, clock: &Clock) -> BTreeMap<SubtaskId, LogBudget> {
-    let mut logs = BTreeMap::new();
-    for (i, vertex) in plan.vertices.iter().enumerate() {
-        if let Role::Operator(spec, _) = &vertex.role {
-            for index in 0..vertex.parallelism {
-                let id = SubtaskId { vertex: i, index: SubtaskIndex(index) };
-                let operator = Arc::from(spec.name.as_str());
-                logs.insert(id, LogBudget::new(operator, index, clock.clone()));
-            }
-        }
-    }
-    logs
+    all
 }
 
 /// A job's operators, in a TaskManager that can run them.

@@ -105,8 +105,7 @@ impl Progress {
                 meters.map(|(_, m)| (m.total_millis(), m.total_fuel())).unzip();
             *vertex = fresh;
         }
-        let usage = deployer.task_manager.gate.usage();
-        if let Some(used) = usage.into_iter().find(|used| used.tenant == deployer.tenant) {
+        if let Some(used) = deployer.task_manager.gate.usage_of(&deployer.tenant) {
             let slowed = deployer.task_manager.ingest.of(&deployer.tenant).slowed();
             self.status.tenant = TenantStatus {
                 name: used.tenant,

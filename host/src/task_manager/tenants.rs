@@ -164,7 +164,7 @@ mod tests {
         let report = task_manager.memory.report();
         let tenant = report.tenants.iter().find(|t| t.tenant == acme).unwrap();
         assert_eq!((tenant.limit, tenant.state_limit), (Some(1 << 19), Some(77)));
-        let used = task_manager.gate.usage().into_iter().find(|used| used.tenant == acme);
+        let used = task_manager.gate.usage_of(&acme);
         assert_eq!(used.unwrap().weight, 300);
         // The slot was taken before there was a cap.
         meter.caps[0].spend(Duration::from_secs(1));

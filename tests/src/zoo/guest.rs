@@ -81,6 +81,34 @@ impl Guest {
         Self { process: body.into(), ..Self::default() }
     }
 
+    /// A processor that waits for so many nanoseconds of WASI's monotonic clock.
+    #[must_use]
+    pub fn sleeping(nanos: u64) -> Self {
+        Self {
+            world: "sleeper".into(),
+            wit: vec![
+                "package wasi:io@0.2.0; interface poll { resource pollable { block: func(); } }"
+                    .into(),
+                "package wasi:clocks@0.2.0; interface monotonic-clock {
+                    use wasi:io/poll@0.2.0.{pollable};
+                    subscribe-duration: func(when: u64) -> pollable; }"
+                    .into(),
+                "package zoo:sleeper; world sleeper {
+                    import wasi:clocks/monotonic-clock@0.2.0;
+                    export cofferdam:operator/processor@0.1.0; }"
+                    .into(),
+            ],
+            imports: r#"
+                (import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration"
+                    (func $subscribe (param i64) (result i32)))
+                (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))"#
+                .into(),
+            ..Self::processing(&format!(
+                "(call $block (call $subscribe (i64.const {nanos}))) (i32.const 16)"
+            ))
+        }
+    }
+
     /// A processor that answers every batch with these bytes.
     #[must_use]
     pub fn answering(answer: Vec<u8>) -> Self {

@@ -125,6 +125,17 @@ struct Account {
     cap: Arc<CpuCap>,
 }
 
+impl Account {
+    fn used_by(&self, tenant: &TenantId) -> TenantUse {
+        TenantUse {
+            tenant: tenant.clone(),
+            weight: self.share.weight,
+            guest: self.guest.total(),
+            core: self.core.total(),
+        }
+    }
+}
+
 impl Gate {
     /// Makes one.
     #[must_use]
@@ -207,14 +218,13 @@ impl Gate {
     /// What each tenant has used since the gate was made.
     #[must_use]
     pub fn usage(&self) -> Vec<TenantUse> {
-        let inner = self.inner();
-        let of = |(tenant, account): (&TenantId, &Account)| TenantUse {
-            tenant: tenant.clone(),
-            weight: account.share.weight,
-            guest: account.guest.total(),
-            core: account.core.total(),
-        };
-        inner.tenants.iter().map(of).collect()
+        self.inner().tenants.iter().map(|(tenant, account)| account.used_by(tenant)).collect()
+    }
+
+    /// What one tenant has used; none if it never ran anything.
+    #[must_use]
+    pub fn usage_of(&self, tenant: &TenantId) -> Option<TenantUse> {
+        self.inner().tenants.get(tenant).map(|account| account.used_by(tenant))
     }
 
     /// Changes who wants what, and wakes those whose turn it is then.

@@ -26,16 +26,21 @@ thread_local! {
 pub async fn breathe() {
     let over = TURN.get().is_some_and(|began| began.elapsed() >= EPOCH);
     if over {
-        let mut yielded = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut yielded, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        yield_turn().await;
     }
+}
+
+/// Ends the turn, and wants another one, as guests do at an epoch.
+pub(super) async fn yield_turn() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A future in turns; see [`Pass::turns`].

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::{sync::oneshot, task::yield_now};
 
-use super::{Gate, GateSettings, turn::breathe};
+use super::{
+    Gate, GateSettings,
+    turn::{breathe, yield_turn},
+};
 use crate::{clock::Stopwatch, ids::TenantId, sandbox::engine::EPOCH};
 
 fn gate(permits: usize) -> Arc<Gate> {
@@ -22,24 +25,11 @@ fn waiting(gate: &Gate) -> usize {
     gate.inner().shares.waiting()
 }
 
-/// Yields as guests do at an epoch.
-async fn yield_at_once() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 /// Yields until it is stopped.
 async fn busy(turns: Arc<AtomicUsize>) {
     loop {
         turns.fetch_add(1, Ordering::SeqCst);
-        yield_at_once().await;
+        yield_turn().await;
     }
 }
 
@@ -125,7 +115,7 @@ async fn wake_ups_are_never_missed() {
         let sends = async move {
             for send in to_next {
                 let _ = send.send(());
-                yield_at_once().await;
+                yield_turn().await;
             }
         };
         let receives = async move {

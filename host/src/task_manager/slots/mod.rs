@@ -41,6 +41,13 @@ pub struct AskedBackFor {
     pub priority: i32,
 }
 
+impl AskedBackFor {
+    fn of(request: &Request) -> Self {
+        let Request { tenant, job, priority, .. } = request.clone();
+        Self { tenant, job, priority }
+    }
+}
+
 /// The slots of a TaskManager. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Slots {
@@ -51,7 +58,6 @@ pub struct Slots {
 struct Inner {
     queue: Queue,
     places: BTreeMap<Ticket, watch::Sender<Standing>>,
-    requests: BTreeMap<Ticket, AskedBackFor>,
 }
 
 impl Inner {
@@ -62,12 +68,12 @@ impl Inner {
             self.tell(ticket, Standing::Granted(slots.into()));
         }
         for (victim, by) in self.queue.preempt() {
-            let (Some(place), Some(by)) = (self.places.get(&victim), self.requests.get(&by)) else {
+            let (Some(place), Some(by)) = (self.places.get(&victim), self.queue.request(by)) else {
                 continue;
             };
             place.send_if_modified(|standing| {
                 let Standing::Granted(slots) = standing else { return false };
-                *standing = Standing::AskedBack(slots.clone(), by.clone());
+                *standing = Standing::AskedBack(slots.clone(), AskedBackFor::of(by));
                 true
             });
         }
@@ -92,8 +98,7 @@ impl Slots {
     #[must_use]
     pub fn new(total: u32, policy: Policy, spread: Spread) -> Self {
         let queue = Queue::new(total, policy, spread);
-        let (places, requests) = (BTreeMap::new(), BTreeMap::new());
-        Self { inner: Arc::new(Mutex::new(Inner { queue, places, requests })) }
+        Self { inner: Arc::new(Mutex::new(Inner { queue, places: BTreeMap::new() })) }
     }
 
     /// The queue is whole at every step, and nothing panics on the way.
@@ -106,7 +111,6 @@ impl Slots {
     /// # Errors
     /// If that can never be granted as things are.
     pub fn ask(&self, request: Request) -> Result<Place, Refused> {
-        let Request { tenant, job, priority, .. } = request.clone();
         let mut inner = self.lock();
         let ticket = inner.queue.ask(request)?;
         let (free, total) = (inner.queue.free(), inner.queue.total());
@@ -114,7 +118,6 @@ impl Slots {
         let standing = Standing::Waiting(Waiting::Slots { asked: 0, free, total, ahead: 0 });
         let (place, standing) = watch::channel(standing);
         inner.places.insert(ticket, place);
-        inner.requests.insert(ticket, AskedBackFor { tenant, job, priority });
         inner.settle();
         drop(inner);
         Ok(Place { slots: self.clone(), ticket, standing })
@@ -181,7 +184,6 @@ impl Drop for Place {
         let mut inner = self.slots.lock();
         inner.queue.leave(self.ticket);
         inner.places.remove(&self.ticket);
-        inner.requests.remove(&self.ticket);
         inner.settle();
     }
 }

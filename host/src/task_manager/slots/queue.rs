@@ -262,6 +262,12 @@ impl Queue {
         self.tenants.get(tenant).copied().unwrap_or_default()
     }
 
+    /// What was asked for, as long as it waits or holds slots.
+    #[must_use]
+    pub fn request(&self, ticket: Ticket) -> Option<&Request> {
+        self.entries.get(&ticket).map(|entry| &entry.request)
+    }
+
     /// Takes a request in. Whether it is granted, [`grant`](Self::grant) says.
     ///
     /// # Errors
