@@ -1,7 +1,7 @@
 //! Validated names and numbers. No bare `String` or `u64` that means one of
 //! these crosses a module edge.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,37 @@ name_type! {
 impl Default for TenantId {
     fn default() -> Self {
         Self("default".to_owned())
+    }
+}
+
+/// The SHA-256 digest of an operator's component, which identifies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ArtifactDigest(pub [u8; 32]);
+
+impl fmt::Display for ArtifactDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A text that is not 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a SHA-256 digest: 64 hexadecimal digits")]
+pub struct NotADigest;
+
+impl FromStr for ArtifactDigest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let mut digest = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(NotADigest);
+        }
+        for (i, byte) in digest.iter_mut().enumerate() {
+            let digits = &text[2 * i..2 * i + 2];
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| NotADigest)?;
+        }
+        Ok(Self(digest))
     }
 }
 

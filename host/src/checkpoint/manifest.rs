@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checkpoint::format::{self, BadFrame, Kind},
-    ids::{CheckpointId, JobName, OperatorName},
+    ids::{ArtifactDigest, CheckpointId, JobName, OperatorName},
     metrics::Counters,
     stream::keys::KeyGroup,
 };
@@ -23,6 +23,23 @@ impl ChunkDigest {
     }
 }
 
+/// A chunk that a checkpoint names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StoredChunk {
+    /// Its name.
+    pub digest: ChunkDigest,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl StoredChunk {
+    /// Names a content.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self { digest: ChunkDigest::of(content), bytes: content.len() as u64 }
+    }
+}
+
 /// A completed checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -32,6 +49,9 @@ pub struct Manifest {
     pub job: JobName,
     /// When it was triggered, milliseconds since 1970.
     pub triggered_at: i64,
+    /// Which owner of the store wrote it: owners are counted, and one that was
+    /// succeeded by another may write no more.
+    pub epoch: u64,
     /// The number of key groups that keyed state is divided into.
     pub max_parallelism: u32,
     /// Whether the job was at its end: all sources done, all windows fired.
@@ -43,8 +63,11 @@ pub struct Manifest {
 /// The state of a source, operator or sink.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorState {
-    /// Keyed state and timers: a chunk for each key group that has any.
-    pub key_groups: BTreeMap<KeyGroup, ChunkDigest>,
+    /// Which component an operator ran.
+    pub artifact: Option<ArtifactDigest>,
+    /// Keyed state and timers of each key group that has any: a base, then what
+    /// changed after it, in order.
+    pub key_groups: BTreeMap<KeyGroup, Vec<StoredChunk>>,
     /// What belongs to a parallel instance, in the order of the subtasks.
     pub subtasks: Vec<SubtaskState>,
 }
@@ -52,8 +75,8 @@ pub struct OperatorState {
 /// The state of a parallel instance that is not divided by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubtaskState {
-    /// What a guest that keeps its own state said in its `snapshot`.
-    pub guest: Option<ChunkDigest>,
+    /// What a guest that keeps its own state left.
+    pub guest: Option<GuestState>,
     /// Where a source stands in its splits.
     pub positions: BTreeMap<String, Vec<u8>>,
     /// The newest event time that a source has seen.
@@ -66,6 +89,22 @@ pub struct SubtaskState {
     pub finished: bool,
     /// What it had counted.
     pub counters: Counters,
+}
+
+/// The state that a guest keeps itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestState {
+    /// What it said in its `snapshot`.
+    Exported(StoredChunk),
+}
+
+impl GuestState {
+    /// The chunks that hold it.
+    pub fn chunks(&self) -> impl Iterator<Item = StoredChunk> + '_ {
+        match self {
+            Self::Exported(chunk) => std::iter::once(*chunk),
+        }
+    }
 }
 
 /// Why bytes are not a manifest.
@@ -97,10 +136,11 @@ impl Manifest {
     }
 
     /// Every chunk that the checkpoint needs.
-    pub fn chunks(&self) -> impl Iterator<Item = ChunkDigest> + '_ {
+    pub fn chunks(&self) -> impl Iterator<Item = StoredChunk> + '_ {
         self.operators.values().flat_map(|operator| {
-            let guests = operator.subtasks.iter().filter_map(|s| s.guest);
-            operator.key_groups.values().copied().chain(guests)
+            let guests = operator.subtasks.iter().filter_map(|s| s.guest.as_ref());
+            let guests = guests.flat_map(GuestState::chunks);
+            operator.key_groups.values().flatten().copied().chain(guests)
         })
     }
 }
@@ -114,7 +154,10 @@ mod tests {
     #[test]
     fn the_bytes_are_those_that_the_documentation_promises() {
         let subtask = SubtaskState {
-            guest: None,
+            guest: Some(GuestState::Exported(StoredChunk {
+                digest: ChunkDigest([9; 32]),
+                bytes: 2,
+            })),
             positions: BTreeMap::from([("s".to_owned(), vec![0xfe, 9])]),
             newest: Some(-1),
             watermark: None,
@@ -130,31 +173,42 @@ mod tests {
             },
         };
         let operator = OperatorState {
-            key_groups: BTreeMap::from([(KeyGroup(5), ChunkDigest([7; 32]))]),
+            artifact: Some(ArtifactDigest([8; 32])),
+            key_groups: BTreeMap::from([(
+                KeyGroup(5),
+                vec![StoredChunk { digest: ChunkDigest([7; 32]), bytes: 1 }],
+            )]),
             subtasks: vec![subtask],
         };
         let manifest = Manifest {
             id: CheckpointId(3),
             job: JobName::new("j").unwrap(),
             triggered_at: 1,
+            epoch: 4,
             max_parallelism: 128,
             finished: false,
             operators: BTreeMap::from([(OperatorName::new("o").unwrap(), operator)]),
         };
         let expected: Vec<u8> = [
-            // id, job, triggered_at, max_parallelism, finished
+            // id, job, triggered_at, epoch, max_parallelism, finished
             &[3][..],
             &[1, b'j'],
             &[2],
+            &[4],
             &[0x80, 1],
             &[0],
-            // one operator, with one key group
+            // one operator, its artifact, one key group of one chunk
             &[1, 1, b'o'],
-            &[1, 5],
+            &[1],
+            &[8; 32],
+            &[1, 5, 1],
             &[7; 32],
+            &[1],
             // one subtask: guest, positions, newest, watermark, sink, finished, counters
             &[1],
-            &[0],
+            &[1, 0],
+            &[9; 32],
+            &[2],
             &[1, 1, b's', 2, 0xfe, 9],
             &[1, 1],
             &[0],

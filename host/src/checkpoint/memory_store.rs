@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::{
     checkpoint::{
-        manifest::{ChunkDigest, Manifest},
+        manifest::{ChunkDigest, Manifest, StoredChunk},
         store::{CheckpointStore, ChunkDamage, StoreError},
     },
     ids::CheckpointId,
@@ -19,14 +19,14 @@ pub struct MemoryStore {
 }
 
 impl CheckpointStore for MemoryStore {
-    fn put_chunk(&mut self, content: &[u8]) -> Result<(ChunkDigest, usize), StoreError> {
-        let digest = ChunkDigest::of(content);
+    fn put_chunk(&mut self, content: &[u8]) -> Result<(StoredChunk, usize), StoreError> {
+        let chunk = StoredChunk::of(content);
         let mut written = 0;
-        self.chunks.entry(digest).or_insert_with(|| {
+        self.chunks.entry(chunk.digest).or_insert_with(|| {
             written = content.len();
             content.to_vec()
         });
-        Ok((digest, written))
+        Ok((chunk, written))
     }
 
     fn commit(&mut self, manifest: &Manifest) -> Result<usize, StoreError> {
@@ -55,7 +55,7 @@ impl CheckpointStore for MemoryStore {
             self.manifests.remove(id);
         }
         let mut live: HashSet<_> = keep.iter().copied().collect();
-        live.extend(self.manifests.values().flat_map(Manifest::chunks));
+        live.extend(self.manifests.values().flat_map(Manifest::chunks).map(|c| c.digest));
         self.chunks.retain(|digest, _| live.contains(digest));
         Ok(())
     }

@@ -11,5 +11,5 @@ pub mod memory_store;
 pub mod sled_store;
 pub mod store;
 
-pub use manifest::{ChunkDigest, Manifest, OperatorState, SubtaskState};
+pub use manifest::{ChunkDigest, GuestState, Manifest, OperatorState, StoredChunk, SubtaskState};
 pub use store::{CheckpointStore, StoreError};

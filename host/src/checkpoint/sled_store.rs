@@ -16,7 +16,7 @@ use std::{
 use crate::{
     checkpoint::{
         format::{self, Kind},
-        manifest::{ChunkDigest, Manifest},
+        manifest::{ChunkDigest, Manifest, StoredChunk},
         store::{CheckpointStore, ChunkDamage, StoreError},
     },
     ids::CheckpointId,
@@ -113,18 +113,18 @@ fn piece_key(digest: ChunkDigest, piece: usize) -> [u8; 36] {
 }
 
 impl CheckpointStore for SledStore {
-    fn put_chunk(&mut self, content: &[u8]) -> Result<(ChunkDigest, usize), StoreError> {
-        let digest = ChunkDigest::of(content);
-        if self.present.contains(&digest) {
-            return Ok((digest, 0));
+    fn put_chunk(&mut self, content: &[u8]) -> Result<(StoredChunk, usize), StoreError> {
+        let chunk = StoredChunk::of(content);
+        if self.present.contains(&chunk.digest) {
+            return Ok((chunk, 0));
         }
         let framed = format::frame(Kind::Chunk, content);
         for (i, piece) in framed.chunks(PIECE).enumerate() {
-            self.chunks.insert(piece_key(digest, i), piece).map_err(self.fail("written"))?;
+            self.chunks.insert(piece_key(chunk.digest, i), piece).map_err(self.fail("written"))?;
         }
         // Only now: what could not be written must be tried again.
-        self.present.insert(digest);
-        Ok((digest, framed.len()))
+        self.present.insert(chunk.digest);
+        Ok((chunk, framed.len()))
     }
 
     fn commit(&mut self, manifest: &Manifest) -> Result<usize, StoreError> {
@@ -179,7 +179,7 @@ impl CheckpointStore for SledStore {
         self.flush()?;
         let mut live: HashSet<ChunkDigest> = keep.iter().copied().collect();
         for id in self.list()? {
-            live.extend(self.manifest(id)?.chunks());
+            live.extend(self.manifest(id)?.chunks().map(|chunk| chunk.digest));
         }
         // First: a chunk that is half gone must be written again the next time.
         self.present.retain(|digest| live.contains(digest));
@@ -200,19 +200,23 @@ mod tests {
 
     use super::*;
     use crate::{
-        checkpoint::manifest::{OperatorState, SubtaskState},
+        checkpoint::manifest::{GuestState, OperatorState, SubtaskState},
         ids::{JobName, OperatorName},
     };
 
-    fn manifest(id: u64, guest: ChunkDigest) -> Manifest {
+    fn manifest(id: u64, guest: StoredChunk) -> Manifest {
         let state = OperatorState {
-            key_groups: BTreeMap::new(),
-            subtasks: vec![SubtaskState { guest: Some(guest), ..SubtaskState::default() }],
+            subtasks: vec![SubtaskState {
+                guest: Some(GuestState::Exported(guest)),
+                ..SubtaskState::default()
+            }],
+            ..OperatorState::default()
         };
         Manifest {
             id: CheckpointId(id),
             job: JobName::new("j").unwrap(),
             triggered_at: 0,
+            epoch: 0,
             max_parallelism: 128,
             finished: false,
             operators: BTreeMap::from([(OperatorName::new("o").unwrap(), state)]),
@@ -235,18 +239,18 @@ mod tests {
         };
         let mut store = SledStore::open(dir.path()).unwrap();
         assert_eq!(store.list().unwrap(), [CheckpointId(1), CheckpointId(2)]);
-        assert_eq!(store.chunk(CheckpointId(1), first).unwrap(), large);
+        assert_eq!(store.chunk(CheckpointId(1), first.digest).unwrap(), large);
         assert_eq!(store.manifest(CheckpointId(2)).unwrap(), manifest(2, second));
         store.discard(&[CheckpointId(1)], &[]).unwrap();
-        assert!(store.chunk(CheckpointId(1), first).is_err());
-        assert_eq!(store.chunk(CheckpointId(2), second).unwrap(), b"small");
+        assert!(store.chunk(CheckpointId(1), first.digest).is_err());
+        assert_eq!(store.chunk(CheckpointId(2), second.digest).unwrap(), b"small");
     }
 
     #[test]
     fn a_damaged_chunk_is_told_from_a_missing_one() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = SledStore::open(dir.path()).unwrap();
-        let (digest, _) = store.put_chunk(b"state").unwrap();
+        let digest = store.put_chunk(b"state").unwrap().0.digest;
         let mut framed = store.chunks.get(piece_key(digest, 0)).unwrap().unwrap().to_vec();
         framed[26] ^= 1;
         store.chunks.insert(piece_key(digest, 0), framed).unwrap();

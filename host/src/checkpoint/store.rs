@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{
     checkpoint::{
         format::BadFrame,
-        manifest::{BadManifest, ChunkDigest, Manifest},
+        manifest::{BadManifest, ChunkDigest, Manifest, StoredChunk},
     },
     ids::CheckpointId,
 };
@@ -72,7 +72,7 @@ pub trait CheckpointStore: Send + std::fmt::Debug {
     ///
     /// # Errors
     /// If it cannot be written.
-    fn put_chunk(&mut self, content: &[u8]) -> Result<(ChunkDigest, usize), StoreError>;
+    fn put_chunk(&mut self, content: &[u8]) -> Result<(StoredChunk, usize), StoreError>;
 
     /// Makes a checkpoint: writes its manifest and flushes everything.
     ///

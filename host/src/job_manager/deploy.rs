@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    checkpoint::{Manifest, OperatorState, SubtaskState},
+    checkpoint::{GuestState, Manifest, OperatorState, SubtaskState},
     clock::Clock,
     config::job::{JobSpec, OperatorSpec, SinkSpec, SourceSpec},
     connectors::{self, ConnectorContext, SplitPositions},
@@ -535,8 +535,10 @@ impl Builder<'_> {
                 ),
             ));
         }
-        match (self.own_state().and_then(|s| s.guest), self.from) {
-            (Some(digest), Some(manifest)) => self.chunk(manifest, digest).map(Some),
+        match (self.own_state().and_then(|s| s.guest.as_ref()), self.from) {
+            (Some(GuestState::Exported(chunk)), Some(manifest)) => {
+                self.chunk(manifest, chunk.digest).map(Some)
+            }
             _ => Ok(None),
         }
     }
@@ -551,14 +553,17 @@ impl Builder<'_> {
         let mut state = KeyedState::new(windows, groups);
         if let (Some(saved), Some(manifest)) = (self.saved, self.from) {
             let own = groups.range_of(self.id.index.0);
-            for (group, digest) in &saved.key_groups {
-                breathe().await;
-                if own.contains(&u32::from(group.0)) {
-                    state.restore(*group, &self.chunk(manifest, *digest)?)?;
-                    memory
-                        .set(memory::Part::State, state.bytes())
-                        .map_err(|refused| out_of_memory("restoring its state", &refused))?;
+            for (group, chunks) in &saved.key_groups {
+                if !own.contains(&u32::from(group.0)) {
+                    continue;
                 }
+                for chunk in chunks {
+                    breathe().await;
+                    state.restore(*group, &self.chunk(manifest, chunk.digest)?)?;
+                }
+                memory
+                    .set(memory::Part::State, state.bytes())
+                    .map_err(|refused| out_of_memory("restoring its state", &refused))?;
             }
         }
         Ok(state)

@@ -15,7 +15,7 @@ use crate::{
         OperatorFault,
         job::{JobSpec, OperatorSpec},
     },
-    ids::{OperatorName, SubtaskIndex, TenantId},
+    ids::{ArtifactDigest, OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         control::{Outcome, RunOptions},
         deploy::Deployer,
@@ -60,6 +60,8 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         store: store.clone(),
         job: spec.job.name.clone(),
         plan: plan.clone(),
+        artifacts: digests(&plan, &artifacts),
+        epoch: resumed.as_ref().map_or(1, |manifest| manifest.epoch + 1),
         retain: spec.checkpoints.retain,
     };
     let gate = &task_manager.gate;
@@ -80,6 +82,17 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         clock,
     });
     Ok(Prepared { deployer, writer, resumed, usage: options.usage.clone(), _entered: entered })
+}
+
+/// Which component each operator of the plan runs.
+fn digests(
+    plan: &Plan,
+    artifacts: &HashMap<OperatorName, Artifact>,
+) -> BTreeMap<usize, ArtifactDigest> {
+    let vertices = plan.vertices.iter().enumerate();
+    vertices
+        .filter_map(|(i, v)| Some((i, artifacts.get(&v.name)?.digest().parse().ok()?)))
+        .collect()
 }
 
 /// Enters the artifacts of a job into its tenant's account.

@@ -7,9 +7,10 @@ use std::{
 
 use crate::{
     checkpoint::{
-        CheckpointStore, ChunkDigest, Manifest, OperatorState, StoreError, store::superseded,
+        CheckpointStore, ChunkDigest, GuestState, Manifest, OperatorState, StoreError, StoredChunk,
+        store::superseded,
     },
-    ids::{CheckpointId, JobName},
+    ids::{ArtifactDigest, CheckpointId, JobName},
     job_manager::{
         coordinator::{Purpose, Ready},
         plan::Plan,
@@ -20,8 +21,9 @@ use crate::{
 /// A store that the job's master and its writer share.
 pub type SharedStore = Arc<Mutex<Box<dyn CheckpointStore>>>;
 
-/// The chunks that hold the job's keyed state, by vertex and key group.
-pub type LiveChunks = BTreeMap<(usize, KeyGroup), ChunkDigest>;
+/// The chunks that hold the job's keyed state, by vertex and key group: a base, then
+/// what changed after it.
+pub type LiveChunks = BTreeMap<(usize, KeyGroup), Vec<StoredChunk>>;
 
 /// What does not change from one checkpoint to the next.
 #[derive(Debug, Clone)]
@@ -32,6 +34,10 @@ pub struct Writer {
     pub job: JobName,
     /// Its plan.
     pub plan: Arc<Plan>,
+    /// Which component each operator runs, by vertex.
+    pub artifacts: BTreeMap<usize, ArtifactDigest>,
+    /// Which owner of the store this is.
+    pub epoch: u64,
     /// How many checkpoints to keep.
     pub retain: u32,
 }
@@ -61,21 +67,24 @@ impl Writer {
             if chunk.is_empty() {
                 chunks.remove(key);
             } else {
-                let (digest, written) = store.put_chunk(chunk)?;
+                let (base, written) = store.put_chunk(chunk)?;
                 *by_vertex.entry(key.0).or_default() += written as u64;
-                chunks.insert(*key, digest);
+                chunks.insert(*key, vec![base]);
             }
         }
         let mut manifest = self.empty_manifest(ready);
-        for ((vertex, group), digest) in &chunks {
-            self.operator(&mut manifest, *vertex).key_groups.insert(*group, *digest);
+        for ((vertex, group), stored) in &chunks {
+            self.operator(&mut manifest, *vertex).key_groups.insert(*group, stored.clone());
+        }
+        for (vertex, artifact) in &self.artifacts {
+            self.operator(&mut manifest, *vertex).artifact = Some(*artifact);
         }
         for (subtask, (state, guest)) in &ready.subtasks {
             let mut state = state.clone();
             if let Some(guest) = guest {
-                let (digest, written) = store.put_chunk(guest)?;
+                let (chunk, written) = store.put_chunk(guest)?;
                 *by_vertex.entry(subtask.vertex).or_default() += written as u64;
-                state.guest = Some(digest);
+                state.guest = Some(GuestState::Exported(chunk));
             }
             let subtasks = &mut self.operator(&mut manifest, subtask.vertex).subtasks;
             let index = subtask.index.0 as usize;
@@ -102,7 +111,7 @@ impl Writer {
         if dropped.is_empty() {
             return Ok(());
         }
-        let live: Vec<ChunkDigest> = chunks.values().copied().collect();
+        let live: Vec<ChunkDigest> = chunks.values().flatten().map(|chunk| chunk.digest).collect();
         store.discard(&dropped, &live)
     }
 
@@ -118,6 +127,7 @@ impl Writer {
             id: ready.id,
             job: self.job.clone(),
             triggered_at: ready.triggered_at,
+            epoch: self.epoch,
             max_parallelism: self.plan.max_parallelism,
             finished: ready.purpose == Purpose::Final,
             operators: BTreeMap::new(),

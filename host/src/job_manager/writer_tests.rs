@@ -29,7 +29,7 @@ impl Flaky {
 }
 
 impl CheckpointStore for Flaky {
-    fn put_chunk(&mut self, content: &[u8]) -> Result<(ChunkDigest, usize), StoreError> {
+    fn put_chunk(&mut self, content: &[u8]) -> Result<(StoredChunk, usize), StoreError> {
         self.turn()?;
         self.store.put_chunk(content)
     }
@@ -68,6 +68,8 @@ fn writer(store: Box<dyn CheckpointStore>, script: &Arc<Mutex<Vec<bool>>>, retai
         store: Arc::new(Mutex::new(store)),
         job: JobName::new("job").unwrap(),
         plan: Arc::new(Plan { vertices, edges: Vec::new(), max_parallelism: 8 }),
+        artifacts: BTreeMap::new(),
+        epoch: 0,
         retain,
     }
 }
@@ -80,8 +82,10 @@ fn read(writer: &Writer, id: CheckpointId) -> (State, Option<Vec<u8>>) {
     let store = writer.store.lock().unwrap();
     let operator = manifest.operators.values().next().unwrap();
     let groups = operator.key_groups.iter();
-    let state = groups.map(|(g, d)| (g.0, store.chunk(id, *d).unwrap())).collect();
-    (state, operator.subtasks[0].guest.map(|d| store.chunk(id, d).unwrap()))
+    let get = |chunk: StoredChunk| store.chunk(id, chunk.digest).unwrap();
+    let state = groups.map(|(g, chunks)| (g.0, get(chunks[0]))).collect();
+    let guest = operator.subtasks[0].guest.as_ref().and_then(|g| g.chunks().next());
+    (state, guest.map(get))
 }
 
 fn check(

@@ -1,0 +1,162 @@
+//! One attempt to run the job: what wakes the master, and what it does then.
+
+use std::time::Duration;
+
+use tokio::{
+    task::JoinError,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{
+    AttemptEnd, Master, Stopping,
+    checkpoints::{Committing, Writing, written},
+    stop_requested,
+};
+use crate::{
+    checkpoint::StoreError,
+    failure::{Failure, FailureKind},
+    job_manager::{
+        coordinator::{Coordinator, Purpose},
+        deploy::Deployment,
+        placement::Holding,
+        status::JobState,
+        writer::{LiveChunks, Written},
+    },
+    task_manager::{Command, SubtaskId, TaskEvent, slots::AskedBackFor},
+};
+
+/// How often the status is published while nothing else happens.
+const PUBLISH: Duration = Duration::from_millis(200);
+
+/// One attempt to run the job: from a deployment to its end or first failure.
+pub(super) struct Attempt<'a> {
+    pub(super) master: &'a mut Master,
+    pub(super) holding: &'a mut Holding,
+    pub(super) deployment: Deployment,
+    pub(super) coordinator: Coordinator,
+    pub(super) chunks: LiveChunks,
+    pub(super) writing: Option<Writing>,
+    pub(super) stopping: Option<Stopping>,
+    pub(super) committing: Option<Committing>,
+    pub(super) last_started: Instant,
+    pub(super) last_ended: Instant,
+    pub(super) failed_checkpoints: u32,
+}
+
+/// What woke the master up.
+enum Wake {
+    Event(Option<TaskEvent>),
+    Written(Result<Result<Written, StoreError>, JoinError>),
+    Due,
+    Expired,
+    Publish,
+    StopRequested,
+    Preempted(AskedBackFor),
+}
+
+impl Attempt<'_> {
+    pub(super) async fn run(&mut self) -> AttemptEnd {
+        let mut publish = interval(PUBLISH);
+        publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let wake = self.wait(&mut publish).await;
+            let end = match wake {
+                Wake::Event(Some(event)) => self.on_event(event),
+                Wake::Event(None) => Some(AttemptEnd::Failed(
+                    None,
+                    Failure::new(FailureKind::HostBug, "every subtask is gone without a word"),
+                )),
+                Wake::Written(Ok(result)) => self.on_written(result),
+                Wake::Written(Err(error)) => Some(self.on_writer_gone(&error)),
+                Wake::Due => self.begin(Purpose::Periodic),
+                Wake::Expired => {
+                    self.expire();
+                    None
+                }
+                Wake::Publish => {
+                    self.refresh();
+                    None
+                }
+                Wake::StopRequested => self.stop(Stopping::Asked),
+                Wake::Preempted(by) => {
+                    self.master.on_preempted(&by);
+                    self.stop(Stopping::Preempted)
+                }
+            };
+            if let Some(end) = end.or_else(|| self.next_step()) {
+                return end;
+            }
+        }
+    }
+
+    async fn wait(&mut self, publish: &mut tokio::time::Interval) -> Wake {
+        let due = self.next_due();
+        let expiry = self.expiry();
+        let emitted = self.deployment.emitted.clone();
+        let by_count = self.coordinator.pending().is_none() && self.writing.is_none();
+        let asked = self.stopping == Some(Stopping::Asked);
+        tokio::select! {
+            event = self.deployment.next() => Wake::Event(event),
+            result = written(&mut self.writing), if self.writing.is_some() => Wake::Written(result),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Due,
+            () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
+                Wake::Expired
+            }
+            () = emitted.due.notified(), if by_count => Wake::Due,
+            _ = publish.tick() => Wake::Publish,
+            () = stop_requested(&mut self.master.control), if !asked => Wake::StopRequested,
+            by = self.holding.place.asked_back(), if self.stopping.is_none() => Wake::Preempted(by),
+        }
+    }
+
+    /// Stops with a checkpoint. Who asks for that while the job makes room for another
+    /// one has it stopped for good.
+    fn stop(&mut self, why: Stopping) -> Option<AttemptEnd> {
+        self.stopping = Some(why);
+        self.master.progress.enter(JobState::Stopping);
+        None
+    }
+
+    fn on_event(&mut self, event: TaskEvent) -> Option<AttemptEnd> {
+        match event {
+            TaskEvent::Snapshot(id, checkpoint, snapshot) => {
+                let actions = self.coordinator.snapshot(id, checkpoint, *snapshot);
+                self.act(actions)
+            }
+            TaskEvent::Finished(id, snapshot) => {
+                let actions = self.coordinator.finished(id, *snapshot);
+                self.act(actions)
+            }
+            TaskEvent::Committed(_) => {
+                let committing = self.committing.as_mut()?;
+                committing.sinks = committing.sinks.saturating_sub(1);
+                self.ended()
+            }
+            // Its snapshot has come before.
+            TaskEvent::Stopped(_) => None,
+            TaskEvent::Failed(id, failure) => Some(AttemptEnd::Failed(Some(id), failure)),
+        }
+    }
+
+    pub(super) fn send(&self, id: SubtaskId, command: Command) -> Option<AttemptEnd> {
+        use tokio::sync::mpsc::error::TrySendError;
+        match self.deployment.commands[&id].try_send(command) {
+            // A subtask that is gone has said why, or will.
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+            Err(TrySendError::Full(_)) => Some(AttemptEnd::Failed(
+                Some(id),
+                Failure::new(FailureKind::HostBug, "a subtask does not take its commands"),
+            )),
+        }
+    }
+
+    pub(super) fn refresh(&mut self) {
+        let master = &mut *self.master;
+        let deployer = &master.prepared.deployer;
+        master.progress.refresh(&self.deployment, deployer, self.holding, &master.clock);
+        if let Some(usage) = &mut master.usage {
+            usage.observe(&self.deployment, deployer, self.holding);
+        }
+        master.publish();
+    }
+}

@@ -1,0 +1,216 @@
+//! The checkpoints of an attempt, from their trigger to the last commit.
+
+use std::sync::Arc;
+
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
+
+use super::{AttemptEnd, Stopping, attempt::Attempt};
+use crate::{
+    checkpoint::StoreError,
+    clock::Stopwatch,
+    failure::{Failure, FailureKind},
+    ids::CheckpointId,
+    job_manager::{
+        coordinator::{Actions, Part, Purpose, Ready},
+        status::CompletedCheckpoint,
+        writer::Written,
+    },
+    task_manager::{Command, SubtaskId},
+};
+
+/// The last commit of every sink is under way.
+pub(super) struct Committing {
+    purpose: Purpose,
+    id: CheckpointId,
+    pub(super) sinks: usize,
+}
+
+/// How many checkpoints in a row may fail to be written.
+const TOLERABLE_FAILURES: u32 = 3;
+
+pub(super) struct Writing {
+    ready: Arc<Ready>,
+    clock: Stopwatch,
+    task: JoinHandle<Result<Written, StoreError>>,
+}
+
+impl Attempt<'_> {
+    /// Ends the attempt for good: when this returns, no subtask runs any more,
+    /// and what was being written is either a checkpoint to restart from or
+    /// none. Otherwise the store might hold a newer checkpoint than the one that
+    /// sinks are taken back to.
+    pub(super) async fn settle(&mut self) {
+        self.deployment.stop().await;
+        let Some(writing) = self.writing.take() else { return };
+        match writing.task.await {
+            Ok(Ok(written)) => {
+                self.master.count_checkpoint(&written);
+                self.master.last = Some(Arc::new(written.manifest));
+            }
+            Ok(Err(_)) | Err(_) => self.look_for(writing.ready.id),
+        }
+    }
+
+    /// Takes a checkpoint for made if the store has it, whatever its writer said.
+    fn look_for(&mut self, id: CheckpointId) {
+        if let Some(manifest) = self.master.prepared.writer.find(id) {
+            self.master.last = Some(Arc::new(manifest));
+        }
+    }
+
+    pub(super) fn on_writer_gone(&mut self, error: &JoinError) -> AttemptEnd {
+        // Taken out, since its task must not be waited for again.
+        if let Some(writing) = self.writing.take() {
+            self.look_for(writing.ready.id);
+        }
+        let what = format!("the thread that wrote a checkpoint ended: {error}");
+        AttemptEnd::Failed(None, Failure::new(FailureKind::HostBug, what))
+    }
+
+    /// When the next checkpoint is due by time.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let section = &self.master.prepared.deployer.spec.checkpoints;
+        let idle = self.coordinator.pending().is_none()
+            && self.writing.is_none()
+            && self.stopping.is_none()
+            && self.coordinator.has_running_source();
+        let interval = section.interval.filter(|_| idle)?;
+        Some((self.last_started + interval).max(self.last_ended + section.min_pause))
+    }
+
+    pub(super) fn expiry(&self) -> Option<Instant> {
+        let timeout = self.master.prepared.deployer.spec.checkpoints.timeout;
+        // Those that end the job can only be waited for: a source that has
+        // stopped at a barrier cannot begin another checkpoint.
+        let periodic = self.coordinator.pending_purpose() == Some(Purpose::Periodic);
+        periodic.then(|| self.last_started + timeout)
+    }
+
+    /// What can be begun now that could not before.
+    pub(super) fn next_step(&mut self) -> Option<AttemptEnd> {
+        let busy = self.coordinator.pending().is_some()
+            || self.writing.is_some()
+            || self.committing.is_some();
+        if busy && !self.coordinator.all_finished() {
+            return None;
+        }
+        if self.coordinator.all_finished() && self.writing.is_none() && self.committing.is_none() {
+            return self.begin(Purpose::Final);
+        }
+        if self.stopping.is_some() && !busy {
+            return self.begin(Purpose::Stop);
+        }
+        None
+    }
+
+    pub(super) fn begin(&mut self, purpose: Purpose) -> Option<AttemptEnd> {
+        let now = self.master.clock.now_millis();
+        let actions = self.coordinator.begin(purpose, now)?;
+        self.last_started = Instant::now();
+        self.act(actions)
+    }
+
+    pub(super) fn expire(&mut self) {
+        if let Some(id) = self.coordinator.abort() {
+            tracing::warn!("checkpoint {id} was not complete in time and is given up");
+            self.master.progress.status.checkpoints.failed += 1;
+            self.last_ended = Instant::now();
+        }
+    }
+
+    pub(super) fn act(&mut self, actions: Actions) -> Option<AttemptEnd> {
+        for (id, command) in actions.commands {
+            if let Some(end) = self.send(id, command) {
+                return Some(end);
+            }
+        }
+        if let Some(ready) = actions.ready {
+            let ready: Arc<Ready> = Arc::from(ready);
+            let writer = self.master.prepared.writer.clone();
+            let (to_write, chunks) = (ready.clone(), self.chunks.clone());
+            let task = tokio::task::spawn_blocking(move || writer.write(&to_write, chunks));
+            self.writing = Some(Writing { ready, clock: Stopwatch::start(), task });
+        }
+        None
+    }
+
+    pub(super) fn on_written(&mut self, result: Result<Written, StoreError>) -> Option<AttemptEnd> {
+        let writing = self.writing.take()?;
+        self.last_ended = Instant::now();
+        match result {
+            Ok(written) => {
+                self.failed_checkpoints = 0;
+                self.completed(&writing, written)
+            }
+            Err(error) => {
+                let id = writing.ready.id;
+                tracing::error!("checkpoint {id} could not be written: {error}");
+                self.master.progress.status.checkpoints.failed += 1;
+                self.failed_checkpoints += 1;
+                let last = writing.ready.purpose != Purpose::Periodic;
+                if let Ok(ready) = Arc::try_unwrap(writing.ready) {
+                    self.coordinator.put_back(ready);
+                }
+                if last || self.failed_checkpoints > TOLERABLE_FAILURES {
+                    let failure = Failure::new(FailureKind::CheckpointFailure, error.to_string());
+                    return Some(AttemptEnd::Failed(None, failure));
+                }
+                None
+            }
+        }
+    }
+
+    fn completed(&mut self, writing: &Writing, written: Written) -> Option<AttemptEnd> {
+        let (id, purpose) = (writing.ready.id, writing.ready.purpose);
+        let checkpoints = &mut self.master.progress.status.checkpoints;
+        checkpoints.completed += 1;
+        let since = self.master.clock.now_millis().saturating_sub(writing.ready.triggered_at);
+        checkpoints.last = Some(CompletedCheckpoint {
+            id,
+            duration_millis: u64::try_from(since).unwrap_or(0),
+            bytes: written.bytes,
+        });
+        tracing::debug!("checkpoint {id} written in {:?}", writing.clock.elapsed());
+        self.master.count_checkpoint(&written);
+        self.chunks = written.chunks;
+        self.master.last = Some(Arc::new(written.manifest));
+        let last = purpose != Purpose::Periodic;
+        let sinks: Vec<SubtaskId> = self.sinks().collect();
+        if last {
+            self.committing = Some(Committing { purpose, id, sinks: sinks.len() });
+        }
+        for sink in sinks {
+            if let Some(end) = self.send(sink, Command::Commit { checkpoint: id, last }) {
+                return Some(end);
+            }
+        }
+        self.ended()
+    }
+
+    fn sinks(&self) -> impl Iterator<Item = SubtaskId> + '_ {
+        self.deployment.parts.iter().filter(|(_, part)| **part == Part::Sink).map(|(id, _)| *id)
+    }
+
+    /// The job's end, once every sink has committed for the last time.
+    pub(super) fn ended(&self) -> Option<AttemptEnd> {
+        let committing = self.committing.as_ref().filter(|c| c.sinks == 0)?;
+        Some(match committing.purpose {
+            Purpose::Stop if self.stopping == Some(Stopping::Preempted) => AttemptEnd::Preempted,
+            Purpose::Stop => AttemptEnd::Stopped(Some(committing.id)),
+            Purpose::Final | Purpose::Periodic => AttemptEnd::Finished,
+        })
+    }
+}
+
+/// The end of what is being written; never, if nothing is.
+pub(super) async fn written(
+    writing: &mut Option<Writing>,
+) -> Result<Result<Written, StoreError>, JoinError> {
+    match writing {
+        Some(writing) => (&mut writing.task).await,
+        None => std::future::pending().await,
+    }
+}

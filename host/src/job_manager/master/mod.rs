@@ -1,0 +1,371 @@
+//! The job's master: the one task that owns a job's state. It hears what the
+//! subtasks, the writer, the clock and the user say, asks the pure parts what
+//! to do, and does it.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | here | a job from its slots to its outcome, over all attempts |
+//! | `attempt` | one attempt: what wakes the master, and what it does then |
+//! | `checkpoints` | the checkpoints of an attempt, from trigger to commit |
+
+mod attempt;
+mod checkpoints;
+
+use std::sync::Arc;
+
+use tokio::{sync::watch, time::Instant};
+
+use self::attempt::Attempt;
+use crate::{
+    checkpoint::Manifest,
+    clock::Clock,
+    config::job::JobSpec,
+    failure::{Failure, FailureKind},
+    ids::CheckpointId,
+    job_manager::{
+        control::{Control, Outcome, RunOptions},
+        coordinator::Coordinator,
+        deploy::{Deployer, Deployment},
+        placement::{Holding, Queued},
+        prepare::{Prepared, prepare},
+        progress::Progress,
+        status::{JobState, JobStatus},
+        usage::JobUsage,
+        writer::{LiveChunks, Written},
+    },
+    restart::{Decision, RestartStrategy},
+    task_manager::{SubtaskId, slots::AskedBackFor},
+};
+
+/// Runs a job to its end, in this process.
+///
+/// `status` gets what there is to see, `control` is looked at for a request to
+/// stop.
+pub async fn run(
+    spec: JobSpec,
+    options: RunOptions,
+    control: watch::Receiver<Control>,
+    status: watch::Sender<JobStatus>,
+) -> Outcome {
+    run_with_clock(spec, options, control, status, Clock::System).await
+}
+
+/// As [`run`], with a clock of the caller's.
+pub async fn run_with_clock(
+    spec: JobSpec,
+    options: RunOptions,
+    control: watch::Receiver<Control>,
+    status: watch::Sender<JobStatus>,
+    clock: Clock,
+) -> Outcome {
+    // Loading compiles, and opening a store reads: neither belongs on a thread
+    // that others wait for.
+    let preparing = tokio::task::spawn_blocking({
+        let clock = clock.clone();
+        move || prepare(spec, &options, clock)
+    });
+    let prepared = match preparing.await {
+        Ok(Ok(prepared)) => prepared,
+        Ok(Err(outcome)) => return outcome,
+        Err(error) => {
+            return Outcome::CannotStart { error: format!("preparing the job failed: {error}") };
+        }
+    };
+    Master::new(prepared, clock, control, status).run().await
+}
+
+struct Master {
+    prepared: Arc<Prepared>,
+    clock: Clock,
+    control: watch::Receiver<Control>,
+    publisher: watch::Sender<JobStatus>,
+    progress: Progress,
+    strategy: RestartStrategy,
+    /// The last completed checkpoint.
+    last: Option<Arc<Manifest>>,
+    next_checkpoint: CheckpointId,
+    /// Whether it ever ran: what goes wrong before that is no failure of the job's.
+    ran: bool,
+    /// Records what it uses, if that is wanted.
+    usage: Option<JobUsage>,
+}
+
+/// What becomes of a job that failed.
+enum AfterFailure {
+    Restart,
+    Requeue,
+    End(Outcome),
+}
+
+/// Why an attempt stops with a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// Somebody asked the job to stop.
+    Asked,
+    /// Its slots were asked back.
+    Preempted,
+}
+
+/// How an attempt to run the job ended.
+enum AttemptEnd {
+    Finished,
+    Stopped(Option<CheckpointId>),
+    /// Its slots were asked back; it stopped with a checkpoint to go on from.
+    Preempted,
+    Failed(Option<SubtaskId>, Failure),
+}
+
+impl Master {
+    fn new(
+        prepared: Prepared,
+        clock: Clock,
+        control: watch::Receiver<Control>,
+        publisher: watch::Sender<JobStatus>,
+    ) -> Self {
+        let spec = &prepared.deployer.spec;
+        let mut progress = Progress::new(spec.job.name.clone(), &prepared.deployer.plan);
+        let last = prepared.resumed.clone().map(Arc::new);
+        progress.status.checkpoints.resumed_from = last.as_ref().map(|m| m.id);
+        let usage = prepared.usage.clone().map(|ledger| {
+            let Deployer { tenant, plan, .. } = &*prepared.deployer;
+            let (tenant, job) = (tenant.clone(), spec.job.name.clone());
+            JobUsage::new(ledger, tenant, job, plan.clone(), clock.clone())
+        });
+        Self {
+            strategy: RestartStrategy::new(&spec.restart),
+            next_checkpoint: CheckpointId(last.as_ref().map_or(1, |m| m.id.0 + 1)),
+            prepared: Arc::new(prepared),
+            clock,
+            control,
+            publisher,
+            progress,
+            last,
+            ran: false,
+            usage,
+        }
+    }
+
+    async fn run(mut self) -> Outcome {
+        let outcome = self.run_to_its_end().await;
+        if let Some(usage) = self.usage.take() {
+            usage.finish().await;
+        }
+        outcome
+    }
+
+    async fn run_to_its_end(&mut self) -> Outcome {
+        loop {
+            let ended = match self.queue().await {
+                Ok(mut holding) => self.hold(&mut holding).await,
+                Err(outcome) => Some(outcome),
+            };
+            if let Some(outcome) = ended {
+                return outcome;
+            }
+        }
+    }
+
+    /// Waits for slots.
+    async fn queue(&mut self) -> Result<Holding, Outcome> {
+        let cannot = |error: String| Outcome::CannotStart { error };
+        let prepared = self.prepared.clone();
+        let mut queued = Queued::begin(&prepared.deployer).map_err(|e| cannot(e.to_string()))?;
+        while let Some(waiting) = queued.waiting() {
+            tracing::info!("the job waits for {waiting}");
+            self.progress.status.placement.waiting = Some(waiting);
+            self.progress.enter(JobState::Queued);
+            self.publish();
+            tokio::select! {
+                () = queued.changed() => {}
+                () = stop_requested(&mut self.control) => {
+                    self.conclude(JobState::Stopped);
+                    return Err(Outcome::Stopped { checkpoint: self.last_id() });
+                }
+            }
+        }
+        let holding = queued.admit(&prepared.deployer);
+        let holding =
+            holding.map_err(|e| cannot(format!("there is not enough memory for the job: {e}")))?;
+        let placement = &mut self.progress.status.placement;
+        (placement.slots, placement.waiting) = (holding.slots.clone(), None);
+        if let Some(usage) = &mut self.usage {
+            usage.begin_slots();
+        }
+        Ok(holding)
+    }
+
+    /// Runs the job in its slots until it ends, or they are asked back (then there is
+    /// no outcome).
+    async fn hold(&mut self, holding: &mut Holding) -> Option<Outcome> {
+        loop {
+            let deployed = self.prepared.deployer.deploy(&holding.memory, self.last.as_ref()).await;
+            let end = match deployed {
+                Ok(deployment) => self.attempt(deployment, holding).await,
+                Err(failure) if !self.ran => {
+                    return Some(match failure.kind {
+                        FailureKind::CheckpointFailure => {
+                            Outcome::StateUnusable { error: failure.message }
+                        }
+                        _ => Outcome::CannotStart { error: failure.to_string() },
+                    });
+                }
+                Err(failure) => AttemptEnd::Failed(None, failure),
+            };
+            self.ran = true;
+            match end {
+                AttemptEnd::Finished => {
+                    self.conclude(JobState::Finished);
+                    return Some(Outcome::Finished);
+                }
+                AttemptEnd::Stopped(checkpoint) => {
+                    self.conclude(JobState::Stopped);
+                    return Some(Outcome::Stopped { checkpoint });
+                }
+                AttemptEnd::Preempted => return None,
+                AttemptEnd::Failed(subtask, failure) => {
+                    match self.after_failure(subtask, &failure, holding).await {
+                        AfterFailure::Restart => {}
+                        AfterFailure::Requeue => return None,
+                        AfterFailure::End(outcome) => return Some(outcome),
+                    }
+                }
+            }
+        }
+    }
+
+    fn last_id(&self) -> Option<CheckpointId> {
+        self.last.as_ref().map(|manifest| manifest.id)
+    }
+
+    /// Somebody more important needs the slots.
+    fn on_preempted(&mut self, by: &AskedBackFor) {
+        let AskedBackFor { tenant, job, priority } = by;
+        tracing::warn!(
+            "the job's slots are asked back for job `{job}` of tenant `{tenant}`, which has \
+             priority {priority}; it stops with a checkpoint and waits for slots again"
+        );
+        self.progress.status.placement.preemptions += 1;
+    }
+
+    fn conclude(&mut self, state: JobState) {
+        self.progress.enter(state);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        self.progress.status.generation += 1;
+        self.publisher.send_replace(self.progress.status.clone());
+    }
+
+    /// Waits as the restart strategy says, or gives the job up.
+    async fn after_failure(
+        &mut self,
+        subtask: Option<SubtaskId>,
+        failure: &Failure,
+        holding: &mut Holding,
+    ) -> AfterFailure {
+        let what = self.describe(subtask, failure);
+        let decision =
+            self.strategy.decide(failure.kind, self.clock.now_millis(), rand::random::<f64>());
+        match decision {
+            Decision::GiveUp { reason } => {
+                self.conclude(JobState::Failed);
+                AfterFailure::End(Outcome::Failed {
+                    error: format!("{what}\nno restart: {reason}"),
+                })
+            }
+            Decision::RestartAfter(delay) => {
+                let deployer = &self.prepared.deployer;
+                let pace = &deployer.task_manager.restarts;
+                let delay = delay.max(pace.take(&deployer.tenant, self.clock.now_millis()));
+                let from = match &self.last {
+                    Some(manifest) => format!("checkpoint {}", manifest.id),
+                    None => "the beginning".to_owned(),
+                };
+                tracing::warn!("{what}\nrestarting from {from} in {delay:?}");
+                self.progress.status.restarts.count += 1;
+                self.progress.status.restarts.last_failure = Some(what);
+                if let Some(id) = subtask {
+                    self.progress.status.vertices[id.vertex].restarts += 1;
+                }
+                self.progress.enter(JobState::Restarting);
+                self.publish();
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => AfterFailure::Restart,
+                    () = stop_requested(&mut self.control) => {
+                        self.conclude(JobState::Stopped);
+                        AfterFailure::End(Outcome::Stopped { checkpoint: self.last_id() })
+                    }
+                    by = holding.place.asked_back() => {
+                        self.on_preempted(&by);
+                        AfterFailure::Requeue
+                    }
+                }
+            }
+        }
+    }
+
+    fn describe(&self, subtask: Option<SubtaskId>, failure: &Failure) -> String {
+        match subtask {
+            Some(id) => {
+                let vertex = &self.prepared.deployer.plan.vertices[id.vertex];
+                format!("`{}` (subtask {}) failed: {failure}", vertex.name, id.index)
+            }
+            None => failure.to_string(),
+        }
+    }
+
+    async fn attempt(&mut self, deployment: Deployment, holding: &mut Holding) -> AttemptEnd {
+        let coordinator = Coordinator::new(deployment.parts.clone(), self.next_checkpoint);
+        let chunks = self.last.as_ref().map(|m| self.live_chunks(m)).unwrap_or_default();
+        self.progress.enter(JobState::Running);
+        self.publish();
+        if let Some(usage) = &mut self.usage {
+            usage.begin_attempt(&deployment);
+        }
+        let mut attempt = Attempt {
+            master: self,
+            holding,
+            deployment,
+            coordinator,
+            chunks,
+            writing: None,
+            stopping: None,
+            committing: None,
+            last_started: Instant::now(),
+            last_ended: Instant::now(),
+            failed_checkpoints: 0,
+        };
+        let end = attempt.run().await;
+        attempt.settle().await;
+        let next = attempt.coordinator.next_id();
+        attempt.refresh();
+        self.next_checkpoint = next;
+        end
+    }
+
+    fn count_checkpoint(&mut self, written: &Written) {
+        if let Some(usage) = &mut self.usage {
+            usage.add_checkpoint(written);
+        }
+    }
+
+    fn live_chunks(&self, manifest: &Manifest) -> LiveChunks {
+        let mut chunks = LiveChunks::new();
+        for (i, vertex) in self.prepared.deployer.plan.vertices.iter().enumerate() {
+            if let Some(state) = manifest.operators.get(&vertex.name) {
+                let groups = state.key_groups.iter();
+                chunks.extend(groups.map(|(group, stored)| ((i, *group), stored.clone())));
+            }
+        }
+        chunks
+    }
+}
+
+/// Waits until somebody asks the job to stop.
+async fn stop_requested(control: &mut watch::Receiver<Control>) {
+    // When nobody can ask any more, nobody will.
+    if control.wait_for(|c| *c == Control::Stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
