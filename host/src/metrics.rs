@@ -41,6 +41,19 @@ impl Counters {
             late: self.late + other.late,
         }
     }
+
+    /// What is left without another's share.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            records_in: self.records_in.saturating_sub(other.records_in),
+            bytes_in: self.bytes_in.saturating_sub(other.bytes_in),
+            records_out: self.records_out.saturating_sub(other.records_out),
+            bytes_out: self.bytes_out.saturating_sub(other.bytes_out),
+            rejected: self.rejected.saturating_sub(other.rejected),
+            late: self.late.saturating_sub(other.late),
+        }
+    }
 }
 
 /// What a subtask counts. Only the subtask writes.

@@ -221,6 +221,18 @@ impl Coordinator {
         aborted
     }
 
+    /// Some subtasks go on from the last completed checkpoint: what they said since is of
+    /// records that come again. To be called while no checkpoint is under way.
+    pub fn restart(&mut self, gone: impl Fn(SubtaskId) -> bool) {
+        let vertices: BTreeSet<usize> =
+            self.parts.keys().filter(|id| gone(**id)).map(|id| id.vertex).collect();
+        self.finished.retain(|id| !gone(*id));
+        self.answers.retain(|id, _| !gone(*id));
+        self.held.retain(|(id, _)| !gone(*id));
+        // Subtasks of a keyed operator are fed by the same exchange: they go together.
+        self.changed.retain(|(vertex, _), _| !vertices.contains(vertex));
+    }
+
     /// A checkpoint could not be written: its changes go with the next one.
     pub fn put_back(&mut self, ready: Ready) {
         for (key, chunk) in ready.changed {

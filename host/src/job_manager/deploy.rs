@@ -20,8 +20,10 @@ use crate::{
     ids::{OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         coordinator::Part,
+        deployment::{DeployedRegion, Deployment, Member, Shared},
         instances::{self, Accounts},
         plan::{Edge, Plan, Role, Vertex},
+        regions::{RegionId, Regions},
         writer::SharedStore,
     },
     memory::{self, AdmittedJob, SlotMeter},
@@ -35,7 +37,7 @@ use crate::{
         watermark::{self, BoundedOutOfOrderness},
     },
     task_manager::{
-        Command, Reporter, SubtaskId, TaskEvent, TaskManager,
+        Command, Reporter, SubtaskId, TaskManager,
         chain::{Chain, ChainEnd, Run},
         gate::{Pass, turn::breathe},
         input::Input,
@@ -50,8 +52,6 @@ use crate::{
 
 /// How many commands may wait for a subtask. One checkpoint at a time needs two.
 const COMMANDS: usize = 16;
-/// How many events may wait for the job manager.
-const EVENTS: usize = 1024;
 /// How many bytes may wait between two subtasks of a chain: so little that a
 /// batch is still in the core's cache when the next subtask reads it.
 const CHAINED_CAPACITY: usize = 64 << 10;
@@ -69,6 +69,8 @@ pub struct Deployer {
     pub spec: JobSpec,
     /// The plan.
     pub plan: Arc<Plan>,
+    /// Which of its subtasks restart together.
+    pub regions: Arc<Regions>,
     /// The operators' artifacts.
     pub artifacts: HashMap<OperatorName, Artifact>,
     /// Where instances go, whose cores they use, and whose memory.
@@ -81,50 +83,6 @@ pub struct Deployer {
     pub store: SharedStore,
     /// What time it is.
     pub clock: Clock,
-}
-
-/// A job that runs.
-#[derive(Debug)]
-pub struct Deployment {
-    /// How to tell each source and sink.
-    pub commands: BTreeMap<SubtaskId, mpsc::Sender<Command>>,
-    /// What the subtasks tell.
-    events: mpsc::Receiver<TaskEvent>,
-    /// What they count, by vertex and subtask.
-    pub metrics: BTreeMap<SubtaskId, SharedMetrics>,
-    /// What they had counted at the checkpoint that they go on from.
-    pub counted_before: BTreeMap<SubtaskId, Counters>,
-    /// What operators count themselves.
-    pub guest_metrics: BTreeMap<SubtaskId, Arc<Mutex<GuestMetrics>>>,
-    /// What each does in a checkpoint.
-    pub parts: BTreeMap<SubtaskId, Part>,
-    /// Counts for checkpoints by record count.
-    pub emitted: Arc<EmittedRecords>,
-    /// One for each chain of subtasks. Aborted when the deployment is dropped.
-    tasks: JoinSet<ChainEnd>,
-}
-
-impl Deployment {
-    /// Ends every subtask, and waits until all are gone: their slots are free
-    /// then, and nothing of theirs touches a file that the next attempt opens.
-    pub async fn stop(&mut self) {
-        self.tasks.shutdown().await;
-    }
-
-    /// What the subtasks tell next, or none if all are gone. A subtask that
-    /// panics cannot tell of it, so that is heard of otherwise. Safe to cancel.
-    pub async fn next(&mut self) -> Option<TaskEvent> {
-        loop {
-            tokio::select! {
-                event = self.events.recv() => return event,
-                Some(end) = self.tasks.join_next() => {
-                    if let Ok(Err((id, failure))) = end {
-                        return Some(TaskEvent::Failed(id, failure));
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// The channels of one subtask.
@@ -146,9 +104,8 @@ enum Ready {
 }
 
 impl Deployer {
-    /// Deploys the job into the slots that it holds, from a checkpoint if one is given.
-    /// All the work of that is done in turns of the tenant's: who crashes again and again
-    /// does so in its own time.
+    /// Deploys the whole job into the slots that it holds, from a checkpoint if one is
+    /// given.
     ///
     /// # Errors
     /// The first failure; then nothing runs.
@@ -157,8 +114,31 @@ impl Deployer {
         memory: &Arc<AdmittedJob>,
         from: Option<&Arc<Manifest>>,
     ) -> Result<Deployment, Failure> {
-        let (own, memory, from) = (self.clone(), memory.clone(), from.cloned());
-        let work = async move { own.build(&memory, from.as_deref()).await };
+        let emitted = EmittedRecords::new(self.spec.checkpoints.every_records);
+        let rejected = RejectedLimit::new(self.spec.job.max_rejected);
+        let mut deployment = Deployment::new(self.regions.clone(), emitted, rejected);
+        let regions = self.regions.ids().map(|region| (region, 1)).collect();
+        let shared = deployment.shared.clone();
+        for region in self.deploy_regions(regions, shared, memory.clone(), from.cloned()).await? {
+            deployment.add(region);
+        }
+        Ok(deployment)
+    }
+
+    /// Deploys regions, each as the given incarnation. All the work of that is done in
+    /// turns of the tenant's: who crashes again and again does so in its own time.
+    ///
+    /// # Errors
+    /// The first failure; then none of them runs.
+    pub async fn deploy_regions(
+        self: &Arc<Self>,
+        regions: Vec<(RegionId, u32)>,
+        shared: Shared,
+        memory: Arc<AdmittedJob>,
+        from: Option<Arc<Manifest>>,
+    ) -> Result<Vec<DeployedRegion>, Failure> {
+        let own = self.clone();
+        let work = async move { own.build(&regions, &shared, &memory, from.as_deref()).await };
         let mut deploying = JoinSet::new();
         let turns = self.pass().turns(Box::pin(work));
         self.task_manager.workers.spawn(&mut deploying, turns);
@@ -171,35 +151,24 @@ impl Deployer {
         }
     }
 
+    /// Makes everything before anything runs.
     async fn build(
         &self,
+        regions: &[(RegionId, u32)],
+        shared: &Shared,
         memory: &AdmittedJob,
         from: Option<&Manifest>,
-    ) -> Result<Deployment, Failure> {
-        let (events_out, events) = mpsc::channel(EVENTS);
-        let mut deployment = Deployment {
-            commands: BTreeMap::new(),
-            events,
-            metrics: BTreeMap::new(),
-            counted_before: BTreeMap::new(),
-            guest_metrics: BTreeMap::new(),
-            parts: BTreeMap::new(),
-            emitted: Arc::new(EmittedRecords::new(self.spec.checkpoints.every_records)),
-            tasks: JoinSet::new(),
-        };
-        let job_rejected = Arc::new(RejectedLimit::new(self.spec.job.max_rejected));
+    ) -> Result<Vec<DeployedRegion>, Failure> {
         let mut wiring = self.wire();
-        let mut ready = BTreeMap::new();
-        for (i, vertex) in self.plan.vertices.iter().enumerate() {
-            let saved = from.and_then(|m| m.operators.get(&vertex.name));
-            for index in 0..vertex.parallelism {
-                let id = SubtaskId { vertex: i, index: SubtaskIndex(index) };
-                let counters = counters_for(saved, index, vertex.parallelism);
-                let metrics: SharedMetrics = Arc::new(SubtaskMetrics::restored(&counters));
-                deployment.metrics.insert(id, metrics.clone());
-                deployment.counted_before.insert(id, counters);
-                let reporter = Reporter::new(id, events_out.clone(), metrics.clone());
-                let (command, commands) = mpsc::channel(COMMANDS);
+        let mut built = Vec::new();
+        for (region, incarnation) in regions {
+            let (mut members, mut ready) = (BTreeMap::new(), BTreeMap::new());
+            for id in self.regions.members(*region) {
+                let vertex = &self.plan.vertices[id.vertex];
+                let saved = from.and_then(|m| m.operators.get(&vertex.name));
+                let counted_before = counters_for(saved, id.index.0, vertex.parallelism);
+                let metrics: SharedMetrics = Arc::new(SubtaskMetrics::restored(&counted_before));
+                let (commands, obeyed) = mpsc::channel(COMMANDS);
                 let mut builder = Builder {
                     deployer: self,
                     memory,
@@ -208,33 +177,45 @@ impl Deployer {
                     saved,
                     from,
                     wiring: wiring.remove(&id).unwrap_or_default(),
-                    metrics,
-                    reporter,
-                    commands,
+                    metrics: metrics.clone(),
+                    reporter: shared.reporter(id, *incarnation, metrics.clone()),
+                    commands: obeyed,
                     guest_metrics: Arc::default(),
-                    emitted: &deployment.emitted,
-                    job_rejected: &job_rejected,
+                    emitted: &shared.emitted,
+                    job_rejected: &shared.rejected,
                 };
                 let (part, task) = builder.build().await?;
                 breathe().await;
-                if part == Part::Operator {
-                    deployment.guest_metrics.insert(id, builder.guest_metrics);
-                }
-                deployment.parts.insert(id, part);
-                deployment.commands.insert(id, command);
+                let guest_metrics = builder.guest_metrics;
+                let member = Member { part, commands, metrics, counted_before, guest_metrics };
+                members.insert(id, member);
                 ready.insert(id, task);
             }
+            built.push((*region, *incarnation, members, ready));
         }
+        let run = |(region, incarnation, members, ready)| {
+            let tasks = self.run(ready);
+            DeployedRegion { region, incarnation, members, tasks }
+        };
+        Ok(built.into_iter().map(run).collect())
+    }
+
+    /// Lets subtasks run, each chain as one task.
+    fn run(&self, mut ready: BTreeMap<SubtaskId, Ready>) -> JoinSet<ChainEnd> {
+        let mut tasks = JoinSet::new();
         for vertices in self.plan.chains() {
             for index in 0..self.plan.vertices[vertices[0]].parallelism {
                 let ids =
                     vertices.iter().map(|v| SubtaskId { vertex: *v, index: SubtaskIndex(index) });
-                let members = ids.filter_map(|id| Some((id, ready.remove(&id)?.run()))).collect();
-                let chain = self.pass().turns(Chain::new(members));
-                self.task_manager.workers.spawn(&mut deployment.tasks, chain);
+                let members: Vec<_> =
+                    ids.filter_map(|id| Some((id, ready.remove(&id)?.run()))).collect();
+                if !members.is_empty() {
+                    let chain = self.pass().turns(Chain::new(members));
+                    self.task_manager.workers.spawn(&mut tasks, chain);
+                }
             }
         }
-        Ok(deployment)
+        tasks
     }
 
     /// What a slot may log: what it has left.

@@ -14,8 +14,8 @@
 //!
 //! One task, the [`master`], owns all of that. What it decides is decided by
 //! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), and the
-//! `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them; [`writer`] writes
-//! checkpoints beside the job. [`check`] finds out what would keep a job from
+//! `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them, [`regions`] of it
+//! at a time, and [`deployment`] is what then runs; [`writer`] writes checkpoints beside the job. [`check`] finds out what would keep a job from
 //! starting, and [`instances`] makes instances for it and for deployments. [`needs`]
 //! says which files of this machine a job goes on needing.
 
@@ -23,6 +23,7 @@ pub mod check;
 pub mod control;
 pub mod coordinator;
 pub mod deploy;
+pub mod deployment;
 pub mod instances;
 pub mod master;
 pub mod needs;
@@ -31,6 +32,7 @@ pub mod plan;
 pub mod plan_view;
 pub mod prepare;
 pub mod progress;
+pub mod regions;
 pub mod status;
 pub mod usage;
 pub mod writer;

@@ -20,6 +20,7 @@ use crate::{
         control::{Outcome, RunOptions},
         deploy::Deployer,
         plan::{Plan, Role},
+        regions::Regions,
         writer::{SharedStore, Writer},
     },
     sandbox::{Artifact, LoadError, LogBudget},
@@ -73,6 +74,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
         spec,
+        regions: Arc::new(Regions::of(&plan)),
         plan,
         artifacts,
         task_manager,

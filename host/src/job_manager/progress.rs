@@ -10,7 +10,9 @@ use crate::{
     clock::{Clock, Stopwatch},
     ids::JobName,
     job_manager::{
-        deploy::{Deployer, Deployment},
+        coordinator::Part,
+        deploy::Deployer,
+        deployment::Deployment,
         placement::Holding,
         plan::{Plan, Role},
         status::{JobState, JobStatus, TenantStatus, VertexKind, VertexStatus},
@@ -63,7 +65,6 @@ impl Progress {
         holding: &Holding,
         clock: &Clock,
     ) {
-        let metrics = &deployment.metrics;
         let elapsed = self.started.elapsed();
         let since = elapsed.saturating_sub(self.last).as_nanos().max(1);
         self.last = elapsed;
@@ -76,7 +77,8 @@ impl Progress {
             let mut fresh = VertexStatus::new(vertex.name.clone(), vertex.kind, vertex.parallelism);
             fresh.restarts = restarts;
             let mut least = i64::MAX;
-            for (id, subtask) in metrics.iter().filter(|(id, _)| id.vertex == i) {
+            for (id, member) in deployment.members.iter().filter(|(id, _)| id.vertex == i) {
+                let subtask = &member.metrics;
                 let counters = subtask.counters();
                 fresh.records_in += counters.records_in;
                 fresh.records_out += counters.records_out;
@@ -92,9 +94,10 @@ impl Progress {
                 let share = busy.saturating_sub(before) as f64 / since as f64;
                 fresh.busy = fresh.busy.max(share.min(1.0));
             }
-            let own = deployment.guest_metrics.iter().filter(|(id, _)| id.vertex == i);
+            let own = deployment.members.iter().filter(|(id, _)| id.vertex == i);
             fresh.guest_metrics = own
-                .map(|(_, m)| m.lock().unwrap_or_else(PoisonError::into_inner).clone())
+                .filter(|(_, member)| member.part == Part::Operator)
+                .map(|(_, m)| m.guest_metrics.lock().unwrap_or_else(PoisonError::into_inner).clone())
                 .collect();
             if least != watermark::NONE && least != watermark::END {
                 fresh.watermark = Some(least);

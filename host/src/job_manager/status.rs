@@ -242,6 +242,8 @@ pub struct PlacementStatus {
 pub struct RestartStatus {
     /// How many.
     pub count: u32,
+    /// How many regions are on their way back from a failure, while others run.
+    pub regions_restarting: u32,
     /// Why the last one was: the subtask and its failure, in words.
     pub last_failure: Option<String>,
 }

@@ -13,7 +13,8 @@ use crate::{
     clock::Clock,
     ids::{JobName, TenantId},
     job_manager::{
-        deploy::{Deployer, Deployment},
+        deploy::Deployer,
+        deployment::{DeployedRegion, Deployment},
         placement::Holding,
         plan::Plan,
         writer::Written,
@@ -76,9 +77,19 @@ impl JobUsage {
     /// An attempt begins.
     pub fn begin_attempt(&mut self, deployment: &Deployment) {
         for (i, vertex) in self.plan.vertices.iter().enumerate() {
-            let own = deployment.counted_before.iter().filter(|(id, _)| id.vertex == i);
-            let before = own.map(|(_, c)| *c).fold(Counters::default(), Counters::plus);
+            let own = deployment.members.iter().filter(|(id, _)| id.vertex == i);
+            let before = own.map(|(_, m)| m.counted_before).fold(Counters::default(), Counters::plus);
             self.meter.begin(&Some(vertex.name.clone()), before);
+        }
+    }
+
+    /// A region goes on from a checkpoint, after what it did before was
+    /// [observed](Self::observe).
+    pub fn restart(&mut self, before: &Deployment, region: &DeployedRegion) {
+        for (id, member) in &region.members {
+            let part = Some(self.plan.vertices[id.vertex].name.clone());
+            let counted = before.members.get(id).map(|m| m.metrics.counters());
+            self.meter.set_back(&part, counted.unwrap_or_default(), member.counted_before);
         }
     }
 
@@ -96,8 +107,8 @@ impl JobUsage {
     pub fn observe(&mut self, deployment: &Deployment, deployer: &Deployer, holding: &Holding) {
         let memory = holding.memory.byte_nanos();
         for (i, vertex) in self.plan.vertices.iter().enumerate() {
-            let own = deployment.metrics.iter().filter(|(id, _)| id.vertex == i);
-            let counters = own.map(|(_, m)| m.counters()).fold(Counters::default(), Counters::plus);
+            let own = deployment.members.iter().filter(|(id, _)| id.vertex == i);
+            let counters = own.map(|(_, m)| m.metrics.counters()).fold(Counters::default(), Counters::plus);
             let meters = || deployer.meters.iter().filter(|(id, _)| id.vertex == i).map(|(_, m)| m);
             let reading = Reading {
                 cpu_nanos: meters().map(CpuMeter::total_nanos).sum(),

@@ -107,6 +107,20 @@ pub enum TaskEvent {
     Failed(SubtaskId, Failure),
 }
 
+impl TaskEvent {
+    /// Which subtask tells it.
+    #[must_use]
+    pub fn subtask(&self) -> SubtaskId {
+        match self {
+            Self::Snapshot(id, ..)
+            | Self::Finished(id, _)
+            | Self::Committed(id)
+            | Self::Stopped(id)
+            | Self::Failed(id, _) => *id,
+        }
+    }
+}
+
 /// How a subtask came to its end without failure of its own.
 #[derive(Debug)]
 pub enum TaskEnd {
@@ -149,15 +163,22 @@ impl From<BadChunk> for Failure {
 #[derive(Debug, Clone)]
 pub struct Reporter {
     id: SubtaskId,
-    events: mpsc::Sender<TaskEvent>,
+    /// How often its region had been deployed: what an earlier one still says is not heard.
+    incarnation: u32,
+    events: mpsc::Sender<(u32, TaskEvent)>,
     metrics: SharedMetrics,
 }
 
 impl Reporter {
     /// For a subtask.
     #[must_use]
-    pub fn new(id: SubtaskId, events: mpsc::Sender<TaskEvent>, metrics: SharedMetrics) -> Self {
-        Self { id, events, metrics }
+    pub fn new(
+        id: SubtaskId,
+        incarnation: u32,
+        events: mpsc::Sender<(u32, TaskEvent)>,
+        metrics: SharedMetrics,
+    ) -> Self {
+        Self { id, incarnation, events, metrics }
     }
 
     /// Gives the subtask's part of a checkpoint.
@@ -183,6 +204,6 @@ impl Reporter {
 
     async fn tell(&self, event: TaskEvent) {
         // Nobody listens only when the job is being torn down.
-        let _ = self.events.send(event).await;
+        let _ = self.events.send((self.incarnation, event)).await;
     }
 }

@@ -69,6 +69,11 @@ impl RejectedLimit {
         Self { count: AtomicU64::new(0), limit }
     }
 
+    /// So many are rejected by now, with what is not to be counted again taken out.
+    pub fn set(&self, count: u64) {
+        self.count.store(count, Ordering::Relaxed);
+    }
+
     /// Counts rejected records.
     ///
     /// # Errors

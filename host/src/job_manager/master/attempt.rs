@@ -1,6 +1,6 @@
 //! One attempt to run the job: what wakes the master, and what it does then.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{
     task::JoinError,
@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     AttemptEnd, Master, Stopping,
     checkpoints::{Committing, Writing, written},
+    recovery::{Deployed, Recovery, deployed},
     stop_requested,
 };
 use crate::{
@@ -17,8 +18,9 @@ use crate::{
     failure::{Failure, FailureKind},
     job_manager::{
         coordinator::{Coordinator, Purpose},
-        deploy::Deployment,
+        deployment::Deployment,
         placement::Holding,
+        regions::RegionId,
         status::JobState,
         writer::{LiveChunks, Written},
     },
@@ -41,11 +43,15 @@ pub(super) struct Attempt<'a> {
     pub(super) last_started: Instant,
     pub(super) last_ended: Instant,
     pub(super) failed_checkpoints: u32,
+    /// Regions that failed and are on their way back.
+    pub(super) recovering: BTreeMap<RegionId, Recovery>,
 }
 
 /// What woke the master up.
 enum Wake {
-    Event(Option<TaskEvent>),
+    Event(TaskEvent),
+    Restart,
+    Deployed(Deployed),
     Written(Result<Result<Written, StoreError>, JoinError>),
     Due,
     Expired,
@@ -61,11 +67,13 @@ impl Attempt<'_> {
         loop {
             let wake = self.wait(&mut publish).await;
             let end = match wake {
-                Wake::Event(Some(event)) => self.on_event(event),
-                Wake::Event(None) => Some(AttemptEnd::Failed(
-                    None,
-                    Failure::new(FailureKind::HostBug, "every subtask is gone without a word"),
-                )),
+                Wake::Event(TaskEvent::Failed(id, failure)) => self.on_failure(id, failure).await,
+                Wake::Event(event) => self.on_event(event),
+                Wake::Restart => {
+                    self.restart_regions();
+                    None
+                }
+                Wake::Deployed(deployed) => self.on_deployed(deployed),
                 Wake::Written(Ok(result)) => self.on_written(result),
                 Wake::Written(Err(error)) => Some(self.on_writer_gone(&error)),
                 Wake::Due => self.begin(Purpose::Periodic),
@@ -92,7 +100,8 @@ impl Attempt<'_> {
     async fn wait(&mut self, publish: &mut tokio::time::Interval) -> Wake {
         let due = self.next_due();
         let expiry = self.expiry();
-        let emitted = self.deployment.emitted.clone();
+        let restart = self.next_restart();
+        let emitted = self.deployment.shared.emitted.clone();
         let by_count = self.coordinator.pending().is_none() && self.writing.is_none();
         let asked = self.stopping == Some(Stopping::Asked);
         tokio::select! {
@@ -103,6 +112,10 @@ impl Attempt<'_> {
                 Wake::Expired
             }
             () = emitted.due.notified(), if by_count => Wake::Due,
+            () = sleep_until(restart.unwrap_or_else(Instant::now)), if restart.is_some() => {
+                Wake::Restart
+            }
+            region = deployed(&mut self.recovering) => Wake::Deployed(region),
             _ = publish.tick() => Wake::Publish,
             () = stop_requested(&mut self.master.control), if !asked => Wake::StopRequested,
             by = self.holding.place.asked_back(), if self.stopping.is_none() => Wake::Preempted(by),
@@ -113,6 +126,7 @@ impl Attempt<'_> {
     /// one has it stopped for good.
     fn stop(&mut self, why: Stopping) -> Option<AttemptEnd> {
         self.stopping = Some(why);
+        self.hurry_restarts();
         self.master.progress.enter(JobState::Stopping);
         None
     }
@@ -140,7 +154,7 @@ impl Attempt<'_> {
 
     pub(super) fn send(&self, id: SubtaskId, command: Command) -> Option<AttemptEnd> {
         use tokio::sync::mpsc::error::TrySendError;
-        match self.deployment.commands[&id].try_send(command) {
+        match self.deployment.members[&id].commands.try_send(command) {
             // A subtask that is gone has said why, or will.
             Ok(()) | Err(TrySendError::Closed(_)) => None,
             Err(TrySendError::Full(_)) => Some(AttemptEnd::Failed(

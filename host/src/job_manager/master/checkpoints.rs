@@ -37,12 +37,20 @@ pub(super) struct Writing {
     task: JoinHandle<Result<Written, StoreError>>,
 }
 
+impl Writing {
+    /// Why the checkpoint is taken.
+    pub(super) fn purpose(&self) -> Purpose {
+        self.ready.purpose
+    }
+}
+
 impl Attempt<'_> {
     /// Ends the attempt for good: when this returns, no subtask runs any more,
     /// and what was being written is either a checkpoint to restart from or
     /// none. Otherwise the store might hold a newer checkpoint than the one that
     /// sinks are taken back to.
     pub(super) async fn settle(&mut self) {
+        self.end_recoveries().await;
         self.deployment.stop().await;
         let Some(writing) = self.writing.take() else { return };
         match writing.task.await {
@@ -76,6 +84,7 @@ impl Attempt<'_> {
         let idle = self.coordinator.pending().is_none()
             && self.writing.is_none()
             && self.stopping.is_none()
+            && self.recovering.is_empty()
             && self.coordinator.has_running_source();
         let interval = section.interval.filter(|_| idle)?;
         Some((self.last_started + interval).max(self.last_ended + section.min_pause))
@@ -107,6 +116,9 @@ impl Attempt<'_> {
     }
 
     pub(super) fn begin(&mut self, purpose: Purpose) -> Option<AttemptEnd> {
+        if !self.recovering.is_empty() {
+            return None;
+        }
         let now = self.master.clock.now_millis();
         let actions = self.coordinator.begin(purpose, now)?;
         self.last_started = Instant::now();
@@ -153,6 +165,7 @@ impl Attempt<'_> {
                 let last = writing.ready.purpose != Purpose::Periodic;
                 if let Ok(ready) = Arc::try_unwrap(writing.ready) {
                     self.coordinator.put_back(ready);
+                    self.forget_recovering();
                 }
                 if last || self.failed_checkpoints > TOLERABLE_FAILURES {
                     let failure = Failure::new(FailureKind::CheckpointFailure, error.to_string());
@@ -191,7 +204,8 @@ impl Attempt<'_> {
     }
 
     fn sinks(&self) -> impl Iterator<Item = SubtaskId> + '_ {
-        self.deployment.parts.iter().filter(|(_, part)| **part == Part::Sink).map(|(id, _)| *id)
+        let members = self.deployment.members.iter();
+        members.filter(|(_, member)| member.part == Part::Sink).map(|(id, _)| *id)
     }
 
     /// The job's end, once every sink has committed for the last time.

@@ -7,11 +7,13 @@
 //! | here | a job from its slots to its outcome, over all attempts |
 //! | `attempt` | one attempt: what wakes the master, and what it does then |
 //! | `checkpoints` | the checkpoints of an attempt, from trigger to commit |
+//! | `recovery` | a failed region's way back, while the others go on |
 
 mod attempt;
 mod checkpoints;
+mod recovery;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -25,7 +27,8 @@ use crate::{
     job_manager::{
         control::{Control, Outcome, RunOptions},
         coordinator::Coordinator,
-        deploy::{Deployer, Deployment},
+        deploy::Deployer,
+        deployment::Deployment,
         placement::{Holding, Queued},
         prepare::{Prepared, prepare},
         progress::Progress,
@@ -113,6 +116,8 @@ enum AttemptEnd {
     /// Its slots were asked back; it stopped with a checkpoint to go on from.
     Preempted,
     Failed(Option<SubtaskId>, Failure),
+    /// A region failed, and the restart strategy gave up.
+    GivenUp(Outcome),
 }
 
 impl Master {
@@ -222,6 +227,10 @@ impl Master {
                     return Some(Outcome::Stopped { checkpoint });
                 }
                 AttemptEnd::Preempted => return None,
+                AttemptEnd::GivenUp(outcome) => {
+                    self.conclude(JobState::Failed);
+                    return Some(outcome);
+                }
                 AttemptEnd::Failed(subtask, failure) => {
                     match self.after_failure(subtask, &failure, holding).await {
                         AfterFailure::Restart => {}
@@ -264,30 +273,12 @@ impl Master {
         failure: &Failure,
         holding: &mut Holding,
     ) -> AfterFailure {
-        let what = self.describe(subtask, failure);
-        let decision =
-            self.strategy.decide(failure.kind, self.clock.now_millis(), rand::random::<f64>());
-        match decision {
-            Decision::GiveUp { reason } => {
+        match self.decide(subtask, failure) {
+            Err(outcome) => {
                 self.conclude(JobState::Failed);
-                AfterFailure::End(Outcome::Failed {
-                    error: format!("{what}\nno restart: {reason}"),
-                })
+                AfterFailure::End(outcome)
             }
-            Decision::RestartAfter(delay) => {
-                let deployer = &self.prepared.deployer;
-                let pace = &deployer.task_manager.restarts;
-                let delay = delay.max(pace.take(&deployer.tenant, self.clock.now_millis()));
-                let from = match &self.last {
-                    Some(manifest) => format!("checkpoint {}", manifest.id),
-                    None => "the beginning".to_owned(),
-                };
-                tracing::warn!("{what}\nrestarting from {from} in {delay:?}");
-                self.progress.status.restarts.count += 1;
-                self.progress.status.restarts.last_failure = Some(what);
-                if let Some(id) = subtask {
-                    self.progress.status.vertices[id.vertex].restarts += 1;
-                }
+            Ok(delay) => {
                 self.progress.enter(JobState::Restarting);
                 self.publish();
                 tokio::select! {
@@ -305,6 +296,37 @@ impl Master {
         }
     }
 
+    /// After how long to restart, as the restart strategy says; or the end of the job.
+    fn decide(
+        &mut self,
+        subtask: Option<SubtaskId>,
+        failure: &Failure,
+    ) -> Result<Duration, Outcome> {
+        let what = self.describe(subtask, failure);
+        let now = self.clock.now_millis();
+        match self.strategy.decide(failure.kind, now, rand::random::<f64>()) {
+            Decision::GiveUp { reason } => {
+                Err(Outcome::Failed { error: format!("{what}\nno restart: {reason}") })
+            }
+            Decision::RestartAfter(delay) => {
+                let deployer = &self.prepared.deployer;
+                let pace = &deployer.task_manager.restarts;
+                let delay = delay.max(pace.take(&deployer.tenant, now));
+                let from = match &self.last {
+                    Some(manifest) => format!("checkpoint {}", manifest.id),
+                    None => "the beginning".to_owned(),
+                };
+                tracing::warn!("{what}\nrestarting from {from} in {delay:?}");
+                self.progress.status.restarts.count += 1;
+                self.progress.status.restarts.last_failure = Some(what);
+                if let Some(id) = subtask {
+                    self.progress.status.vertices[id.vertex].restarts += 1;
+                }
+                Ok(delay)
+            }
+        }
+    }
+
     fn describe(&self, subtask: Option<SubtaskId>, failure: &Failure) -> String {
         match subtask {
             Some(id) => {
@@ -316,7 +338,7 @@ impl Master {
     }
 
     async fn attempt(&mut self, deployment: Deployment, holding: &mut Holding) -> AttemptEnd {
-        let coordinator = Coordinator::new(deployment.parts.clone(), self.next_checkpoint);
+        let coordinator = Coordinator::new(deployment.parts(), self.next_checkpoint);
         let chunks = self.last.as_ref().map(|m| self.live_chunks(m)).unwrap_or_default();
         self.progress.enter(JobState::Running);
         self.publish();
@@ -335,6 +357,7 @@ impl Master {
             last_started: Instant::now(),
             last_ended: Instant::now(),
             failed_checkpoints: 0,
+            recovering: BTreeMap::new(),
         };
         let end = attempt.run().await;
         attempt.settle().await;

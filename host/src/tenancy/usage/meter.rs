@@ -67,6 +67,13 @@ impl UsageMeter {
         self.account(part).last.counters = counters;
     }
 
+    /// A part of it goes on from a checkpoint: what it had counted at the last
+    /// observation, and what the checkpoint says that it had.
+    pub fn set_back(&mut self, part: &Part, counted: Counters, restored: Counters) {
+        let last = &mut self.account(part).last.counters;
+        *last = last.minus(counted).plus(restored);
+    }
+
     /// The job was given slots, whose memory over time begins at nothing.
     pub fn begin_slots(&mut self) {
         self.parts.values_mut().for_each(|account| account.last.memory_byte_nanos = 0);

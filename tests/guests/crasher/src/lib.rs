@@ -5,10 +5,10 @@
 
 use std::cell::Cell;
 
-use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor, Snapshot};
+use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor, Snapshot, metrics};
 use serde::Deserialize;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
     /// Panics at this record.
@@ -19,6 +19,8 @@ struct Config {
     /// How many instances, each restored from a snapshot of the one before, do so.
     #[serde(default = "once")]
     traps: u8,
+    /// Goes down in this subtask only.
+    only_subtask: Option<u32>,
     /// Works so many turns of a loop for each record, to be slow.
     #[serde(default)]
     work: u64,
@@ -50,7 +52,10 @@ pub struct Crasher {
 
 impl Processor for Crasher {
     fn open(ctx: &Context) -> Result<Self, Error> {
-        let config: Config = ctx.config()?;
+        let mut config: Config = ctx.config()?;
+        if config.only_subtask.is_some_and(|only| only != ctx.subtask) {
+            config = Config { work: config.work, ..Config::default() };
+        }
         match config.refuse {
             Some(message) => Err(message.into()),
             None => Ok(Self { config, seen: 0, before: 0, snapshots: Cell::new(0) }),
@@ -86,6 +91,7 @@ impl Processor for Crasher {
             }
             out.keep(&record);
         }
+        metrics::counter("seen", batch.len() as u64);
         Ok(())
     }
 }
