@@ -66,6 +66,12 @@ impl FailureKind {
         !matches!(self, Self::BadArtifact | Self::TooManyRejected | Self::HostBug)
     }
 
+    /// Whether the instance is gone in a way that may be its slot's fault.
+    #[must_use]
+    pub fn is_crash(self) -> bool {
+        matches!(self, Self::GuestTrap | Self::OutOfMemory | Self::DeadlineExceeded)
+    }
+
     /// The class as people read it.
     #[must_use]
     pub fn label(self) -> &'static str {

@@ -20,6 +20,7 @@
 //! | [`tenancy`] | tenants: quotas, grants, usage records |
 //! | [`task_manager`] | slots and the subtasks that run in them |
 //! | [`job_manager`] | a job's life: plan, checkpoints, failover |
+//! | [`remote`] | how another process asks something of a job that runs |
 //! | [`cli`] | arguments, progress, exit codes |
 
 pub mod catalog;
@@ -34,6 +35,7 @@ pub mod ids;
 pub mod job_manager;
 pub mod memory;
 pub mod metrics;
+pub mod remote;
 pub mod restart;
 pub mod sandbox;
 pub mod state;

@@ -78,6 +78,22 @@ impl Place {
         Running::start(command)
     }
 
+    /// Runs the program in this place with other arguments, which answers in JSON.
+    ///
+    /// # Errors
+    /// What it said on standard error, if it failed.
+    ///
+    /// # Panics
+    /// If it does not start, or says no JSON.
+    pub fn command(&self, arguments: &[&str]) -> Result<Value, String> {
+        let ended = program().current_dir(self.dir.path()).args(arguments).output();
+        let ended = ended.expect("the program starts");
+        if !ended.status.success() {
+            return Err(String::from_utf8_lossy(&ended.stderr).into_owned());
+        }
+        Ok(serde_json::from_slice(&ended.stdout).expect("an answer in JSON"))
+    }
+
     /// The lines of all files whose names begin with `prefix` (a sink may write
     /// several), sorted: between parallel subtasks there is no order.
     ///

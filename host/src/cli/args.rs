@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
     exit::EXIT_CODES,
+    running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs},
     tenant_args::{TenantArgs, TenantCommand},
 };
 use crate::{
@@ -31,9 +32,15 @@ pub enum Command {
     /// Run a job to its end
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
-    /// Look at job files
+    /// Look at job files and at jobs that run; stop and rescale them
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),
+    /// Take savepoints of jobs that run
+    #[command(subcommand, arg_required_else_help = true)]
+    Savepoint(SavepointCommand),
+    /// Show, drain and restore the slots of a job that runs
+    #[command(subcommand, arg_required_else_help = true)]
+    Slot(SlotCommand),
     /// Make, change and show tenants: their quotas, grants and usage
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(TenantCommand),
@@ -57,6 +64,12 @@ pub enum JobCommand {
     /// Check a job file, open its operators, and print its plan, without running it
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
+    /// Show a job that runs
+    Status(StatusArgs),
+    /// Stop a job that runs with a savepoint
+    Stop(StopArgs),
+    /// Have a job that runs go on with another parallelism
+    Rescale(RescaleArgs),
 }
 
 /// `cofferdam run`
@@ -87,6 +100,14 @@ pub struct RunArgs {
     /// Keep checkpoints here; if there is one of this job, go on from it
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+
+    /// Begin with this savepoint, unless the state directory has a checkpoint already
+    #[arg(long, value_name = "FILE")]
+    pub from_savepoint: Option<PathBuf>,
+
+    /// Leave out state of sources, operators and sinks that the job file does not have any more
+    #[arg(long)]
+    pub allow_non_restored_state: bool,
 
     /// Change a setting of the job file (may be repeated)
     #[arg(long = "set", value_name = "NAME.KEY=VALUE")]

@@ -7,6 +7,7 @@
 //! | [`exit`] | exit codes |
 //! | `run`, `run_tenant` | `cofferdam run`, and what `--tenant` does to it |
 //! | `check` | `cofferdam job check` |
+//! | `running`, [`running_args`] | what is asked of a job that runs |
 //! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
 //! | `harden` | giving up what a command does not need |
 //! | `progress`, `human` | a job's numbers as text |
@@ -22,6 +23,8 @@ mod plan_view;
 mod progress;
 mod run;
 mod run_tenant;
+mod running;
+pub mod running_args;
 mod tenant;
 pub mod tenant_args;
 mod tenant_view;
@@ -51,6 +54,11 @@ pub fn main() -> ExitCode {
             start_log();
             check::check(&args)
         }
+        Command::Job(JobCommand::Status(args)) => running::status(&args),
+        Command::Job(JobCommand::Stop(args)) => running::stop(&args),
+        Command::Job(JobCommand::Rescale(args)) => running::rescale(&args),
+        Command::Savepoint(command) => running::savepoint(&command),
+        Command::Slot(command) => running::slot(&command),
         Command::Tenant(command) => tenant::tenant(&command),
         // No log: what it writes is code.
         Command::CompileArtifact { memory, seconds, metering, hardening } => {

@@ -6,7 +6,7 @@ use std::{io, path::Path};
 use indicatif::MultiProgress;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
@@ -23,14 +23,18 @@ use crate::{
     hardening::{self, Report},
     job_manager::{
         self,
-        control::{Control, Outcome, RunOptions},
+        control::{Control, Controls, Outcome, Request, RunOptions},
         needs,
         status::JobStatus,
     },
     memory::Admission,
+    remote::server::Listener,
     sandbox::{Compiler, Metering},
     task_manager::{self, TaskManagerSettings, tenants::Follower},
 };
+
+/// How many questions may wait for the job.
+const REQUESTS: usize = 16;
 
 pub(super) fn run(args: &RunArgs, progress: MultiProgress) -> Exit {
     match prepare(args) {
@@ -45,6 +49,7 @@ struct Prepared {
     options: RunOptions,
     follower: Option<Follower>,
     hardened: Report,
+    listener: Option<Listener>,
 }
 
 /// Reads the job, and looks at whose it is; then hardens the process, and makes what a
@@ -60,23 +65,38 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
         settings: settings(args),
         state: args.state.clone(),
         artifacts: args.artifacts.clone(),
+        from_savepoint: args.from_savepoint.clone(),
+        allow_non_restored_state: args.allow_non_restored_state,
         ..RunOptions::default()
     };
     let mut needs = needs::of_run(&file.spec, &options);
     if let Some(owner) = &owner {
         owner.add_needs(&mut needs);
     }
+    let listener = args.state.as_deref().and_then(listen);
     // Before there is any other thread: what follows starts them.
     let hardened = harden(args.hardening, &needs)?;
     let follower = match owner {
         None => None,
         Some(owner) => Some(owner.take(&mut options, &file)?),
     };
-    Ok(Prepared { spec: file.spec, options, follower, hardened })
+    Ok(Prepared { spec: file.spec, options, follower, hardened, listener })
+}
+
+/// Where other processes ask something of the job. Without it the job runs all the same.
+fn listen(state: &Path) -> Option<Listener> {
+    Listener::bind(state).unwrap_or_else(|error| {
+        terminal::say(&format!(
+            "warning: nothing can be asked of this job while it runs: its control socket in {} \
+             cannot be made: {error}",
+            state.display()
+        ));
+        None
+    })
 }
 
 fn run_prepared(args: &RunArgs, prepared: Prepared, progress: MultiProgress) -> Exit {
-    let Prepared { spec, options, follower, hardened } = prepared;
+    let Prepared { spec, options, follower, hardened, listener } = prepared;
     let prints =
         spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));
     let mode = Mode::choose(args.json, prints);
@@ -93,7 +113,12 @@ fn run_prepared(args: &RunArgs, prepared: Prepared, progress: MultiProgress) -> 
     }
     let first = JobStatus::created(spec.job.name.clone());
     let display = Display::new(mode, progress, first, hardened);
-    let ended = runtime.block_on(drive(spec, options, mode, display));
+    let (ask, requests) = mpsc::channel(REQUESTS);
+    if let Some(listener) = listener {
+        // It ends with the runtime too.
+        runtime.spawn(listener.serve(ask));
+    }
+    let ended = runtime.block_on(drive(spec, options, requests, mode, display));
     // A source that waits for standard input would hold the program up.
     runtime.shutdown_background();
     match ended {
@@ -125,6 +150,7 @@ fn settings(args: &RunArgs) -> TaskManagerSettings {
 async fn drive(
     spec: JobSpec,
     options: RunOptions,
+    requests: mpsc::Receiver<Request>,
     mode: Mode,
     mut display: Display,
 ) -> io::Result<Option<Outcome>> {
@@ -132,7 +158,8 @@ async fn drive(
     let first = JobStatus::created(spec.job.name.clone());
     let (publish, status) = watch::channel(first);
     let (control, listen) = watch::channel(Control::Run);
-    let mut job = tokio::spawn(job_manager::run(spec, options, listen, publish));
+    let controls = Controls { control: listen, requests };
+    let mut job = tokio::spawn(job_manager::run(spec, options, controls, publish));
     let mut ticks = interval(mode.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // The first one comes at once, when there is nothing to see.
@@ -230,6 +257,9 @@ fn conclude(outcome: &Outcome, args: &RunArgs) -> Exit {
 fn resume(args: &RunArgs, state: &Path) -> String {
     let mut words = vec!["cofferdam".to_owned(), "run".to_owned(), shell(&args.file)];
     words.extend(["--state".to_owned(), shell(state)]);
+    if args.allow_non_restored_state {
+        words.push("--allow-non-restored-state".to_owned());
+    }
     if let Some(slots) = args.slots {
         words.extend(["--slots".to_owned(), slots.to_string()]);
     }

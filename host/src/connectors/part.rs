@@ -164,13 +164,19 @@ impl Directory {
         }
         match self.holds(&visible, part)? {
             Some(true) => Ok(()),
-            found => {
-                let reason = match found {
-                    None => "it is gone, and so is its pending part",
-                    Some(_) => "it is not what the checkpoint wrote",
-                };
-                let reason =
-                    format!("{reason}; another run may have replaced it: start the job afresh");
+            // It was made visible once, since only that takes a pending part away: whoever it
+            // was meant for has taken it, or the checkpoint came here from another place.
+            None => {
+                tracing::warn!(
+                    "{} was finished before and is not there any more",
+                    visible.display()
+                );
+                Ok(())
+            }
+            Some(false) => {
+                let reason = "it is not what the checkpoint wrote; another run may have replaced \
+                              it: start the job afresh"
+                    .to_owned();
                 Err(ConnectorError::CannotResume { path: visible, reason })
             }
         }

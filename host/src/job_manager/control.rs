@@ -3,9 +3,13 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
 use crate::{
-    ids::{CheckpointId, TenantId},
-    task_manager::{TaskManager, TaskManagerSettings},
+    ids::{CheckpointId, OperatorName, SlotId, TenantId},
+    job_manager::status::JobStatus,
+    task_manager::{TaskManager, TaskManagerSettings, slots::health::SlotCondition},
     tenancy::usage::ledger::Ledger,
 };
 
@@ -21,6 +25,11 @@ pub struct RunOptions {
     /// Where checkpoints are kept, and where a job that was stopped or killed
     /// is resumed from. Without it checkpoints last as long as the process.
     pub state: Option<PathBuf>,
+    /// A savepoint to begin with, unless `state` has a checkpoint already.
+    pub from_savepoint: Option<PathBuf>,
+    /// Whether state of what the job file does not have any more is left out, and not
+    /// refused.
+    pub allow_non_restored_state: bool,
     /// Where operators are looked up by name, before the usual places.
     pub artifacts: Option<PathBuf>,
     /// Where the job's usage is recorded; nowhere if not given.
@@ -35,6 +44,142 @@ pub enum Control {
     Run,
     /// Take a final checkpoint and stop.
     Stop,
+}
+
+/// Something that a running job is asked to do, and goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Ask {
+    /// What is there to see of it?
+    Status,
+    /// Take a checkpoint now.
+    Checkpoint,
+    /// Take a savepoint.
+    Savepoint {
+        /// What the file in the state directory is called; made of the checkpoint's
+        /// number if not given.
+        name: Option<String>,
+        /// Whether the job stops at it.
+        stop: bool,
+    },
+    /// Go on with another parallelism.
+    Rescale {
+        /// Of this operator only; of all that have none of their own if not given.
+        operator: Option<OperatorName>,
+        /// How many subtasks.
+        parallelism: u32,
+    },
+    /// How are the slots?
+    Slots,
+    /// Move whatever is in a slot to another one, and leave it empty.
+    DrainSlot {
+        /// Which.
+        slot: SlotId,
+    },
+    /// Use a slot again that was drained or is in quarantine.
+    RestoreSlot {
+        /// Which.
+        slot: SlotId,
+    },
+}
+
+/// What a job answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// As it is.
+    Status(Box<JobStatus>),
+    /// A checkpoint was taken.
+    Checkpoint {
+        /// Its number.
+        id: CheckpointId,
+        /// From its start to its completion.
+        duration_millis: u64,
+        /// Bytes that were written for it.
+        bytes: u64,
+    },
+    /// A savepoint was taken.
+    Savepoint {
+        /// Of which checkpoint.
+        id: CheckpointId,
+        /// Where it is.
+        path: PathBuf,
+        /// How long the file is.
+        bytes: u64,
+        /// Whether the job has stopped.
+        stopped: bool,
+    },
+    /// It runs with another parallelism.
+    Rescaled {
+        /// The checkpoint that it went on from.
+        from: Option<CheckpointId>,
+        /// From when its sources stopped to when it ran again.
+        pause_millis: u64,
+    },
+    /// The slots of its TaskManager.
+    Slots {
+        /// Each of them.
+        slots: Vec<SlotView>,
+    },
+    /// A slot was emptied.
+    Drained {
+        /// Which.
+        slot: SlotId,
+        /// What was in it, and where it is now.
+        moved: Option<Moved>,
+    },
+    /// A slot is used again.
+    Restored {
+        /// Which.
+        slot: SlotId,
+    },
+}
+
+/// A slot as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SlotView {
+    /// Its number.
+    pub slot: SlotId,
+    /// How it is.
+    pub condition: SlotCondition,
+    /// Which subtask of the job is in it.
+    pub subtask: Option<String>,
+}
+
+/// An instance that went to another slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// The operator and its subtask.
+    pub subtask: String,
+    /// To which slot.
+    pub to: SlotId,
+    /// How long its input waited, in microseconds.
+    pub pause_micros: u64,
+}
+
+/// A question, and where its answer goes. An error is in words, for who asked.
+#[derive(Debug)]
+pub struct Request {
+    /// What is asked.
+    pub ask: Ask,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Answer, String>>,
+}
+
+/// How a job is told what to do from outside.
+#[derive(Debug)]
+pub struct Controls {
+    /// Whether to go on.
+    pub control: watch::Receiver<Control>,
+    /// What else is asked; nobody asks if its other end is gone.
+    pub requests: mpsc::Receiver<Request>,
+}
+
+impl From<watch::Receiver<Control>> for Controls {
+    /// Nothing is asked but to stop.
+    fn from(control: watch::Receiver<Control>) -> Self {
+        Self { control, requests: mpsc::channel(1).1 }
+    }
 }
 
 /// How a job ended.

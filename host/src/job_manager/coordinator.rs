@@ -25,10 +25,34 @@ use crate::{
 pub enum Purpose {
     /// The job goes on.
     Periodic,
+    /// As that, but somebody asked for it.
+    Manual,
+    /// Somebody asked for a savepoint; the job goes on.
+    Savepoint,
     /// The job was asked to stop, and stops at it.
     Stop,
+    /// As that, with a savepoint.
+    StopWithSavepoint,
     /// Every input has ended; this is what remains.
     Final,
+}
+
+impl Purpose {
+    /// Whether the job does not go on after it.
+    #[must_use]
+    pub fn ends(self) -> bool {
+        match self {
+            Self::Periodic | Self::Manual | Self::Savepoint => false,
+            Self::Stop | Self::StopWithSavepoint | Self::Final => true,
+        }
+    }
+
+    /// Whether somebody may take it to another place, so that sinks make visible all that
+    /// they have.
+    #[must_use]
+    pub fn seals(self) -> bool {
+        matches!(self, Self::Savepoint | Self::StopWithSavepoint | Self::Final)
+    }
 }
 
 /// What a subtask does in a checkpoint.
@@ -140,7 +164,7 @@ impl Coordinator {
     pub fn begin(&mut self, purpose: Purpose, now_millis: i64) -> Option<Actions> {
         let possible = match purpose {
             Purpose::Final => self.all_finished(),
-            Purpose::Periodic | Purpose::Stop => self.has_running_source(),
+            _ => self.has_running_source(),
         };
         if self.pending.is_some() || !possible {
             return None;
@@ -149,7 +173,7 @@ impl Coordinator {
         self.next = CheckpointId(id.0 + 1);
         let mut waiting = BTreeSet::new();
         let mut actions = Actions::default();
-        let barrier = Barrier { checkpoint: id, stop: purpose == Purpose::Stop };
+        let barrier = Barrier { checkpoint: id, stop: purpose.ends(), seal: purpose.seals() };
         for (subtask, part) in &self.parts {
             let finished = self.finished.contains(subtask);
             match part {
@@ -157,8 +181,7 @@ impl Coordinator {
                     actions.commands.push((*subtask, Command::Trigger(barrier)));
                 }
                 Part::Sink if finished => {
-                    let last = purpose == Purpose::Final;
-                    let prepare = Command::Prepare { checkpoint: id, last };
+                    let prepare = Command::Prepare { checkpoint: id, last: purpose.seals() };
                     actions.commands.push((*subtask, prepare));
                 }
                 // What a finished source or operator said last stands.
@@ -203,7 +226,8 @@ impl Coordinator {
             && pending.waiting.contains(&subtask)
         {
             if sink {
-                let prepare = Command::Prepare { checkpoint: pending.id, last: false };
+                let last = pending.purpose.seals();
+                let prepare = Command::Prepare { checkpoint: pending.id, last };
                 actions.commands.push((subtask, prepare));
             } else {
                 pending.waiting.remove(&subtask);
@@ -289,7 +313,7 @@ mod tests {
     fn a_checkpoint_is_whole_when_every_subtask_has_answered() {
         let mut c = coordinator();
         let begun = c.begin(Purpose::Periodic, 5).unwrap();
-        let barrier = Barrier { checkpoint: CheckpointId(1), stop: false };
+        let barrier = Barrier { checkpoint: CheckpointId(1), stop: false, seal: false };
         assert_eq!(begun.commands, [(id(0), Command::Trigger(barrier))]);
         assert!(c.begin(Purpose::Periodic, 6).is_none(), "one at a time");
         assert!(c.snapshot(id(0), CheckpointId(1), Snapshot::default()).ready.is_none());

@@ -44,6 +44,7 @@ use crate::{
         keyed_task::KeyedOperator,
         operator_task::{Operator, OperatorContext, OperatorTask, out_of_memory},
         output::{OutputPort, Outputs},
+        relocation::OperatorCommand,
         sink_task::SinkTask,
         source_task::{EmittedRecords, RejectedLimit, SourceTask, failure},
     },
@@ -169,6 +170,7 @@ impl Deployer {
                 let counted_before = counters_for(saved, id.index.0, vertex.parallelism);
                 let metrics: SharedMetrics = Arc::new(SubtaskMetrics::restored(&counted_before));
                 let (commands, obeyed) = mpsc::channel(COMMANDS);
+                let (operator_commands, obeyed_by_operator) = mpsc::channel(COMMANDS);
                 let mut builder = Builder {
                     deployer: self,
                     memory,
@@ -180,6 +182,7 @@ impl Deployer {
                     metrics: metrics.clone(),
                     reporter: shared.reporter(id, *incarnation, metrics.clone()),
                     commands: obeyed,
+                    operator_commands: obeyed_by_operator,
                     guest_metrics: Arc::default(),
                     emitted: &shared.emitted,
                     job_rejected: &shared.rejected,
@@ -187,7 +190,14 @@ impl Deployer {
                 let (part, task) = builder.build().await?;
                 breathe().await;
                 let guest_metrics = builder.guest_metrics;
-                let member = Member { part, commands, metrics, counted_before, guest_metrics };
+                let member = Member {
+                    part,
+                    commands,
+                    operator_commands,
+                    metrics,
+                    counted_before,
+                    guest_metrics,
+                };
                 members.insert(id, member);
                 ready.insert(id, task);
             }
@@ -216,6 +226,58 @@ impl Deployer {
             }
         }
         tasks
+    }
+
+    /// Makes and opens an instance for a subtask in a slot of its own, in turns of the
+    /// tenant's, while its present one runs on.
+    ///
+    /// # Errors
+    /// If that cannot be had.
+    pub async fn spare(
+        self: &Arc<Self>,
+        id: SubtaskId,
+        memory: Arc<AdmittedJob>,
+        metrics: Arc<Mutex<GuestMetrics>>,
+    ) -> Result<(Instance, Arc<SlotMeter>), Failure> {
+        let own = self.clone();
+        let work = async move {
+            let vertex = &own.plan.vertices[id.vertex];
+            let Role::Operator(spec, _) = &vertex.role else {
+                return Err(Failure::new(FailureKind::HostBug, "only operators are in slots"));
+            };
+            let set_aside = own.wire().remove(&id).map_or(0, |wiring| wiring.set_aside);
+            let slot = memory
+                .open_slot(&spec.name, id.index, set_aside)
+                .map_err(|refused| out_of_memory("opening another slot", &refused))?;
+            let accounts = own.accounts(id, &spec.name, slot.clone(), metrics);
+            let artifact = &own.artifacts[&spec.name];
+            let opened =
+                instances::open(artifact, spec, id.index, vertex.parallelism, accounts).await;
+            Ok((opened?, slot))
+        };
+        let mut opening = JoinSet::new();
+        self.task_manager.workers.spawn(&mut opening, self.pass().turns(Box::pin(work)));
+        match opening.join_next().await {
+            Some(Ok(opened)) => opened,
+            _ => Err(Failure::new(FailureKind::HostBug, "opening another slot ended in a panic")),
+        }
+    }
+
+    /// Who counts what the instance of a subtask uses.
+    fn accounts(
+        &self,
+        id: SubtaskId,
+        operator: &OperatorName,
+        memory: Arc<SlotMeter>,
+        metrics: Arc<Mutex<GuestMetrics>>,
+    ) -> Accounts {
+        Accounts {
+            tenant: self.tenant.clone(),
+            memory,
+            cpu: self.meters.get(&id).cloned().unwrap_or_default(),
+            metrics,
+            log: self.log_budget(operator, id),
+        }
     }
 
     /// What a slot may log: what it has left.
@@ -322,6 +384,7 @@ struct Builder<'a> {
     metrics: SharedMetrics,
     reporter: Reporter,
     commands: mpsc::Receiver<Command>,
+    operator_commands: mpsc::Receiver<OperatorCommand>,
     guest_metrics: Arc<Mutex<GuestMetrics>>,
     emitted: &'a Arc<EmittedRecords>,
     job_rejected: &'a Arc<RejectedLimit>,
@@ -460,6 +523,7 @@ impl Builder<'_> {
             operator,
             memory,
             input: self.input()?,
+            commands: std::mem::replace(&mut self.operator_commands, mpsc::channel(1).1),
             context: OperatorContext {
                 outputs: self.outputs(),
                 reporter: self.reporter.clone(),
@@ -482,13 +546,8 @@ impl Builder<'_> {
         let deployer = self.deployer;
         let artifact = &deployer.artifacts[&spec.name];
         let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
-        let accounts = Accounts {
-            tenant: deployer.tenant.clone(),
-            memory,
-            cpu: deployer.meters.get(&self.id).cloned().unwrap_or_default(),
-            metrics: self.guest_metrics.clone(),
-            log: deployer.log_budget(&spec.name, self.id),
-        };
+        let metrics = self.guest_metrics.clone();
+        let accounts = deployer.accounts(self.id, &spec.name, memory, metrics);
         let snapshot = match kind {
             OperatorKind::Processor { .. } => self.guest_snapshot()?,
             OperatorKind::Keyed { .. } => None,

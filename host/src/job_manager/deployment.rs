@@ -26,6 +26,7 @@ use crate::{
     task_manager::{
         Command, Reporter, SubtaskId, TaskEvent,
         chain::ChainEnd,
+        relocation::OperatorCommand,
         source_task::{EmittedRecords, RejectedLimit},
     },
 };
@@ -56,8 +57,10 @@ impl Shared {
 pub struct Member {
     /// What it does in a checkpoint.
     pub part: Part,
-    /// How to tell it something.
+    /// How to tell a source or sink something.
     pub commands: mpsc::Sender<Command>,
+    /// How to tell an operator something.
+    pub operator_commands: mpsc::Sender<OperatorCommand>,
     /// What it counts.
     pub metrics: SharedMetrics,
     /// What it had counted at the checkpoint that it goes on from.
@@ -102,11 +105,7 @@ pub struct Deployment {
 impl Deployment {
     /// One without subtasks, as yet.
     #[must_use]
-    pub fn new(
-        regions: Arc<Regions>,
-        emitted: EmittedRecords,
-        rejected: RejectedLimit,
-    ) -> Self {
+    pub fn new(regions: Arc<Regions>, emitted: EmittedRecords, rejected: RejectedLimit) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
         let (emitted, rejected) = (Arc::new(emitted), Arc::new(rejected));
         Self {
@@ -203,11 +202,7 @@ impl Deployment {
     }
 
     /// A chain's end, if it was not one.
-    fn failure_of(
-        &self,
-        region: RegionId,
-        end: Result<ChainEnd, JoinError>,
-    ) -> Option<TaskEvent> {
+    fn failure_of(&self, region: RegionId, end: Result<ChainEnd, JoinError>) -> Option<TaskEvent> {
         match end {
             Ok(Ok(())) => None,
             Ok(Err((id, failure))) => Some(TaskEvent::Failed(id, failure)),

@@ -44,6 +44,7 @@ pub fn of_operators(spec: &JobSpec, options: &RunOptions) -> Needs {
 pub fn of_run(spec: &JobSpec, options: &RunOptions) -> Needs {
     let mut needs = of_operators(spec, options);
     needs.read.extend(spec.sources.iter().filter_map(|s| input(&s.connector)).flatten().cloned());
+    needs.read.extend(options.from_savepoint.clone());
     let outputs = spec.sinks.iter().filter_map(|sink| output(&sink.connector));
     let directories = outputs.filter_map(directory_of).chain(options.state.clone());
     // One that cannot be made is told with its reason when it is used.

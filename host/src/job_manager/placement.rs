@@ -1,16 +1,19 @@
 //! What a job holds while it runs: slots, which it may have to wait for, and what the
 //! TaskManager promised of its memory.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    ids::{OperatorName, SlotId},
+    ids::{OperatorName, SlotId, SubtaskIndex},
     job_manager::{
         deploy::Deployer,
         plan::{Plan, Role},
     },
     memory::{AdmittedJob, NotAdmitted},
-    task_manager::slots::{Place, Refused, Request, Standing, Waiting},
+    task_manager::{
+        SubtaskId,
+        slots::{Place, Refused, Request, Slots, Standing, Waiting, health::SlotCondition},
+    },
 };
 
 /// Slots and memory. Dropping it gives them back.
@@ -18,8 +21,8 @@ use crate::{
 pub struct Holding {
     /// Its place among those that have slots.
     pub place: Place,
-    /// Which slots.
-    pub slots: Vec<SlotId>,
+    /// The slot of each subtask of an operator.
+    pub slots: BTreeMap<SubtaskId, SlotId>,
     /// What they may hold.
     pub memory: Arc<AdmittedJob>,
 }
@@ -36,14 +39,7 @@ impl Queued {
     /// # Errors
     /// If it could never have them.
     pub fn begin(deployer: &Deployer) -> Result<Self, Refused> {
-        let job = &deployer.spec.job;
-        let place = deployer.task_manager.slots.ask(Request {
-            tenant: deployer.tenant.clone(),
-            job: job.name.clone(),
-            priority: job.priority,
-            slots: deployer.plan.slots(),
-            preempts: job.preempts,
-        })?;
+        let place = deployer.task_manager.slots.ask(request(deployer, &deployer.plan))?;
         Ok(Self { place })
     }
 
@@ -76,8 +72,96 @@ impl Queued {
             &deployer.spec.job.name,
             operators(&deployer.plan),
         )?;
+        let slots = operator_subtasks(&deployer.plan).zip(slots).collect();
         Ok(Holding { place: self.place, slots, memory: Arc::new(memory) })
     }
+}
+
+/// A subtask that goes from one slot to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Which.
+    pub subtask: SubtaskId,
+    /// From where.
+    pub from: SlotId,
+    /// To where.
+    pub to: SlotId,
+}
+
+impl Holding {
+    /// Which subtask is in a slot.
+    #[must_use]
+    pub fn subtask_in(&self, slot: SlotId) -> Option<SubtaskId> {
+        self.slots.iter().find(|(_, s)| **s == slot).map(|(id, _)| *id)
+    }
+
+    /// Takes another slot for a subtask, which holds both until the move is
+    /// [made](Self::moved) or [not](Self::stays). None if it has no slot, or no other is
+    /// free.
+    pub fn begin_move(&self, subtask: SubtaskId) -> Option<Move> {
+        let from = *self.slots.get(&subtask)?;
+        let to = self.place.reserve()?;
+        Some(Move { subtask, from, to })
+    }
+
+    /// The subtask is in its new slot.
+    pub fn moved(&mut self, made: Move) {
+        self.slots.insert(made.subtask, made.to);
+        self.place.give_back(made.from);
+    }
+
+    /// The subtask stays where it was.
+    pub fn stays(&mut self, not_made: Move) {
+        self.place.give_back(not_made.to);
+    }
+
+    /// Gives other slots to subtasks whose instances are gone and whose slots are not to
+    /// be used, as far as others are free.
+    pub fn leave_bad_slots(
+        &mut self,
+        slots: &Slots,
+        gone: impl Fn(SubtaskId) -> bool,
+    ) -> Vec<Move> {
+        let conditions = slots.conditions();
+        let bad = |slot: &SlotId| {
+            conditions.get(slot.0 as usize).is_some_and(|c| *c != SlotCondition::Good)
+        };
+        let leaving: Vec<SubtaskId> = self
+            .slots
+            .iter()
+            .filter(|(id, slot)| gone(**id) && bad(slot))
+            .map(|(id, _)| *id)
+            .collect();
+        let mut moves = Vec::new();
+        for id in leaving {
+            let Some(made) = self.begin_move(id) else { break };
+            self.moved(made);
+            moves.push(made);
+        }
+        moves
+    }
+}
+
+/// What a job asks for to run by a plan.
+#[must_use]
+pub fn request(deployer: &Deployer, plan: &Plan) -> Request {
+    let job = &deployer.spec.job;
+    Request {
+        tenant: deployer.tenant.clone(),
+        job: job.name.clone(),
+        priority: job.priority,
+        slots: plan.slots(),
+        preempts: job.preempts,
+    }
+}
+
+/// Each subtask that needs a slot, in the plan's order.
+pub fn operator_subtasks(plan: &Plan) -> impl Iterator<Item = SubtaskId> + '_ {
+    let operators =
+        plan.vertices.iter().enumerate().filter(|(_, v)| matches!(v.role, Role::Operator(..)));
+    operators.flat_map(|(vertex, v)| {
+        (0..v.parallelism).map(move |index| SubtaskId { vertex, index: SubtaskIndex(index) })
+    })
 }
 
 /// Each operator, with the memory of a slot and how many it needs.

@@ -11,7 +11,7 @@ use crate::{
     ids::OperatorName,
     sandbox::OperatorKind,
     stream::{exchange::Exchange, keys::KeyGroups},
-    task_manager::output::OutputPort,
+    task_manager::{SubtaskId, output::OutputPort},
 };
 
 /// A job's plan.
@@ -243,6 +243,12 @@ impl Plan {
             chain.into_iter().map(|(_, vertex)| vertex).collect()
         };
         chains.into_values().map(sorted).collect()
+    }
+
+    /// A subtask as people read it: `counts/2`.
+    #[must_use]
+    pub fn subtask(&self, id: SubtaskId) -> String {
+        format!("{}/{}", self.vertices[id.vertex].name, id.index)
     }
 
     /// How many slots the plan needs: one for each subtask of an operator.

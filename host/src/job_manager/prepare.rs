@@ -3,7 +3,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::Path,
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -19,11 +21,12 @@ use crate::{
     job_manager::{
         control::{Outcome, RunOptions},
         deploy::Deployer,
+        placement,
         plan::{Plan, Role},
         regions::Regions,
         writer::{SharedStore, Writer},
     },
-    sandbox::{Artifact, LoadError, LogBudget},
+    sandbox::{Artifact, CpuMeter, LoadError, LogBudget, OperatorKind},
     task_manager::{SubtaskId, TaskManager, TaskManagerSettings},
     tenancy::{book::EnteredJob, usage::ledger::Ledger},
 };
@@ -39,6 +42,10 @@ pub struct Prepared {
     pub resumed: Option<Manifest>,
     /// Where its usage is recorded.
     pub usage: Option<Ledger>,
+    /// Where its state is kept, if it outlives the process.
+    pub state: Option<PathBuf>,
+    /// Whether its TaskManager is its own, with as many slots as it needs.
+    own_slots: bool,
     /// What of its tenant's quotas it takes for as long as it lives.
     _entered: EnteredJob,
 }
@@ -53,8 +60,14 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let plan = loaded.plan(&spec).map_err(cannot)?;
     let Loaded { task_manager, artifacts, .. } = loaded;
     let entered = enter(&options.tenant, &artifacts, &task_manager).map_err(cannot)?;
-    let store = open_store(options.state.as_deref())?;
-    let resumed = find_checkpoint(&*store, &spec, &plan)?;
+    let mut store = open_store(options.state.as_deref())?;
+    if let Some(path) = &options.from_savepoint {
+        take_savepoint(&mut *store, path)?;
+    }
+    let mut resumed = find_checkpoint(&*store, &spec, &plan)?;
+    if let Some(manifest) = &mut resumed {
+        drop_non_restored(manifest, &plan, options.allow_non_restored_state)?;
+    }
     let store: SharedStore = Arc::new(Mutex::new(store));
     let plan = Arc::new(plan);
     let writer = Writer {
@@ -65,12 +78,8 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         epoch: resumed.as_ref().map_or(1, |manifest| manifest.epoch + 1),
         retain: spec.checkpoints.retain,
     };
-    let gate = &task_manager.gate;
-    let meters = of_each_slot(&plan, |spec, _| gate.meter(&options.tenant, spec.cpu_cap));
-    // Crashing gives no more of what may be logged.
-    let logs = of_each_slot(&plan, |spec, index| {
-        LogBudget::new(Arc::from(spec.name.as_str()), index.0, clock.clone())
-    });
+    let meters = meters(&plan, &options.tenant, &task_manager);
+    let logs = logs(&plan, &clock);
     let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
         spec,
@@ -83,7 +92,95 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         store,
         clock,
     });
-    Ok(Prepared { deployer, writer, resumed, usage: options.usage.clone(), _entered: entered })
+    Ok(Prepared {
+        deployer,
+        writer,
+        resumed,
+        usage: options.usage.clone(),
+        state: options.state.clone(),
+        own_slots: options.task_manager.is_none() && options.settings.slots.is_none(),
+        _entered: entered,
+    })
+}
+
+fn meters(
+    plan: &Plan,
+    tenant: &TenantId,
+    task_manager: &TaskManager,
+) -> BTreeMap<SubtaskId, CpuMeter> {
+    of_each_slot(plan, |spec, _| task_manager.gate.meter(tenant, spec.cpu_cap))
+}
+
+/// Crashing gives no more of what may be logged.
+fn logs(plan: &Plan, clock: &Clock) -> BTreeMap<SubtaskId, LogBudget> {
+    of_each_slot(plan, |spec, index| {
+        LogBudget::new(Arc::from(spec.name.as_str()), index.0, clock.clone())
+    })
+}
+
+impl Prepared {
+    /// The job with another parallelism: of one operator, or of all that have none of
+    /// their own.
+    ///
+    /// # Errors
+    /// In words, if it cannot run like that.
+    pub fn rescaled(
+        &self,
+        operator: Option<&OperatorName>,
+        parallelism: u32,
+    ) -> Result<Deployer, String> {
+        let now = &self.deployer;
+        if parallelism == 0 {
+            return Err("a parallelism is at least 1".to_owned());
+        }
+        let mut spec = now.spec.clone();
+        match operator {
+            None => spec.job.parallelism = parallelism,
+            Some(name) => {
+                let found = spec.operators.iter_mut().find(|o| o.name == *name);
+                let found = found.ok_or_else(|| format!("the job has no operator `{name}`"))?;
+                found.parallelism = Some(parallelism);
+            }
+        }
+        let kinds = now.artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
+        let plan = Plan::new(&spec, &kinds).map_err(|e| e.to_string())?;
+        let changed = now.plan.vertices.iter().zip(&plan.vertices);
+        for (_, vertex) in changed.filter(|(old, new)| old.parallelism != new.parallelism) {
+            if let Role::Operator(_, OperatorKind::Processor { snapshot: true }) = vertex.role {
+                return Err(format!(
+                    "`{}` keeps its own state, which cannot be divided: its parallelism stays",
+                    vertex.name
+                ));
+            }
+        }
+        if self.own_slots {
+            now.task_manager.slots.grow(plan.slots());
+        }
+        let asked = placement::request(now, &plan);
+        now.task_manager.slots.check(&asked).map_err(|refused| refused.to_string())?;
+        let mut meters = meters(&plan, &now.tenant, &now.task_manager);
+        meters.extend(now.meters.iter().map(|(id, meter)| (*id, meter.clone())));
+        let mut logs = logs(&plan, &now.clock);
+        logs.extend(now.logs.iter().map(|(id, log)| (*id, log.clone())));
+        Ok(Deployer {
+            tenant: now.tenant.clone(),
+            spec,
+            regions: Arc::new(Regions::of(&plan)),
+            plan: Arc::new(plan),
+            artifacts: now.artifacts.clone(),
+            task_manager: now.task_manager.clone(),
+            meters,
+            logs,
+            store: now.store.clone(),
+            clock: now.clock.clone(),
+        })
+    }
+
+    /// Runs it like that from now on. Returns how it was run before.
+    pub fn use_deployer(&mut self, deployer: Arc<Deployer>) -> Arc<Deployer> {
+        self.writer.plan = deployer.plan.clone();
+        std::mem::replace(&mut self.deployer, deployer)
+    }
 }
 
 /// Which component each operator of the plan runs.
@@ -230,13 +327,42 @@ fn find_checkpoint(
             manifest.max_parallelism, plan.max_parallelism
         )));
     }
-    let gone =
-        manifest.operators.keys().find(|name| !plan.vertices.iter().any(|v| v.name == **name));
-    if let Some(name) = gone {
-        return Err(unusable(format!(
-            "checkpoint {newest} holds the state of `{name}`, which the job file does not have any \
-             more; put it back, or begin anew with another state directory"
-        )));
-    }
     Ok(Some(manifest))
+}
+
+/// State of sources, operators and sinks that the plan does not have is refused, or left out
+/// where that is wanted.
+fn drop_non_restored(manifest: &mut Manifest, plan: &Plan, allowed: bool) -> Result<(), Outcome> {
+    let id = manifest.id;
+    let names = manifest.operators.keys();
+    let gone: Vec<_> =
+        names.filter(|name| plan.vertices.iter().all(|v| v.name != **name)).cloned().collect();
+    for name in gone {
+        if !allowed {
+            let error = format!(
+                "checkpoint {id} holds the state of `{name}`, which the job file does not have any \
+                 more; put it back, leave its state out with --allow-non-restored-state, or begin \
+                 anew with another state directory"
+            );
+            return Err(Outcome::StateUnusable { error });
+        }
+        tracing::warn!("the state of `{name}` in checkpoint {id} is left out");
+        manifest.operators.remove(&name);
+    }
+    Ok(())
+}
+
+/// Puts a savepoint into a store that has no checkpoint yet.
+fn take_savepoint(store: &mut dyn CheckpointStore, path: &Path) -> Result<(), Outcome> {
+    let unusable = |error: String| Outcome::StateUnusable { error };
+    if !store.list().map_err(|e| unusable(e.to_string()))?.is_empty() {
+        tracing::info!("the state directory has checkpoints: the savepoint is not used");
+        return Ok(());
+    }
+    let cannot = |error: &dyn std::fmt::Display| {
+        unusable(format!("the savepoint {} cannot be used: {error}", path.display()))
+    };
+    let file = File::open(path).map_err(|e| cannot(&e))?;
+    let _ = (BufReader::new(file), store);
+    Ok(())
 }

@@ -97,7 +97,9 @@ impl Progress {
             let own = deployment.members.iter().filter(|(id, _)| id.vertex == i);
             fresh.guest_metrics = own
                 .filter(|(_, member)| member.part == Part::Operator)
-                .map(|(_, m)| m.guest_metrics.lock().unwrap_or_else(PoisonError::into_inner).clone())
+                .map(|(_, m)| {
+                    m.guest_metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+                })
                 .collect();
             if least != watermark::NONE && least != watermark::END {
                 fresh.watermark = Some(least);

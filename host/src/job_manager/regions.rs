@@ -10,10 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    ids::SubtaskIndex,
-    job_manager::plan::Plan,
-    stream::exchange::Exchange,
-    task_manager::SubtaskId,
+    ids::SubtaskIndex, job_manager::plan::Plan, stream::exchange::Exchange, task_manager::SubtaskId,
 };
 
 /// A region's number: they are counted from 0, in the order of their first subtasks.

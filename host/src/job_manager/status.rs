@@ -235,6 +235,9 @@ pub struct PlacementStatus {
     pub waiting: Option<Waiting>,
     /// How often it was stopped so that a job of a higher priority could run.
     pub preemptions: u32,
+    /// How often an instance went to another slot, since its own was suspect, drained or
+    /// short of memory.
+    pub relocations: u32,
 }
 
 /// A job's restarts.

@@ -78,7 +78,8 @@ impl JobUsage {
     pub fn begin_attempt(&mut self, deployment: &Deployment) {
         for (i, vertex) in self.plan.vertices.iter().enumerate() {
             let own = deployment.members.iter().filter(|(id, _)| id.vertex == i);
-            let before = own.map(|(_, m)| m.counted_before).fold(Counters::default(), Counters::plus);
+            let before =
+                own.map(|(_, m)| m.counted_before).fold(Counters::default(), Counters::plus);
             self.meter.begin(&Some(vertex.name.clone()), before);
         }
     }
@@ -108,7 +109,8 @@ impl JobUsage {
         let memory = holding.memory.byte_nanos();
         for (i, vertex) in self.plan.vertices.iter().enumerate() {
             let own = deployment.members.iter().filter(|(id, _)| id.vertex == i);
-            let counters = own.map(|(_, m)| m.metrics.counters()).fold(Counters::default(), Counters::plus);
+            let counters =
+                own.map(|(_, m)| m.metrics.counters()).fold(Counters::default(), Counters::plus);
             let meters = || deployer.meters.iter().filter(|(id, _)| id.vertex == i).map(|(_, m)| m);
             let reading = Reading {
                 cpu_nanos: meters().map(CpuMeter::total_nanos).sum(),

@@ -11,6 +11,7 @@
 //!   `http`: where its requests go, `tls`: whom it trusts there; `guest_log`: where its
 //!   lines go, and `log_budget`: how many.
 //! - [`meter`], [`cap`]: how long guests run, and how long they may.
+//! - `probe`: what a slot that is suspect has to bear.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
 //! No guest input may panic, hang or bloat the host.
@@ -31,6 +32,7 @@ mod limits;
 mod log_budget;
 pub mod meter;
 mod outcome;
+mod probe;
 mod tls;
 mod trap;
 mod wasi;

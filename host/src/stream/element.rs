@@ -10,6 +10,9 @@ pub struct Barrier {
     pub checkpoint: CheckpointId,
     /// Whether the job stops at this barrier: nothing follows it.
     pub stop: bool,
+    /// Whether sinks make visible what they have with it: somebody may take the
+    /// checkpoint to where their unfinished files are not.
+    pub seal: bool,
 }
 
 /// One element of a stream.

@@ -125,7 +125,7 @@ mod tests {
     };
 
     fn barrier(id: u64) -> Barrier {
-        Barrier { checkpoint: CheckpointId(id), stop: false }
+        Barrier { checkpoint: CheckpointId(id), stop: false, seal: false }
     }
 
     fn record(value: u8) -> Element {

@@ -30,6 +30,12 @@ impl KeyedOperator {
         Self { instance, state, memory }
     }
 
+    /// Goes on with another instance, in another slot.
+    pub fn move_to(&mut self, instance: Instance, memory: Arc<SlotMeter>) {
+        self.instance = instance;
+        self.memory = memory;
+    }
+
     /// Bytes of keyed state.
     #[must_use]
     pub fn state_bytes(&self) -> usize {

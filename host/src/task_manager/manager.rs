@@ -1,9 +1,10 @@
 //! What jobs that run side by side share: slots, cores, memory, and the engine that
 //! their operators are compiled for.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
+    ids::SlotId,
     memory::{Admission, TaskManagerMemory},
     sandbox::{self, Compiler, Metering, Sandbox, SandboxConfig},
     task_manager::{
@@ -76,7 +77,38 @@ pub struct TaskManager {
     pub ingest: IngestLimits,
 }
 
+/// How many instances there may be beyond one a slot: as many as there are slots, within
+/// these bounds.
+const SPARE: u32 = 16;
+const MOST_SPARE: u32 = 1024;
+
+/// For how long a slot rests before a probe is made in it, at first; twice as long each
+/// time after that.
+const FIRST_PROBE: Duration = Duration::from_secs(1);
+/// For how long at most.
+const LAST_PROBE: Duration = Duration::from_secs(60);
+
 impl TaskManager {
+    /// Probes a slot that is in quarantine until it passes; then it can be used again. To
+    /// be called on a runtime of the host's.
+    pub fn probe_later(&self, slot: SlotId) {
+        let (slots, sandbox) = (self.slots.clone(), self.sandbox.clone());
+        tokio::spawn(async move {
+            let mut rest = FIRST_PROBE;
+            loop {
+                tokio::time::sleep(rest).await;
+                match sandbox.probe(rand::random()).await {
+                    Ok(()) => {
+                        tracing::info!("slot {slot} passed a probe, and is used again");
+                        return slots.passed(slot);
+                    }
+                    Err(error) => tracing::warn!("slot {slot} stays in quarantine: {error}"),
+                }
+                rest = (rest * 2).min(LAST_PROBE);
+            }
+        });
+    }
+
     /// Starts one.
     ///
     /// # Errors
@@ -86,7 +118,9 @@ impl TaskManager {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let total = settings.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX));
         let config = SandboxConfig {
-            instances: total.max(1),
+            // An instance may be made in another slot before the one before it is gone, and
+            // a job may be given more slots than it began with.
+            instances: total.saturating_add(total.clamp(SPARE, MOST_SPARE)),
             cache_dir: settings.cache_dir.clone(),
             metering: settings.metering,
         };

@@ -28,6 +28,7 @@ pub mod keyed_task;
 pub mod manager;
 pub mod operator_task;
 pub mod output;
+pub mod relocation;
 pub mod restarts;
 pub mod sink_task;
 pub mod slots;

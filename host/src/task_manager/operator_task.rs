@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use tokio::sync::mpsc;
+
 use crate::{
     checkpoint::SubtaskState,
     clock::{Clock, Stopwatch},
@@ -17,6 +19,7 @@ use crate::{
         input::{Input, InputEvent},
         keyed_task::KeyedOperator,
         output::{OutputPort, Outputs},
+        relocation::OperatorCommand,
         source_task::RejectedLimit,
     },
 };
@@ -29,6 +32,8 @@ pub struct OperatorTask {
     pub memory: Arc<SlotMeter>,
     /// What comes in.
     pub input: Input,
+    /// What it is told.
+    pub commands: mpsc::Receiver<OperatorCommand>,
     /// The rest.
     pub context: OperatorContext,
 }
@@ -51,6 +56,16 @@ pub struct OperatorContext {
     /// Whether it had said all that it had to say before the checkpoint that it
     /// was restored from.
     pub was_finished: bool,
+}
+
+/// What a subtask has to do.
+enum Next {
+    /// Something came in.
+    Input(InputEvent),
+    /// A processing-time timer is due.
+    Timer,
+    /// It is told something.
+    Command(OperatorCommand),
 }
 
 /// Either kind of operator.
@@ -86,29 +101,44 @@ impl OperatorTask {
         }
     }
 
-    /// The next event of the input; `None` when a processing-time timer is due.
-    async fn next_event(&mut self) -> Result<Option<InputEvent>, TaskError> {
+    /// What comes next.
+    async fn next_event(&mut self) -> Result<Next, TaskError> {
         let due = match &self.operator {
             Operator::Keyed(keyed) => keyed.next_processing(),
             Operator::Processor(_) => None,
         };
-        let Some(due) = due else { return Ok(Some(self.input.next().await?)) };
+        let Some(due) = due else {
+            return tokio::select! {
+                biased;
+                Some(command) = self.commands.recv() => Ok(Next::Command(command)),
+                event = self.input.next() => Ok(Next::Input(event?)),
+            };
+        };
         let wait = u64::try_from(due.saturating_sub(self.context.clock.now_millis())).unwrap_or(0);
         tokio::select! {
-            event = self.input.next() => Ok(Some(event?)),
-            () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => Ok(None),
+            Some(command) = self.commands.recv() => Ok(Next::Command(command)),
+            event = self.input.next() => Ok(Next::Input(event?)),
+            () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => Ok(Next::Timer),
         }
     }
 
-    async fn step(&mut self, event: Option<InputEvent>) -> Result<Option<TaskEnd>, TaskError> {
+    async fn step(&mut self, next: Next) -> Result<Option<TaskEnd>, TaskError> {
         let context = &mut self.context;
-        match event {
-            None => {
+        let event = match next {
+            Next::Input(event) => event,
+            Next::Timer => {
                 if let Operator::Keyed(keyed) = &mut self.operator {
                     keyed.fire_processing(context).await?;
                 }
+                return Ok(None);
             }
-            Some(InputEvent::Batch(port, batch)) => {
+            Next::Command(OperatorCommand::Relocate(to)) => {
+                self.relocate(*to).await?;
+                return Ok(None);
+            }
+        };
+        match event {
+            InputEvent::Batch(port, batch) => {
                 context.metrics.count_in(batch.len(), batch.bytes());
                 match &mut self.operator {
                     Operator::Processor(instance) => {
@@ -119,7 +149,7 @@ impl OperatorTask {
                     Operator::Keyed(keyed) => keyed.batch(context, port, batch).await?,
                 }
             }
-            Some(InputEvent::Watermark(watermark)) => {
+            InputEvent::Watermark(watermark) => {
                 // First, so that an operator sees what time it is that fires it.
                 context.watermark = watermark;
                 if let Operator::Keyed(keyed) = &mut self.operator {
@@ -128,9 +158,9 @@ impl OperatorTask {
                 context.metrics.watermark.store(watermark, Ordering::Relaxed);
                 context.outputs.broadcast(Element::Watermark(watermark)).await?;
             }
-            Some(InputEvent::Idle) => context.outputs.broadcast(Element::Idle).await?,
-            Some(InputEvent::Barrier(barrier)) => return self.barrier(barrier).await,
-            Some(InputEvent::End) => return self.finish().await.map(Some),
+            InputEvent::Idle => context.outputs.broadcast(Element::Idle).await?,
+            InputEvent::Barrier(barrier) => return self.barrier(barrier).await,
+            InputEvent::End => return self.finish().await.map(Some),
         }
         Ok(None)
     }

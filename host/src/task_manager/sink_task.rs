@@ -69,7 +69,7 @@ impl SinkTask {
                 // After a stopping barrier the input is silent, and the last
                 // commit comes as a command.
                 InputEvent::Barrier(barrier) => {
-                    self.prepare(barrier.checkpoint, false).await?;
+                    self.prepare(barrier.checkpoint, barrier.seal).await?;
                     input_ended |= barrier.stop;
                 }
                 InputEvent::End => {

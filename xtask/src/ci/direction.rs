@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 11] = [
     &["catalog", "tenancy"],
     &["task_manager"],
     &["job_manager"],
-    &["http"],
+    &["http", "remote"],
     &["cli", "main", "lib"],
 ];
 

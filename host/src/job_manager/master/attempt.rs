@@ -11,12 +11,14 @@ use super::{
     AttemptEnd, Master, Stopping,
     checkpoints::{Committing, Writing, written},
     recovery::{Deployed, Recovery, deployed},
+    requests::{Moving, moved, requested},
     stop_requested,
 };
 use crate::{
     checkpoint::StoreError,
     failure::{Failure, FailureKind},
     job_manager::{
+        control::Request,
         coordinator::{Coordinator, Purpose},
         deployment::Deployment,
         placement::Holding,
@@ -45,6 +47,10 @@ pub(super) struct Attempt<'a> {
     pub(super) failed_checkpoints: u32,
     /// Regions that failed and are on their way back.
     pub(super) recovering: BTreeMap<RegionId, Recovery>,
+    /// Instances on their way to other slots.
+    pub(super) moving: Vec<Moving>,
+    /// When an instance was last moved since it was short of memory.
+    pub(super) relieved: BTreeMap<SubtaskId, Instant>,
 }
 
 /// What woke the master up.
@@ -52,6 +58,8 @@ enum Wake {
     Event(TaskEvent),
     Restart,
     Deployed(Deployed),
+    Requested(Request),
+    Moved(usize, Result<Duration, String>),
     Written(Result<Result<Written, StoreError>, JoinError>),
     Due,
     Expired,
@@ -74,6 +82,11 @@ impl Attempt<'_> {
                     None
                 }
                 Wake::Deployed(deployed) => self.on_deployed(deployed),
+                Wake::Requested(request) => self.on_request(request),
+                Wake::Moved(i, end) => {
+                    self.on_moved(i, end);
+                    None
+                }
                 Wake::Written(Ok(result)) => self.on_written(result),
                 Wake::Written(Err(error)) => Some(self.on_writer_gone(&error)),
                 Wake::Due => self.begin(Purpose::Periodic),
@@ -83,6 +96,7 @@ impl Attempt<'_> {
                 }
                 Wake::Publish => {
                     self.refresh();
+                    self.relocate_where_needed();
                     None
                 }
                 Wake::StopRequested => self.stop(Stopping::Asked),
@@ -116,6 +130,8 @@ impl Attempt<'_> {
                 Wake::Restart
             }
             region = deployed(&mut self.recovering) => Wake::Deployed(region),
+            request = requested(&mut self.master.requests) => Wake::Requested(request),
+            (i, end) = moved(&mut self.moving) => Wake::Moved(i, end),
             _ = publish.tick() => Wake::Publish,
             () = stop_requested(&mut self.master.control), if !asked => Wake::StopRequested,
             by = self.holding.place.asked_back(), if self.stopping.is_none() => Wake::Preempted(by),
@@ -124,7 +140,7 @@ impl Attempt<'_> {
 
     /// Stops with a checkpoint. Who asks for that while the job makes room for another
     /// one has it stopped for good.
-    fn stop(&mut self, why: Stopping) -> Option<AttemptEnd> {
+    pub(super) fn stop(&mut self, why: Stopping) -> Option<AttemptEnd> {
         self.stopping = Some(why);
         self.hurry_restarts();
         self.master.progress.enter(JobState::Stopping);

@@ -50,6 +50,7 @@ impl Attempt<'_> {
     /// none. Otherwise the store might hold a newer checkpoint than the one that
     /// sinks are taken back to.
     pub(super) async fn settle(&mut self) {
+        self.end_moves().await;
         self.end_recoveries().await;
         self.deployment.stop().await;
         let Some(writing) = self.writing.take() else { return };
@@ -94,8 +95,8 @@ impl Attempt<'_> {
         let timeout = self.master.prepared.deployer.spec.checkpoints.timeout;
         // Those that end the job can only be waited for: a source that has
         // stopped at a barrier cannot begin another checkpoint.
-        let periodic = self.coordinator.pending_purpose() == Some(Purpose::Periodic);
-        periodic.then(|| self.last_started + timeout)
+        let goes_on = self.coordinator.pending_purpose().is_some_and(|purpose| !purpose.ends());
+        goes_on.then(|| self.last_started + timeout)
     }
 
     /// What can be begun now that could not before.
@@ -110,7 +111,11 @@ impl Attempt<'_> {
             return self.begin(Purpose::Final);
         }
         if self.stopping.is_some() && !busy {
-            return self.begin(Purpose::Stop);
+            let saves = self.asked_purpose() == Some(Purpose::Savepoint);
+            return self.begin(if saves { Purpose::StopWithSavepoint } else { Purpose::Stop });
+        }
+        if !busy && let Some(purpose) = self.asked_purpose() {
+            return self.begin(purpose);
         }
         None
     }
@@ -126,7 +131,9 @@ impl Attempt<'_> {
     }
 
     pub(super) fn expire(&mut self) {
+        let purpose = self.coordinator.pending_purpose().unwrap_or(Purpose::Periodic);
         if let Some(id) = self.coordinator.abort() {
+            self.refuse_asked(purpose, id, "was not complete in time");
             tracing::warn!("checkpoint {id} was not complete in time and is given up");
             self.master.progress.status.checkpoints.failed += 1;
             self.last_ended = Instant::now();
@@ -162,7 +169,9 @@ impl Attempt<'_> {
                 tracing::error!("checkpoint {id} could not be written: {error}");
                 self.master.progress.status.checkpoints.failed += 1;
                 self.failed_checkpoints += 1;
-                let last = writing.ready.purpose != Purpose::Periodic;
+                let last = writing.ready.purpose.ends();
+                let why = format!("could not be written: {error}");
+                self.refuse_asked(writing.ready.purpose, id, &why);
                 if let Ok(ready) = Arc::try_unwrap(writing.ready) {
                     self.coordinator.put_back(ready);
                     self.forget_recovering();
@@ -181,16 +190,18 @@ impl Attempt<'_> {
         let checkpoints = &mut self.master.progress.status.checkpoints;
         checkpoints.completed += 1;
         let since = self.master.clock.now_millis().saturating_sub(writing.ready.triggered_at);
-        checkpoints.last = Some(CompletedCheckpoint {
+        let completed = CompletedCheckpoint {
             id,
             duration_millis: u64::try_from(since).unwrap_or(0),
             bytes: written.bytes,
-        });
+        };
+        checkpoints.last = Some(completed.clone());
         tracing::debug!("checkpoint {id} written in {:?}", writing.clock.elapsed());
         self.master.count_checkpoint(&written);
         self.chunks = written.chunks;
         self.master.last = Some(Arc::new(written.manifest));
-        let last = purpose != Purpose::Periodic;
+        self.answer_asked(purpose, &completed);
+        let last = purpose.ends();
         let sinks: Vec<SubtaskId> = self.sinks().collect();
         if last {
             self.committing = Some(Committing { purpose, id, sinks: sinks.len() });
@@ -212,9 +223,12 @@ impl Attempt<'_> {
     pub(super) fn ended(&self) -> Option<AttemptEnd> {
         let committing = self.committing.as_ref().filter(|c| c.sinks == 0)?;
         Some(match committing.purpose {
-            Purpose::Stop if self.stopping == Some(Stopping::Preempted) => AttemptEnd::Preempted,
-            Purpose::Stop => AttemptEnd::Stopped(Some(committing.id)),
-            Purpose::Final | Purpose::Periodic => AttemptEnd::Finished,
+            Purpose::Stop | Purpose::StopWithSavepoint => match self.stopping {
+                Some(Stopping::Preempted) => AttemptEnd::Preempted,
+                Some(Stopping::Rescaled) => AttemptEnd::Rescaled,
+                _ => AttemptEnd::Stopped(Some(committing.id)),
+            },
+            _ => AttemptEnd::Finished,
         })
     }
 }

@@ -8,16 +8,24 @@
 //! | `attempt` | one attempt: what wakes the master, and what it does then |
 //! | `checkpoints` | the checkpoints of an attempt, from trigger to commit |
 //! | `recovery` | a failed region's way back, while the others go on |
+//! | `requests` | what people ask of a running job |
+//! | `savepoints` | savepoints as files, and going on with another parallelism |
 
 mod attempt;
 mod checkpoints;
 mod recovery;
+mod requests;
+mod savepoints;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 
-use self::attempt::Attempt;
+use self::{attempt::Attempt, savepoints::Rescaling};
 use crate::{
     checkpoint::Manifest,
     clock::Clock,
@@ -25,7 +33,7 @@ use crate::{
     failure::{Failure, FailureKind},
     ids::CheckpointId,
     job_manager::{
-        control::{Control, Outcome, RunOptions},
+        control::{Control, Controls, Outcome, Request, RunOptions},
         coordinator::Coordinator,
         deploy::Deployer,
         deployment::Deployment,
@@ -37,7 +45,10 @@ use crate::{
         writer::{LiveChunks, Written},
     },
     restart::{Decision, RestartStrategy},
-    task_manager::{SubtaskId, slots::AskedBackFor},
+    task_manager::{
+        SubtaskId,
+        slots::{AskedBackFor, health::SlotCondition},
+    },
 };
 
 /// Runs a job to its end, in this process.
@@ -47,7 +58,7 @@ use crate::{
 pub async fn run(
     spec: JobSpec,
     options: RunOptions,
-    control: watch::Receiver<Control>,
+    control: impl Into<Controls>,
     status: watch::Sender<JobStatus>,
 ) -> Outcome {
     run_with_clock(spec, options, control, status, Clock::System).await
@@ -57,10 +68,11 @@ pub async fn run(
 pub async fn run_with_clock(
     spec: JobSpec,
     options: RunOptions,
-    control: watch::Receiver<Control>,
+    control: impl Into<Controls>,
     status: watch::Sender<JobStatus>,
     clock: Clock,
 ) -> Outcome {
+    let controls = control.into();
     // Loading compiles, and opening a store reads: neither belongs on a thread
     // that others wait for.
     let preparing = tokio::task::spawn_blocking({
@@ -74,13 +86,14 @@ pub async fn run_with_clock(
             return Outcome::CannotStart { error: format!("preparing the job failed: {error}") };
         }
     };
-    Master::new(prepared, clock, control, status).run().await
+    Master::new(prepared, clock, controls, status).run().await
 }
 
 struct Master {
-    prepared: Arc<Prepared>,
+    prepared: Prepared,
     clock: Clock,
     control: watch::Receiver<Control>,
+    requests: mpsc::Receiver<Request>,
     publisher: watch::Sender<JobStatus>,
     progress: Progress,
     strategy: RestartStrategy,
@@ -91,6 +104,12 @@ struct Master {
     ran: bool,
     /// Records what it uses, if that is wanted.
     usage: Option<JobUsage>,
+    /// Who waits for a checkpoint or savepoint.
+    asked: Vec<Request>,
+    /// Savepoints that are being written.
+    saving: Vec<JoinHandle<()>>,
+    /// Another parallelism, to go on with when the job has stopped for it.
+    rescaling: Option<Rescaling>,
 }
 
 /// What becomes of a job that failed.
@@ -107,6 +126,8 @@ enum Stopping {
     Asked,
     /// Its slots were asked back.
     Preempted,
+    /// It goes on with another parallelism.
+    Rescaled,
 }
 
 /// How an attempt to run the job ended.
@@ -115,6 +136,8 @@ enum AttemptEnd {
     Stopped(Option<CheckpointId>),
     /// Its slots were asked back; it stopped with a checkpoint to go on from.
     Preempted,
+    /// It stopped with a checkpoint to go on from with another parallelism.
+    Rescaled,
     Failed(Option<SubtaskId>, Failure),
     /// A region failed, and the restart strategy gave up.
     GivenUp(Outcome),
@@ -124,7 +147,7 @@ impl Master {
     fn new(
         prepared: Prepared,
         clock: Clock,
-        control: watch::Receiver<Control>,
+        controls: Controls,
         publisher: watch::Sender<JobStatus>,
     ) -> Self {
         let spec = &prepared.deployer.spec;
@@ -139,19 +162,27 @@ impl Master {
         Self {
             strategy: RestartStrategy::new(&spec.restart),
             next_checkpoint: CheckpointId(last.as_ref().map_or(1, |m| m.id.0 + 1)),
-            prepared: Arc::new(prepared),
+            prepared,
             clock,
-            control,
+            control: controls.control,
+            requests: controls.requests,
             publisher,
             progress,
             last,
             ran: false,
             usage,
+            asked: Vec::new(),
+            saving: Vec::new(),
+            rescaling: None,
         }
     }
 
     async fn run(mut self) -> Outcome {
         let outcome = self.run_to_its_end().await;
+        for saving in self.saving.drain(..) {
+            // It has told who asked how it went.
+            let _ = saving.await;
+        }
         if let Some(usage) = self.usage.take() {
             usage.finish().await;
         }
@@ -162,7 +193,7 @@ impl Master {
         loop {
             let ended = match self.queue().await {
                 Ok(mut holding) => self.hold(&mut holding).await,
-                Err(outcome) => Some(outcome),
+                Err(outcome) => self.scale_back(&outcome).then_some(outcome),
             };
             if let Some(outcome) = ended {
                 return outcome;
@@ -173,8 +204,8 @@ impl Master {
     /// Waits for slots.
     async fn queue(&mut self) -> Result<Holding, Outcome> {
         let cannot = |error: String| Outcome::CannotStart { error };
-        let prepared = self.prepared.clone();
-        let mut queued = Queued::begin(&prepared.deployer).map_err(|e| cannot(e.to_string()))?;
+        let deployer = self.prepared.deployer.clone();
+        let mut queued = Queued::begin(&deployer).map_err(|e| cannot(e.to_string()))?;
         while let Some(waiting) = queued.waiting() {
             tracing::info!("the job waits for {waiting}");
             self.progress.status.placement.waiting = Some(waiting);
@@ -188,11 +219,11 @@ impl Master {
                 }
             }
         }
-        let holding = queued.admit(&prepared.deployer);
+        let holding = queued.admit(&deployer);
         let holding =
             holding.map_err(|e| cannot(format!("there is not enough memory for the job: {e}")))?;
         let placement = &mut self.progress.status.placement;
-        (placement.slots, placement.waiting) = (holding.slots.clone(), None);
+        (placement.slots, placement.waiting) = (holding.slots.values().copied().collect(), None);
         if let Some(usage) = &mut self.usage {
             usage.begin_slots();
         }
@@ -203,9 +234,15 @@ impl Master {
     /// no outcome).
     async fn hold(&mut self, holding: &mut Holding) -> Option<Outcome> {
         loop {
+            self.leave_bad_slots(holding, |_| true);
             let deployed = self.prepared.deployer.deploy(&holding.memory, self.last.as_ref()).await;
             let end = match deployed {
                 Ok(deployment) => self.attempt(deployment, holding).await,
+                Err(failure) if self.rescaling.is_some() => {
+                    let error = failure.to_string();
+                    self.scale_back(&Outcome::CannotStart { error });
+                    return None;
+                }
                 Err(failure) if !self.ran => {
                     return Some(match failure.kind {
                         FailureKind::CheckpointFailure => {
@@ -217,6 +254,9 @@ impl Master {
                 Err(failure) => AttemptEnd::Failed(None, failure),
             };
             self.ran = true;
+            if !matches!(end, AttemptEnd::Rescaled) {
+                self.forget_rescaling();
+            }
             match end {
                 AttemptEnd::Finished => {
                     self.conclude(JobState::Finished);
@@ -227,17 +267,47 @@ impl Master {
                     return Some(Outcome::Stopped { checkpoint });
                 }
                 AttemptEnd::Preempted => return None,
+                AttemptEnd::Rescaled => {
+                    self.rescale();
+                    return None;
+                }
                 AttemptEnd::GivenUp(outcome) => {
                     self.conclude(JobState::Failed);
                     return Some(outcome);
                 }
                 AttemptEnd::Failed(subtask, failure) => {
+                    self.note_crash(holding, subtask, &failure);
                     match self.after_failure(subtask, &failure, holding).await {
                         AfterFailure::Restart => {}
                         AfterFailure::Requeue => return None,
                         AfterFailure::End(outcome) => return Some(outcome),
                     }
                 }
+            }
+        }
+    }
+
+    /// Gives other slots to subtasks that are not running, and whose own are not to be used.
+    fn leave_bad_slots(&mut self, holding: &mut Holding, gone: impl Fn(SubtaskId) -> bool) {
+        let deployer = self.prepared.deployer.clone();
+        for made in holding.leave_bad_slots(&deployer.task_manager.slots, gone) {
+            let subtask = deployer.plan.subtask(made.subtask);
+            tracing::warn!("`{subtask}` goes from slot {} to slot {}", made.from, made.to);
+            self.progress.status.placement.relocations += 1;
+        }
+        self.progress.status.placement.slots = holding.slots.values().copied().collect();
+    }
+
+    /// A slot whose instance crashed may be at fault itself.
+    fn note_crash(&self, holding: &Holding, subtask: Option<SubtaskId>, failure: &Failure) {
+        let Some(slot) = subtask.and_then(|id| holding.slots.get(&id)) else { return };
+        if failure.kind.is_crash() {
+            let task_manager = &self.prepared.deployer.task_manager;
+            let before = task_manager.slots.conditions().get(slot.0 as usize).copied();
+            let now = task_manager.slots.crashed(*slot, self.clock.now_millis());
+            if now == SlotCondition::Quarantined && before != Some(now) {
+                tracing::warn!("slot {slot} is in quarantine: its instances crash");
+                task_manager.probe_later(*slot);
             }
         }
     }
@@ -341,6 +411,7 @@ impl Master {
         let coordinator = Coordinator::new(deployment.parts(), self.next_checkpoint);
         let chunks = self.last.as_ref().map(|m| self.live_chunks(m)).unwrap_or_default();
         self.progress.enter(JobState::Running);
+        self.answer_rescaled();
         self.publish();
         if let Some(usage) = &mut self.usage {
             usage.begin_attempt(&deployment);
@@ -358,6 +429,8 @@ impl Master {
             last_ended: Instant::now(),
             failed_checkpoints: 0,
             recovering: BTreeMap::new(),
+            moving: Vec::new(),
+            relieved: BTreeMap::new(),
         };
         let end = attempt.run().await;
         attempt.settle().await;

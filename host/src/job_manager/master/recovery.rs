@@ -16,7 +16,7 @@ use tokio::{
 use super::{AttemptEnd, attempt::Attempt};
 use crate::{
     failure::{Failure, FailureKind},
-    job_manager::{coordinator::Purpose, deployment::DeployedRegion, regions::RegionId},
+    job_manager::{deployment::DeployedRegion, regions::RegionId},
     task_manager::SubtaskId,
 };
 
@@ -40,12 +40,12 @@ impl Attempt<'_> {
     ) -> Option<AttemptEnd> {
         let regions = self.master.prepared.deployer.regions.clone();
         // A checkpoint that ends the job has stopped sources of all regions.
-        let periodic = matches!(self.coordinator.pending_purpose(), None | Some(Purpose::Periodic));
+        let goes_on = self.coordinator.pending_purpose().is_none_or(|purpose| !purpose.ends());
         let alone = regions.count() > 1
-            && periodic
+            && goes_on
             && self.stopping.is_none()
             && self.committing.is_none()
-            && self.writing.as_ref().is_none_or(|w| w.purpose() == Purpose::Periodic);
+            && self.writing.as_ref().is_none_or(|w| !w.purpose().ends());
         let Some(region) = regions.region(subtask).filter(|_| alone) else {
             return Some(AttemptEnd::Failed(Some(subtask), failure));
         };
@@ -58,6 +58,8 @@ impl Attempt<'_> {
             self.last_ended = Instant::now();
         }
         self.coordinator.restart(|id| regions.region(id) == Some(region));
+        self.master.note_crash(self.holding, Some(subtask), &failure);
+        self.master.leave_bad_slots(self.holding, |id| regions.region(id) == Some(region));
         self.wait_to_restart(region, Some(subtask), &failure)
     }
 

@@ -1,6 +1,8 @@
 //! The slots of a TaskManager: how many sandboxes there may be at once, and whose they
-//! are. [`queue`] decides; here is who waits for the decision.
+//! are. [`queue`] decides who gets which, [`health`] which can be used; here is who waits
+//! for the decision.
 
+pub mod health;
 pub mod queue;
 #[cfg(test)]
 mod queue_tests;
@@ -16,6 +18,7 @@ use crate::{
     ids::{JobName, SlotId, TenantId},
     task_manager::gate::policy::Policy,
 };
+use health::{Health, SlotCondition};
 use queue::{Queue, Ticket};
 pub use queue::{Refused, Request, Spread, TenantSlots, Waiting};
 
@@ -123,6 +126,14 @@ impl Slots {
         Ok(Place { slots: self.clone(), ticket, standing })
     }
 
+    /// Whether a request could be granted if nobody else held anything.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, request: &Request) -> Result<(), Refused> {
+        self.lock().queue.check(request)
+    }
+
     /// Sets what a tenant may have. Those who wait may be granted what they wait for
     /// at once; nothing is taken away.
     pub fn set_tenant(&self, tenant: &TenantId, slots: TenantSlots) {
@@ -135,6 +146,57 @@ impl Slots {
     #[must_use]
     pub fn total(&self) -> u32 {
         self.lock().queue.total()
+    }
+
+    /// More slots, if there are fewer than that. Who waits may be granted them.
+    pub fn grow(&self, total: u32) {
+        let mut inner = self.lock();
+        inner.queue.grow(total);
+        inner.settle();
+    }
+
+    /// How each slot is, by number.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<SlotCondition> {
+        let inner = self.lock();
+        (0..inner.queue.total()).map(|slot| inner.queue.condition(SlotId(slot))).collect()
+    }
+
+    /// An instance in a slot crashed at a moment, in milliseconds. Says how the slot is
+    /// now.
+    #[must_use]
+    pub fn crashed(&self, slot: SlotId, now: i64) -> SlotCondition {
+        self.change(slot, |health| health.crashed(slot, now))
+    }
+
+    /// A probe in a slot went well: it can be used again, if it was in quarantine.
+    pub fn passed(&self, slot: SlotId) {
+        self.change(slot, |health| health.passed(slot));
+    }
+
+    /// Whatever leaves the slot, nothing enters it any more. False if there is no such.
+    #[must_use]
+    pub fn drain(&self, slot: SlotId) -> bool {
+        slot.0 < self.total() && {
+            self.change(slot, |health| health.drain(slot));
+            true
+        }
+    }
+
+    /// The slot is used again, whatever it was. False if there is no such.
+    #[must_use]
+    pub fn restore(&self, slot: SlotId) -> bool {
+        slot.0 < self.total() && {
+            self.change(slot, |health| health.restore(slot));
+            true
+        }
+    }
+
+    fn change<T>(&self, slot: SlotId, change: impl FnOnce(&mut Health) -> T) -> T {
+        let mut inner = self.lock();
+        let changed = inner.queue.change_health(slot, change);
+        inner.settle();
+        changed
     }
 
     /// How many are free.
@@ -166,6 +228,19 @@ impl Place {
             // Its other end lives as long as this one.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// One more slot, to move an instance there; none if none is free. One is to be
+    /// [given back](Self::give_back) then.
+    pub fn reserve(&self) -> Option<SlotId> {
+        self.slots.lock().queue.reserve(self.ticket)
+    }
+
+    /// Gives one of its slots back.
+    pub fn give_back(&self, slot: SlotId) {
+        let mut inner = self.slots.lock();
+        inner.queue.give_back(self.ticket, slot);
+        inner.settle();
     }
 
     /// Waits until its slots are asked back. Safe to cancel.

@@ -20,6 +20,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::health::{Health, SlotCondition};
 use crate::{
     ids::{JobName, SlotId, TenantId},
     task_manager::gate::{WEIGHT, policy::Policy},
@@ -210,6 +211,9 @@ pub struct Queue {
     /// Free slots, the first to be given out first: by when they became free (always 0
     /// if they are packed), then by number.
     free: BTreeSet<(u64, SlotId)>,
+    /// Free slots that are not to be used.
+    unusable: BTreeSet<SlotId>,
+    health: Health,
     entries: BTreeMap<Ticket, Entry>,
     tenants: BTreeMap<TenantId, TenantSlots>,
     held: BTreeMap<TenantId, Held>,
@@ -227,6 +231,8 @@ impl Queue {
             spread,
             total,
             free: (0..total).map(|slot| (0, SlotId(slot))).collect(),
+            unusable: BTreeSet::new(),
+            health: Health::default(),
             entries: BTreeMap::new(),
             tenants: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -273,22 +279,31 @@ impl Queue {
     /// # Errors
     /// If it could not even be granted if nobody else held anything.
     pub fn ask(&mut self, request: Request) -> Result<Ticket, Refused> {
+        self.check(&request)?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let (slots, granted, asked_back_for, claims) = (Vec::new(), 0, None, false);
+        self.entries.insert(ticket, Entry { request, slots, granted, asked_back_for, claims });
+        Ok(ticket)
+    }
+
+    /// Whether a request could be granted if nobody else held anything.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, request: &Request) -> Result<(), Refused> {
         let asked = request.slots;
         if asked > self.total {
             return Err(Refused::TooFew { asked, total: self.total });
         }
         let may = self.tenant(&request.tenant);
         if let Some(limit) = may.slots.filter(|limit| asked > *limit) {
-            return Err(Refused::SlotsQuota { tenant: request.tenant, asked, limit });
+            return Err(Refused::SlotsQuota { tenant: request.tenant.clone(), asked, limit });
         }
         if may.jobs == Some(0) {
-            return Err(Refused::JobsQuota { tenant: request.tenant });
+            return Err(Refused::JobsQuota { tenant: request.tenant.clone() });
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        let (slots, granted, asked_back_for, claims) = (Vec::new(), 0, None, false);
-        self.entries.insert(ticket, Entry { request, slots, granted, asked_back_for, claims });
-        Ok(ticket)
+        Ok(())
     }
 
     /// A request is over: what it holds is free.
@@ -300,10 +315,68 @@ impl Queue {
                 held.jobs -= 1;
             }
             self.moment += 1;
-            let since = if self.spread == Spread::Spread { self.moment } else { 0 };
-            self.free.extend(entry.slots.into_iter().map(|slot| (since, slot)));
+            entry.slots.into_iter().for_each(|slot| self.free_slot(slot));
         }
         // Who was asked to make room for it need not any more, but may have begun to.
+    }
+
+    /// A slot is empty: it is free, if it can be used.
+    fn free_slot(&mut self, slot: SlotId) {
+        if self.health.condition(slot) == SlotCondition::Good {
+            let since = if self.spread == Spread::Spread { self.moment } else { 0 };
+            self.free.insert((since, slot));
+        } else {
+            self.unusable.insert(slot);
+        }
+    }
+
+    /// More slots, if there are fewer than that.
+    pub fn grow(&mut self, total: u32) {
+        for slot in self.total..total {
+            self.free_slot(SlotId(slot));
+        }
+        self.total = self.total.max(total);
+    }
+
+    /// Gives one more slot to a request that holds some, to move something there; none
+    /// if none is free. One of them is then [given back](Self::give_back).
+    pub fn reserve(&mut self, ticket: Ticket) -> Option<SlotId> {
+        let entry = self.entries.get_mut(&ticket).filter(|entry| !entry.waits())?;
+        let (_, slot) = self.free.pop_first()?;
+        entry.slots.push(slot);
+        Some(slot)
+    }
+
+    /// A request does not use a slot any more that it held.
+    pub fn give_back(&mut self, ticket: Ticket, slot: SlotId) {
+        let Some(entry) = self.entries.get_mut(&ticket) else { return };
+        let before = entry.slots.len();
+        entry.slots.retain(|held| *held != slot);
+        if entry.slots.len() < before {
+            self.moment += 1;
+            self.free_slot(slot);
+        }
+    }
+
+    /// What is known of the slots. Those that were free are used again, or are not any
+    /// more, as it is changed.
+    pub fn change_health<T>(&mut self, slot: SlotId, change: impl FnOnce(&mut Health) -> T) -> T {
+        let changed = change(&mut self.health);
+        let was_free = self.unusable.remove(&slot) || {
+            let before = self.free.len();
+            self.free.retain(|(_, free)| *free != slot);
+            self.free.len() < before
+        };
+        if was_free {
+            self.free_slot(slot);
+        }
+        changed
+    }
+
+    /// How a slot is.
+    #[must_use]
+    pub fn condition(&self, slot: SlotId) -> SlotCondition {
+        self.health.condition(slot)
     }
 
     /// Who is in front of whom.

@@ -1,0 +1,146 @@
+//! Savepoints as files, and going on with another parallelism.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError},
+};
+
+use super::Master;
+use crate::{
+    clock::Stopwatch,
+    ids::CheckpointId,
+    job_manager::{
+        control::{Answer, Outcome, Request},
+        deploy::Deployer,
+        writer::SharedStore,
+    },
+};
+
+/// Another parallelism, on its way.
+pub(super) enum Rescaling {
+    /// The job stops for it.
+    Stopping(Arc<Deployer>, Request, Stopwatch),
+    /// The job is deployed with it. What it had before is there to go back to.
+    Deploying {
+        /// As it was.
+        before: Arc<Deployer>,
+        /// Who asked.
+        request: Request,
+        /// Since the job was asked to stop.
+        since: Stopwatch,
+    },
+}
+
+impl Master {
+    /// Writes a savepoint beside the job, and answers who asked for it.
+    pub(super) fn save(
+        &mut self,
+        request: Request,
+        name: Option<String>,
+        stopped: bool,
+        id: CheckpointId,
+    ) {
+        let store = self.prepared.writer.store.clone();
+        let Some(state) = self.prepared.state.clone() else {
+            let why = "a savepoint is written to the state directory, and the job has none: start \
+                       it with --state DIR";
+            let _ = request.answer.send(Err(why.to_owned()));
+            return;
+        };
+        self.saving.push(tokio::task::spawn_blocking(move || {
+            let saved = write(&store, &state, name, id);
+            let answer = saved.map(|(path, bytes)| Answer::Savepoint { id, path, bytes, stopped });
+            let _ = request.answer.send(answer);
+        }));
+    }
+
+    /// The job has stopped to go on with another parallelism.
+    pub(super) fn rescale(&mut self) {
+        let Some(Rescaling::Stopping(deployer, request, since)) = self.rescaling.take() else {
+            return;
+        };
+        let before = self.prepared.use_deployer(deployer);
+        self.show_parallelism();
+        self.rescaling = Some(Rescaling::Deploying { before, request, since });
+    }
+
+    /// It did not stop for that after all.
+    pub(super) fn forget_rescaling(&mut self) {
+        if let Some(Rescaling::Stopping(_, request, _)) = self.rescaling.take() {
+            let why = "the job ended or failed before it could stop with a checkpoint; it has its \
+                       old parallelism";
+            let _ = request.answer.send(Err(why.to_owned()));
+        }
+    }
+
+    /// It runs with another parallelism.
+    pub(super) fn answer_rescaled(&mut self) {
+        if let Some(Rescaling::Deploying { request, since, .. }) = self.rescaling.take() {
+            let pause_millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let answer = Answer::Rescaled { from: self.last_id(), pause_millis };
+            let _ = request.answer.send(Ok(answer));
+        }
+    }
+
+    /// If the job cannot run with its new parallelism, it goes on with the old one. False
+    /// if it had none.
+    pub(super) fn scale_back(&mut self, outcome: &Outcome) -> bool {
+        let Some(Rescaling::Deploying { before, request, .. }) = self.rescaling.take() else {
+            return false;
+        };
+        self.prepared.use_deployer(before);
+        self.show_parallelism();
+        let why = match outcome {
+            Outcome::CannotStart { error } | Outcome::Failed { error } => error.clone(),
+            _ => "it was stopped".to_owned(),
+        };
+        let why = format!("the job goes on with its old parallelism: {why}");
+        tracing::warn!("{why}");
+        let _ = request.answer.send(Err(why));
+        true
+    }
+
+    fn show_parallelism(&mut self) {
+        let vertices = &self.prepared.deployer.plan.vertices;
+        for (shown, vertex) in self.progress.status.vertices.iter_mut().zip(vertices) {
+            shown.parallelism = vertex.parallelism;
+        }
+    }
+}
+
+/// Writes a checkpoint into a file of its own under the state directory: under another
+/// name first, so that a savepoint is whole or not there.
+fn write(
+    store: &SharedStore,
+    state: &Path,
+    name: Option<String>,
+    id: CheckpointId,
+) -> Result<(PathBuf, u64), String> {
+    let directory = state.join("savepoints");
+    let path = directory.join(name.unwrap_or_else(|| format!("savepoint-{id}")));
+    let pending = path.with_extension("pending");
+    let cannot =
+        |error: io::Error| format!("the savepoint {} cannot be written: {error}", path.display());
+    let written = (|| {
+        fs::create_dir_all(&directory).map_err(cannot)?;
+        let mut out = BufWriter::new(File::create(&pending).map_err(cannot)?);
+        {
+            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = (&store, id);
+        }
+        out.flush().map_err(cannot)?;
+        let file = out.into_inner().map_err(|error| cannot(error.into_error()))?;
+        file.sync_all().map_err(cannot)?;
+        let bytes = file.metadata().map_err(cannot)?.len();
+        fs::rename(&pending, &path).map_err(cannot)?;
+        File::open(&directory).and_then(|dir| dir.sync_all()).map_err(cannot)?;
+        Ok(bytes)
+    })();
+    if written.is_err() {
+        // Half of it is of no use.
+        let _ = fs::remove_file(&pending);
+    }
+    written.map(|bytes| (path, bytes))
+}

@@ -1,0 +1,171 @@
+//! Instances go to other slots while their stream waits a moment: when somebody wants
+//! a slot empty, and when a slot's instances crash again and again. And a job goes on
+//! with another parallelism. Nothing of the output is lost or there twice.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
+use std::collections::BTreeMap;
+
+use cofferdam_tests::{Place, Running};
+use serde_json::Value;
+
+const RECORDS: u64 = 60_000;
+
+/// A job that takes some seconds: a guest with state of its own, or a keyed one.
+fn job(operator: &str) -> String {
+    format!(
+        r#"
+[job]
+name = "moving"
+channel_capacity = "64KiB"
+
+[checkpoints]
+interval = "50ms"
+
+[restart]
+strategy = "fixed-delay"
+attempts = 20
+delay = "1ms"
+
+[[source]]
+name = "records"
+connector = "generator"
+records = {RECORDS}
+rate = 15_000
+keys = 100
+
+[[operator]]
+name = "guest"
+input = "records"
+{operator}
+
+[[sink]]
+name = "out"
+input = "guest"
+connector = "lines"
+path = "out.txt"
+"#
+    )
+}
+
+const COUNT: &str = "artifact = \"count\"";
+const OWN_STATE: &str = "artifact = \"stateful-count\"";
+
+/// The last count of each key: how often a count is written depends on the batches.
+fn counts(place: &Place) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for line in place.json("out") {
+        let last = counts.entry(line["key"].as_str().unwrap().to_owned()).or_default();
+        *last = line["count"].as_u64().unwrap().max(*last);
+    }
+    assert_eq!(counts.values().sum::<u64>(), RECORDS, "each record counts once");
+    counts
+}
+
+/// What the job writes if nobody touches it.
+fn undisturbed(operator: &str) -> Place {
+    let place = Place::new();
+    let _ = place.run_job(&job(operator), &[]).finished();
+    place
+}
+
+fn start(place: &Place, operator: &str, arguments: &[&str]) -> Running {
+    place.write("job.toml", job(operator));
+    let mut running = place.start("job.toml", arguments);
+    running.until_checkpoints(2);
+    running
+}
+
+/// Asks the job that runs in the place.
+fn ask(place: &Place, arguments: &[&str]) -> Result<Value, String> {
+    let mut all = arguments.to_vec();
+    all.extend(["--state", "st", "--json"]);
+    place.command(&all)
+}
+
+#[test]
+fn a_drained_slot_is_left_while_the_job_goes_on() {
+    for operator in [COUNT, OWN_STATE] {
+        let place = Place::new();
+        let running = start(&place, operator, &["--state", "st", "--slots", "3"]);
+        let drained = ask(&place, &["slot", "drain", "0"]).unwrap();
+        assert_eq!(drained["moved"]["subtask"], "guest/0");
+        assert_eq!(drained["moved"]["to"], 1, "{drained}");
+        // And on, to the last one that is left.
+        assert_eq!(ask(&place, &["slot", "drain", "1"]).unwrap()["moved"]["to"], 2);
+        let full = ask(&place, &["slot", "drain", "2"]).unwrap_err();
+        assert!(full.contains("no other of the 3 slots is free"), "{full}");
+        let slots = ask(&place, &["slot", "list"]).unwrap();
+        let seen = |i: usize| {
+            (slots["slots"][i]["condition"].clone(), slots["slots"][i]["subtask"].clone())
+        };
+        assert_eq!(seen(0), ("drained".into(), Value::Null));
+        assert_eq!(seen(2), ("drained".into(), "guest/0".into()));
+        // As soon as another one is free, it goes there.
+        ask(&place, &["slot", "restore", "1"]).unwrap();
+        let unknown = ask(&place, &["slot", "drain", "9"]).unwrap_err();
+        assert!(unknown.contains("there is no slot 9: there are 3"), "{unknown}");
+        let ended = running.wait().finished();
+        assert_eq!(ended.summary["placement"]["relocations"], 3);
+        assert_eq!(ended.summary["placement"]["slots"], serde_json::json!([1]));
+        assert_eq!(ended.restarts(), 0, "nothing restarted for that");
+        assert_eq!(counts(&place), counts(&undisturbed(operator)));
+    }
+}
+
+#[test]
+fn a_slot_whose_instances_crash_is_left_and_used_again_after_a_probe() {
+    let place = Place::new();
+    let crasher = "artifact = \"crasher\"\nconfig = { trap_after_snapshots = 2, traps = 4 }";
+    place.write("job.toml", job(crasher));
+    let mut running = place.start("job.toml", &["--state", "st", "--slots", "2"]);
+    running.until("in another slot", |status| status["placement"]["relocations"] == 1);
+    let slots = ask(&place, &["slot", "list"]).unwrap();
+    assert_eq!(slots["slots"][0]["condition"], "quarantined", "{slots}");
+    assert_eq!(slots["slots"][1]["subtask"], "guest/0");
+    let ended = running.wait().finished();
+    assert!(ended.stderr.contains("slot 0 is in quarantine: its instances crash"));
+    assert!(ended.stderr.contains("`guest/0` goes from slot 0 to slot 1"));
+    assert_eq!(ended.restarts(), 4);
+    assert!(
+        place.lines("out") == undisturbed("artifact = \"crasher\"").lines("out"),
+        "the output differs"
+    );
+}
+
+#[test]
+fn a_running_job_goes_on_with_another_parallelism() {
+    let place = Place::new();
+    let running = start(&place, COUNT, &["--state", "st"]);
+    let rescaled = ask(&place, &["job", "rescale", "3"]).unwrap();
+    assert!(rescaled["pause_millis"].as_u64().unwrap() < 10_000, "{rescaled}");
+    let status = ask(&place, &["job", "status"]).unwrap();
+    let guest = status["vertices"].as_array().unwrap().iter().find(|v| v["name"] == "guest");
+    assert_eq!(guest.unwrap()["parallelism"], 3);
+    ask(&place, &["job", "rescale", "2", "--operator", "guest"]).unwrap();
+    let too_many = ask(&place, &["job", "rescale", "999", "--operator", "guest"]).unwrap_err();
+    assert!(too_many.contains("max_parallelism"), "{too_many}");
+    let unknown = ask(&place, &["job", "rescale", "2", "--operator", "nobody"]).unwrap_err();
+    assert!(unknown.contains("no operator `nobody`"), "{unknown}");
+    let ended = running.wait().finished();
+    assert_eq!(ended.restarts(), 0);
+    assert_eq!(ended.vertex("guest", "records_in"), RECORDS);
+    assert_eq!(counts(&place), counts(&undisturbed(COUNT)));
+}
+
+#[test]
+fn what_cannot_be_divided_keeps_its_parallelism_and_the_job_goes_on() {
+    let place = Place::new();
+    let running = start(&place, OWN_STATE, &["--state", "st"]);
+    let refused = ask(&place, &["job", "rescale", "2"]).unwrap_err();
+    assert!(refused.contains("`guest` keeps its own state"), "{refused}");
+    let _ = running.wait().finished();
+    assert_eq!(counts(&place), counts(&undisturbed(OWN_STATE)));
+}
+
+#[test]
+fn without_a_job_that_runs_nothing_can_be_asked() {
+    let place = Place::new();
+    let refused = ask(&place, &["slot", "list"]).unwrap_err();
+    assert!(refused.contains("no job runs with the state directory st"), "{refused}");
+}
