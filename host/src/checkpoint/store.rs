@@ -61,6 +61,9 @@ pub enum ChunkDamage {
     /// Its content is not what its name says.
     #[error("not what its digest says")]
     Digest,
+    /// It holds something else than the state of a key group.
+    #[error("no state of a key group: {0}")]
+    Undecodable(String),
 }
 
 /// Where the checkpoints of one job are kept.

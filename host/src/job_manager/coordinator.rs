@@ -4,7 +4,7 @@
 //! At most one checkpoint is under way. Snapshots of key groups hold what
 //! changed since the subtask's last snapshot, whatever became of that
 //! checkpoint; so changes of a checkpoint that was given up are kept for the
-//! next one.
+//! next one, in order.
 //!
 //! A subtask may finish after it answered a checkpoint that others still owe
 //! their answers to. What it says at its end is of a later point of the stream
@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     checkpoint::SubtaskState,
     ids::CheckpointId,
+    job_manager::pieces::Pieces,
     stream::{Barrier, keys::KeyGroup},
     task_manager::{Command, Snapshot, SubtaskId},
 };
@@ -75,9 +76,8 @@ pub struct Ready {
     pub purpose: Purpose,
     /// When it began, milliseconds since 1970.
     pub triggered_at: i64,
-    /// Key groups that changed since the last one that was written: vertex, key
-    /// group, chunk.
-    pub changed: BTreeMap<(usize, KeyGroup), Vec<u8>>,
+    /// Key groups that changed since the last one that was written, by vertex.
+    pub changed: BTreeMap<(usize, KeyGroup), Pieces>,
     /// What belongs to each subtask, and a guest's own snapshot.
     pub subtasks: BTreeMap<SubtaskId, (SubtaskState, Option<Vec<u8>>)>,
 }
@@ -108,7 +108,7 @@ pub struct Coordinator {
     finished: BTreeSet<SubtaskId>,
     /// What every subtask said last.
     answers: BTreeMap<SubtaskId, (SubtaskState, Option<Vec<u8>>)>,
-    changed: BTreeMap<(usize, KeyGroup), Vec<u8>>,
+    changed: BTreeMap<(usize, KeyGroup), Pieces>,
     /// What subtasks said at their end, after they had answered the checkpoint
     /// that is under way.
     held: Vec<(SubtaskId, Snapshot)>,
@@ -259,14 +259,14 @@ impl Coordinator {
 
     /// A checkpoint could not be written: its changes go with the next one.
     pub fn put_back(&mut self, ready: Ready) {
-        for (key, chunk) in ready.changed {
-            self.changed.entry(key).or_insert(chunk);
+        for (key, pieces) in ready.changed {
+            self.changed.entry(key).or_default().follow(pieces);
         }
     }
 
     fn take(&mut self, subtask: SubtaskId, snapshot: Snapshot) {
         for (group, chunk) in snapshot.key_groups {
-            self.changed.insert((subtask.vertex, group), chunk);
+            self.changed.entry((subtask.vertex, group)).or_default().add(chunk);
         }
         self.answers.insert(subtask, (snapshot.state, snapshot.guest));
     }
@@ -294,7 +294,7 @@ impl Coordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::SubtaskIndex;
+    use crate::{ids::SubtaskIndex, state::GroupChunk};
 
     fn id(vertex: usize) -> SubtaskId {
         SubtaskId { vertex, index: SubtaskIndex(0) }
@@ -306,7 +306,12 @@ mod tests {
     }
 
     fn state(group: u16, chunk: &[u8]) -> Snapshot {
-        Snapshot { key_groups: vec![(KeyGroup(group), chunk.to_vec())], ..Snapshot::default() }
+        let base = GroupChunk::Base(chunk.to_vec());
+        Snapshot { key_groups: vec![(KeyGroup(group), base)], ..Snapshot::default() }
+    }
+
+    fn base(ready: &Ready, group: u16) -> &[u8] {
+        ready.changed[&(1, KeyGroup(group))].base.as_deref().unwrap()
     }
 
     #[test]
@@ -320,7 +325,7 @@ mod tests {
         assert!(c.snapshot(id(1), CheckpointId(1), state(3, b"x")).ready.is_none());
         let ready = c.snapshot(id(2), CheckpointId(1), Snapshot::default()).ready.unwrap();
         assert_eq!((ready.id, ready.triggered_at), (CheckpointId(1), 5));
-        assert_eq!(ready.changed[&(1, KeyGroup(3))], b"x");
+        assert_eq!(base(&ready, 3), b"x");
         assert_eq!(ready.subtasks.len(), 3);
     }
 
@@ -337,11 +342,17 @@ mod tests {
             assert!(c.snapshot(id(vertex), CheckpointId(2), Snapshot::default()).ready.is_none());
         }
         let ready = c.snapshot(id(2), CheckpointId(2), Snapshot::default()).ready.unwrap();
-        assert_eq!(ready.changed[&(1, KeyGroup(3))], b"old");
+        assert_eq!(base(&ready, 3), b"old");
         let mut again = coordinator();
-        again.changed.insert((1, KeyGroup(3)), b"newer".to_vec());
+        let delta = GroupChunk::Delta(b"newer".to_vec());
+        let newer = Snapshot { key_groups: vec![(KeyGroup(3), delta)], ..Snapshot::default() };
+        again.snapshot(id(1), CheckpointId(3), newer);
         again.put_back(*ready);
-        assert_eq!(again.changed[&(1, KeyGroup(3))], b"newer");
+        assert_eq!(
+            again.changed[&(1, KeyGroup(3))].in_order(),
+            (vec![&b"old"[..], b"newer"], true),
+            "what changed since follows what was put back"
+        );
     }
 
     #[test]
@@ -377,12 +388,12 @@ mod tests {
         c.finished(id(1), state(1, b"end"));
         let ready = c.snapshot(id(2), CheckpointId(1), Snapshot::default()).ready.unwrap();
         assert_eq!(ready.subtasks[&id(0)].0.positions["split"], b"barrier");
-        assert_eq!(ready.changed[&(1, KeyGroup(1))], b"barrier");
+        assert_eq!(base(&ready, 1), b"barrier");
         c.finished(id(2), Snapshot::default());
         c.begin(Purpose::Final, 1).unwrap();
         let ready = c.snapshot(id(2), CheckpointId(2), Snapshot::default()).ready.unwrap();
         assert_eq!(ready.subtasks[&id(0)].0.positions["split"], b"end");
-        assert_eq!(ready.changed[&(1, KeyGroup(1))], b"end");
+        assert_eq!(base(&ready, 1), b"end");
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::SubtaskIndex;
+use crate::{ids::SubtaskIndex, state::GroupChunk};
 
 const INSTANCES: u32 = 2;
 
@@ -40,9 +40,11 @@ struct World {
     /// What each subtask has done, and had done at each barrier.
     work: BTreeMap<SubtaskId, u64>,
     at: BTreeMap<(SubtaskId, CheckpointId), u64>,
+    /// What each operator had done when it last said something of its state.
+    said: BTreeMap<SubtaskId, u64>,
     writing: Option<Box<Ready>>,
     /// The operators' state in the last checkpoint that was written.
-    saved: BTreeMap<(usize, KeyGroup), Vec<u8>>,
+    saved: BTreeMap<(usize, KeyGroup), Pieces>,
     stopping: BTreeSet<CheckpointId>,
     stopped: BTreeSet<SubtaskId>,
     last: Option<Purpose>,
@@ -61,6 +63,7 @@ impl World {
             finished: BTreeSet::new(),
             work: BTreeMap::new(),
             at: BTreeMap::new(),
+            said: BTreeMap::new(),
             writing: None,
             saved: BTreeMap::new(),
             stopping: BTreeSet::new(),
@@ -159,11 +162,23 @@ impl World {
         }
     }
 
-    fn snapshot_of(&self, subtask: SubtaskId) -> Snapshot {
-        let work = self.work.get(&subtask).copied().unwrap_or(0).to_be_bytes().to_vec();
+    /// A base holds what the operator has done; a delta also what it had done at its
+    /// snapshot before, so that it is seen what it follows.
+    fn snapshot_of(&mut self, subtask: SubtaskId) -> Snapshot {
+        let work = self.work.get(&subtask).copied().unwrap_or(0);
         let group = KeyGroup(u16::try_from(subtask.index.0).unwrap());
-        let state = SubtaskState { sink: Some(work.clone()), ..SubtaskState::default() };
-        let key_groups = if subtask.vertex == 1 { vec![(group, work)] } else { Vec::new() };
+        let state =
+            SubtaskState { sink: Some(work.to_be_bytes().to_vec()), ..SubtaskState::default() };
+        let mut key_groups = Vec::new();
+        if subtask.vertex == 1 {
+            let chunk = match self.said.insert(subtask, work) {
+                Some(before) if !work.is_multiple_of(4) => {
+                    GroupChunk::Delta([before.to_be_bytes(), work.to_be_bytes()].concat())
+                }
+                _ => GroupChunk::Base(work.to_be_bytes().to_vec()),
+            };
+            key_groups.push((group, chunk));
+        }
         Snapshot { key_groups, state, ..Snapshot::default() }
     }
 
@@ -202,8 +217,14 @@ impl World {
                 assert_eq!(got, Some(&want[..]), "{subtask:?} in {}", ready.id);
                 if vertex == 1 {
                     let group = (1, KeyGroup(u16::try_from(index).unwrap()));
-                    let chunk = ready.changed.get(&group).or(self.saved.get(&group)).unwrap();
-                    assert_eq!(chunk, &want, "{group:?} in {}", ready.id);
+                    let mut all = ready.changed.get(&group).cloned().unwrap_or_default();
+                    all.follow(self.saved.get(&group).cloned().unwrap_or_default());
+                    let mut at = all.base.expect("it begins with a base");
+                    for delta in &all.deltas {
+                        assert_eq!(delta[..8], at, "{group:?} in {}", ready.id);
+                        at = delta[8..].to_vec();
+                    }
+                    assert_eq!(at, want, "{group:?} in {}", ready.id);
                 }
             }
         }
@@ -214,7 +235,10 @@ impl World {
         let Some(ready) = self.writing.take() else { return };
         if well {
             self.last = Some(ready.purpose).filter(|p| *p != Purpose::Periodic);
-            self.saved.extend(ready.changed);
+            for (group, mut pieces) in ready.changed {
+                pieces.follow(self.saved.remove(&group).unwrap_or_default());
+                self.saved.insert(group, pieces);
+            }
         } else if ready.purpose == Purpose::Periodic {
             self.coordinator.put_back(*ready);
         } else {

@@ -597,10 +597,12 @@ impl Builder<'_> {
                 if !own.contains(&u32::from(group.0)) {
                     continue;
                 }
+                let mut contents = Vec::with_capacity(chunks.len());
                 for chunk in chunks {
                     breathe().await;
-                    state.restore(*group, &self.chunk(manifest, chunk.digest)?)?;
+                    contents.push(self.chunk(manifest, chunk.digest)?);
                 }
+                state.restore(*group, &contents)?;
                 memory
                     .set(memory::Part::State, state.bytes())
                     .map_err(|refused| out_of_memory("restoring its state", &refused))?;

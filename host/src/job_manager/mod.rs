@@ -27,6 +27,7 @@ pub mod deployment;
 pub mod instances;
 pub mod master;
 pub mod needs;
+pub mod pieces;
 pub mod placement;
 pub mod plan;
 pub mod plan_view;

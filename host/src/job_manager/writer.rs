@@ -8,13 +8,15 @@ use std::{
 use crate::{
     checkpoint::{
         CheckpointStore, ChunkDigest, GuestState, Manifest, OperatorState, StoreError, StoredChunk,
-        store::superseded,
+        store::{ChunkDamage, superseded},
     },
     ids::{ArtifactDigest, CheckpointId, JobName},
     job_manager::{
         coordinator::{Purpose, Ready},
+        pieces::Pieces,
         plan::Plan,
     },
+    state::merge::{merge, merge_from},
     stream::keys::KeyGroup,
 };
 
@@ -63,13 +65,13 @@ impl Writer {
     pub fn write(&self, ready: &Ready, mut chunks: LiveChunks) -> Result<Written, StoreError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let mut by_vertex: BTreeMap<usize, u64> = BTreeMap::new();
-        for (key, chunk) in &ready.changed {
-            if chunk.is_empty() {
+        let mut merges = MergeBudget::of(ready);
+        for (key, pieces) in in_turn(ready) {
+            let chain = chunks.entry(*key).or_default();
+            let written = extend(&mut **store, ready.id, chain, pieces, &mut merges)?;
+            *by_vertex.entry(key.0).or_default() += written as u64;
+            if chain.is_empty() {
                 chunks.remove(key);
-            } else {
-                let (base, written) = store.put_chunk(chunk)?;
-                *by_vertex.entry(key.0).or_default() += written as u64;
-                chunks.insert(*key, vec![base]);
             }
         }
         let mut manifest = self.empty_manifest(ready);
@@ -137,6 +139,95 @@ impl Writer {
     fn operator<'a>(&self, manifest: &'a mut Manifest, vertex: usize) -> &'a mut OperatorState {
         manifest.operators.entry(self.plan.vertices[vertex].name.clone()).or_default()
     }
+}
+
+/// How many bytes may be read to merge, so that no checkpoint takes much longer than
+/// its changes: what is left over is merged with a later one. One key group may
+/// always be, or a large one never would.
+struct MergeBudget {
+    bytes: u64,
+    none_yet: bool,
+}
+
+impl MergeBudget {
+    /// Below this, merging takes no time that anybody would notice.
+    const LEAST: u64 = 1 << 20;
+    /// In the long run merging reads and writes about four times what changes.
+    const FOR_EACH_CHANGED: u64 = 6;
+
+    fn of(ready: &Ready) -> Self {
+        let changed: usize = ready.changed.values().map(Pieces::bytes).sum();
+        let bytes = Self::LEAST.max(changed as u64 * Self::FOR_EACH_CHANGED);
+        Self { bytes, none_yet: true }
+    }
+
+    fn take(&mut self, bytes: u64) -> bool {
+        let enough = self.none_yet || bytes <= self.bytes;
+        if enough {
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.none_yet = false;
+        }
+        enough
+    }
+}
+
+/// The key groups that changed, another one first in each checkpoint, so that all
+/// come to be merged.
+fn in_turn(ready: &Ready) -> impl Iterator<Item = (&(usize, KeyGroup), &Pieces)> {
+    let first = usize::try_from(ready.id.0).unwrap_or(0) % ready.changed.len().max(1);
+    ready.changed.iter().skip(first).chain(ready.changed.iter().take(first))
+}
+
+/// Adds what changed to the chunks of a key group, and merges them if that is due.
+/// Says how many bytes were written.
+fn extend(
+    store: &mut dyn CheckpointStore,
+    id: CheckpointId,
+    chain: &mut Vec<StoredChunk>,
+    pieces: &Pieces,
+    merges: &mut MergeBudget,
+) -> Result<usize, StoreError> {
+    let (new, anew) = pieces.in_order();
+    debug_assert!(anew || !chain.is_empty(), "a delta follows something");
+    if anew {
+        chain.clear();
+    }
+    let lengths = new.iter().map(|piece| piece.len() as u64);
+    let sizes: Vec<u64> = chain.iter().map(|chunk| chunk.bytes).chain(lengths).collect();
+    let due = merge_from(&sizes).filter(|from| merges.take(sizes[*from..].iter().sum()));
+    let mut written = 0;
+    let mut put = |store: &mut dyn CheckpointStore, content: &[u8]| {
+        let (chunk, bytes) = store.put_chunk(content)?;
+        written += bytes;
+        Ok::<_, StoreError>(chunk)
+    };
+    let Some(from) = due else {
+        // A base of which nothing is left needs no chunk.
+        for piece in new.iter().filter(|piece| !(anew && new.len() == 1 && piece.is_empty())) {
+            chain.push(put(store, piece)?);
+        }
+        return Ok(written);
+    };
+    let mut stored = Vec::new();
+    for chunk in chain.iter().skip(from) {
+        stored.push(store.chunk(id, chunk.digest)?);
+    }
+    // If all that is merged is new, there may be new pieces before it.
+    let before = from.saturating_sub(chain.len());
+    let stored = stored.iter().map(Vec::as_slice);
+    let all: Vec<&[u8]> = stored.chain(new.iter().skip(before).copied()).collect();
+    let merged = merge(&all, from == 0).map_err(|reason| {
+        let reason = ChunkDamage::Undecodable(reason);
+        StoreError::DamagedChunk { id, reason }
+    })?;
+    chain.truncate(from);
+    for piece in new.iter().take(before) {
+        chain.push(put(store, piece)?);
+    }
+    if !merged.is_empty() {
+        chain.push(put(store, &merged)?);
+    }
+    Ok(written)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::{
     config::job::{SinkConnector, SinkSpec},
     ids::OperatorName,
     job_manager::plan::{Role, Vertex},
+    state::{GroupChunk, merge::MAX_DELTAS},
     task_manager::SubtaskId,
 };
 
@@ -74,39 +75,95 @@ fn writer(store: Box<dyn CheckpointStore>, script: &Arc<Mutex<Vec<bool>>>, retai
     }
 }
 
-type State = BTreeMap<u16, Vec<u8>>;
+/// The keys of each key group, and their states.
+type State = BTreeMap<u16, BTreeMap<u8, Vec<u8>>>;
+
+/// What becomes of some keys of a key group: a new state, or none.
+type Edits = BTreeMap<u8, Option<Vec<u8>>>;
+
+type SavedEntry<'a> = (&'a [u8], Option<(i64, i64)>, bool, &'a [u8], Vec<i64>, Vec<i64>);
+
+fn saved<'a>((key, state): (&'a u8, &'a Vec<u8>)) -> SavedEntry<'a> {
+    (std::slice::from_ref(key), None, false, state, Vec::new(), Vec::new())
+}
+
+/// As a snapshot would give it.
+fn base(group: &BTreeMap<u8, Vec<u8>>) -> Vec<u8> {
+    if group.is_empty() {
+        return Vec::new();
+    }
+    postcard::to_stdvec(&group.iter().map(saved).collect::<Vec<_>>()).unwrap()
+}
+
+fn delta(edits: &Edits) -> Vec<u8> {
+    let gone = edits.iter().filter(|(_, state)| state.is_none());
+    let gone: Vec<(&[u8], Option<(i64, i64)>)> =
+        gone.map(|(key, _)| (std::slice::from_ref(key), None)).collect();
+    let changed = edits.iter().filter_map(|(key, state)| Some(saved((key, state.as_ref()?))));
+    postcard::to_stdvec(&(gone, changed.collect::<Vec<_>>())).unwrap()
+}
+
+/// What a chain of chunks says.
+fn decode(chain: &[Vec<u8>]) -> BTreeMap<u8, Vec<u8>> {
+    let merged = merge(chain, true).unwrap();
+    if merged.is_empty() {
+        return BTreeMap::new();
+    }
+    let entries: Vec<SavedEntry<'_>> = postcard::from_bytes(&merged).unwrap();
+    entries.into_iter().map(|entry| (entry.0[0], entry.3.to_vec())).collect()
+}
 
 /// What a checkpoint holds, as a restore would read it.
 fn read(writer: &Writer, id: CheckpointId) -> (State, Option<Vec<u8>>) {
     let manifest = writer.find(id).unwrap();
     let store = writer.store.lock().unwrap();
     let operator = manifest.operators.values().next().unwrap();
+    let get = |chunk: &StoredChunk| store.chunk(id, chunk.digest).unwrap();
     let groups = operator.key_groups.iter();
-    let get = |chunk: StoredChunk| store.chunk(id, chunk.digest).unwrap();
-    let state = groups.map(|(g, chunks)| (g.0, get(chunks[0]))).collect();
+    let state = groups.map(|(g, chunks)| {
+        assert!(chunks.len() <= 2 * MAX_DELTAS, "{} chunks", chunks.len());
+        (g.0, decode(&chunks.iter().map(get).collect::<Vec<_>>()))
+    });
+    let state = state.filter(|(_, group)| !group.is_empty()).collect();
     let guest = operator.subtasks[0].guest.as_ref().and_then(|g| g.chunks().next());
-    (state, guest.map(get))
+    (state, guest.as_ref().map(get))
 }
+
+/// What one checkpoint is to hold: edits by key group and whether they come as a
+/// base, the guest's state, and which calls of the store fail.
+type Step = (BTreeMap<u16, (Edits, bool)>, u8, Vec<bool>);
 
 fn check(
     store: Box<dyn CheckpointStore>,
     retain: u32,
-    checkpoints: &[(State, u8, Vec<bool>)],
+    checkpoints: &[Step],
 ) -> Result<(), TestCaseError> {
     let script = Arc::new(Mutex::new(Vec::new()));
     let writer = writer(store, &script, retain);
     let mut chunks = LiveChunks::new();
     let mut state = State::new();
     let mut kept: BTreeMap<CheckpointId, (State, Option<Vec<u8>>)> = BTreeMap::new();
-    let mut put_back = BTreeMap::new();
-    for ((changed, guest, failures), n) in checkpoints.iter().zip(1..) {
+    let mut put_back: BTreeMap<_, Pieces> = BTreeMap::new();
+    for ((edits, guest, failures), n) in checkpoints.iter().zip(1..) {
         let id = CheckpointId(n);
         let mut all = std::mem::take(&mut put_back);
-        for (group, chunk) in changed {
-            all.insert((0, KeyGroup(*group)), chunk.clone());
-            state.insert(*group, chunk.clone());
+        for (number, (edits, whole)) in edits {
+            let group = state.entry(*number).or_default();
+            let follows = !group.is_empty();
+            for (key, value) in edits {
+                match value {
+                    Some(value) => drop(group.insert(*key, value.clone())),
+                    None => drop(group.remove(key)),
+                }
+            }
+            let chunk = if follows && !group.is_empty() && !whole {
+                GroupChunk::Delta(delta(edits))
+            } else {
+                GroupChunk::Base(base(group))
+            };
+            all.entry((0, KeyGroup(*number))).or_default().add(chunk);
         }
-        state.retain(|_, chunk| !chunk.is_empty());
+        state.retain(|_, group| !group.is_empty());
         let guest = Some(vec![*guest; 3]);
         let subtask = SubtaskId { vertex: 0, index: crate::ids::SubtaskIndex(0) };
         let ready = Ready {
@@ -138,15 +195,63 @@ fn check(
     Ok(())
 }
 
-fn checkpoints() -> impl Strategy<Value = Vec<(State, u8, Vec<bool>)>> {
-    let chunk = prop_oneof![
-        1 => Just(Vec::new()),
-        3 => (0_u8..4).prop_map(|b| vec![b; 5]),
-        1 => (0_u8..4).prop_map(|b| vec![b; 150_000]),
+fn checkpoints() -> impl Strategy<Value = Vec<Step>> {
+    let value = prop_oneof![
+        2 => Just(None),
+        6 => (0_u8..4).prop_map(|b| Some(vec![b; 5])),
+        1 => (0_u8..4).prop_map(|b| Some(vec![b; 150_000])),
     ];
-    let changed = prop::collection::btree_map(0_u16..8, chunk, 0..5);
+    let edits = prop::collection::btree_map(0_u8..20, value, 1..4);
+    let edits = (edits, prop::bool::weighted(0.1));
+    let changed = prop::collection::btree_map(0_u16..4, edits, 0..4);
     let failures = prop::collection::vec(prop::bool::weighted(0.1), 0..8);
-    prop::collection::vec((changed, 0_u8..3, failures), 1..10)
+    prop::collection::vec((changed, 0_u8..3, failures), 1..24)
+}
+
+#[test]
+fn a_large_state_of_which_little_changes_is_written_little_by_little() {
+    const SIZE: usize = 2000;
+    let script = Arc::new(Mutex::new(Vec::new()));
+    let writer = writer(Box::new(MemoryStore::default()), &script, 1);
+    let mut groups: Vec<BTreeMap<u8, Vec<u8>>> =
+        (0..8_u8).map(|g| (0..200).map(|key| (key, vec![g; SIZE])).collect()).collect();
+    let (mut chunks, mut bytes, mut longest) = (LiveChunks::new(), Vec::new(), 0);
+    for n in 1..=100_u8 {
+        let mut changed: BTreeMap<_, Pieces> = BTreeMap::new();
+        for (number, group) in (0..).zip(&mut groups) {
+            let value: Vec<u8> = [n, u8::try_from(number).unwrap()].repeat(SIZE / 2);
+            let edits: Edits = [(n, Some(value.clone())), (n + 1, Some(value))].into();
+            let chunk = if n == 1 {
+                GroupChunk::Base(base(group))
+            } else {
+                group.extend(edits.iter().map(|(key, state)| (*key, state.clone().unwrap())));
+                GroupChunk::Delta(delta(&edits))
+            };
+            changed.entry((0, KeyGroup(number))).or_default().add(chunk);
+        }
+        let subtask = SubtaskId { vertex: 0, index: crate::ids::SubtaskIndex(0) };
+        let ready = Ready {
+            id: CheckpointId(n.into()),
+            purpose: Purpose::Periodic,
+            triggered_at: 0,
+            changed,
+            subtasks: BTreeMap::from([(subtask, Default::default())]),
+        };
+        let written = writer.write(&ready, chunks).unwrap();
+        chunks = written.chunks;
+        bytes.push(written.bytes);
+        longest = longest.max(chunks.values().map(Vec::len).max().unwrap());
+    }
+    let whole = 8 * 200 * SIZE as u64;
+    assert!(bytes[0] > whole);
+    let after: u64 = bytes[1..].iter().sum();
+    // 1 % changed each time: what is written is that, and a few times more to merge it.
+    assert!(after < whole * 6, "{after} bytes in 99 checkpoints of {whole}");
+    // No checkpoint merges everything at once.
+    assert!(*bytes[1..].iter().max().unwrap() < whole, "{bytes:?}");
+    assert!(longest <= 2 * MAX_DELTAS, "{longest} chunks to read");
+    let (state, _) = read(&writer, CheckpointId(100));
+    assert_eq!(state, (0..).zip(groups).collect());
 }
 
 proptest! {

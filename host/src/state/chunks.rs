@@ -1,27 +1,56 @@
-//! What of a subtask's keyed state goes into a checkpoint: one chunk for each
-//! key group, so that state can be divided anew when the parallelism changes.
+//! What of a subtask's keyed state goes into a checkpoint: for each key group
+//! that changed either the whole of it, a *base*, or what changed since the last
+//! snapshot, a *delta*, so that a checkpoint costs what changed. A key group is
+//! the unit in which state is divided anew when the parallelism changes.
+//!
+//! A base is a list of entries. A delta is a list of the keys (and windows) that
+//! are gone, then a list of the entries that are new or changed, each in full.
+//! Restoring reads the latest first, so that every entry is put in once.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    state::{call::TimerKind, keyed::KeyedState, table::EntryId, windows::Window},
+    state::{
+        call::TimerKind,
+        keyed::KeyedState,
+        table::{Entry, EntryId},
+        timers::Timers,
+        windows::Window,
+    },
     stream::keys::KeyGroup,
 };
 
 /// One key (and window) in a chunk.
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedEntry<'a> {
+pub(super) struct SavedEntry<'a> {
     #[serde(with = "serde_bytes", borrow)]
-    key: Cow<'a, [u8]>,
-    window: Option<Window>,
+    pub(super) key: Cow<'a, [u8]>,
+    pub(super) window: Option<Window>,
     /// Whether the window has fired already.
-    fired: bool,
+    pub(super) fired: bool,
     #[serde(with = "serde_bytes", borrow)]
-    state: Cow<'a, [u8]>,
-    event_timers: Vec<i64>,
-    processing_timers: Vec<i64>,
+    pub(super) state: Cow<'a, [u8]>,
+    pub(super) event_timers: Vec<i64>,
+    pub(super) processing_timers: Vec<i64>,
+}
+
+/// A key (and window) that is gone, in a delta.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Tombstone<'a> {
+    #[serde(with = "serde_bytes", borrow)]
+    pub(super) key: Cow<'a, [u8]>,
+    pub(super) window: Option<Window>,
+}
+
+/// What a snapshot gives of a key group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupChunk {
+    /// All of it; empty if nothing is left.
+    Base(Vec<u8>),
+    /// What changed since the snapshot before, which gave the base or a delta.
+    Delta(Vec<u8>),
 }
 
 /// A chunk that cannot be read.
@@ -48,98 +77,292 @@ pub enum BadChunk {
     },
 }
 
+/// A base is written anew instead of a delta if more than one in so many of the
+/// table's entries would stand in it: entries of one key group are found by going
+/// through all of them.
+const SCAN_WORTH: usize = 8;
+
+/// How a key group is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Unchanged,
+    /// All of its entries are marked.
+    WholeOfMarked,
+    /// Its entries are found in the table.
+    WholeByScan,
+    Delta,
+}
+
 impl KeyedState {
-    /// The chunks of the key groups that changed since the last snapshot. A
-    /// chunk without entries is empty.
-    pub fn snapshot(&mut self) -> Vec<(KeyGroup, Vec<u8>)> {
-        let dirty =
-            std::mem::replace(&mut self.dirty, vec![false; self.key_groups.count() as usize]);
-        let mut by_group: Vec<Vec<EntryId>> = vec![Vec::new(); dirty.len()];
-        for (id, entry) in self.table.iter() {
-            let group = usize::from(entry.key_group.0);
-            if dirty[group] {
-                by_group[group].push(id);
+    /// What changed since the last snapshot, by key group.
+    pub fn snapshot(&mut self) -> Vec<(KeyGroup, GroupChunk)> {
+        let marked = std::mem::take(&mut self.changes.marked);
+        let mut counts = vec![0_u32; self.changes.groups.len()];
+        let mut live = Vec::with_capacity(marked.len());
+        for id in &marked {
+            if let Some(key_group) = self.table.take_mark(*id) {
+                counts[usize::from(key_group.0)] += 1;
+                live.push((key_group, *id));
             }
         }
-        let mut timers = self.saved_timers(&dirty);
-        let mut chunks = Vec::new();
-        for (group, ids) in by_group.into_iter().enumerate().filter(|(group, _)| dirty[*group]) {
-            let saved: Vec<SavedEntry<'_>> =
-                ids.iter().map(|id| self.save(*id, &mut timers)).collect();
-            let bytes = if saved.is_empty() {
-                Vec::new()
-            } else {
-                postcard::to_stdvec(&saved).expect("plain data in memory can be encoded")
+        let ways = self.ways(&counts);
+        let mut entries: Vec<Vec<u8>> = vec![Vec::new(); counts.len()];
+        // About: what an entry without state or timers takes, with a usual key.
+        const ENTRY: usize = 24;
+        for (group, out) in entries.iter_mut().enumerate() {
+            let count = match ways[group] {
+                Way::Unchanged => continue,
+                Way::Delta => {
+                    let (removed, tombstones) = self.changes.take_tombstones(group);
+                    out.reserve(tombstones.len() + 16 + counts[group] as usize * ENTRY);
+                    put_varint(out, removed.into());
+                    out.extend_from_slice(&tombstones);
+                    counts[group]
+                }
+                Way::WholeOfMarked | Way::WholeByScan => {
+                    self.changes.take_tombstones(group);
+                    let now = &mut self.changes.groups[group];
+                    now.based = now.live > 0;
+                    if now.live == 0 {
+                        continue;
+                    }
+                    out.reserve(8 + now.live as usize * ENTRY);
+                    now.live
+                }
             };
-            chunks.push((KeyGroup(u16::try_from(group).unwrap_or(u16::MAX)), bytes));
+            put_varint(out, count.into());
         }
-        chunks
+        for (key_group, id) in live {
+            let group = usize::from(key_group.0);
+            if ways[group] != Way::WholeByScan {
+                self.put_entry(&mut entries[group], id, self.table.get(id));
+            }
+        }
+        if ways.contains(&Way::WholeByScan) {
+            for (id, entry) in self.table.iter() {
+                let group = usize::from(entry.key_group.0);
+                if ways[group] == Way::WholeByScan {
+                    self.put_entry(&mut entries[group], id, entry);
+                }
+            }
+        }
+        let all = (0_u16..).map(KeyGroup).zip(entries).zip(ways);
+        all.filter_map(|((key_group, bytes), way)| match way {
+            Way::Unchanged => None,
+            Way::Delta => Some((key_group, GroupChunk::Delta(bytes))),
+            Way::WholeOfMarked | Way::WholeByScan => Some((key_group, GroupChunk::Base(bytes))),
+        })
+        .collect()
     }
 
-    /// The timers of entries in the given key groups, sorted by entry.
-    fn saved_timers(&self, dirty: &[bool]) -> SavedTimers {
-        let of = |timers: &crate::state::timers::Timers| {
-            let mut list: Vec<(EntryId, i64)> = timers
-                .iter()
-                .filter(|(_, id)| dirty[usize::from(self.table.get(*id).key_group.0)])
-                .map(|(at, id)| (id, at))
-                .collect();
-            list.sort_unstable();
-            list
+    /// How each key group is written, if so many of its entries are marked.
+    fn ways(&self, marked: &[u32]) -> Vec<Way> {
+        let groups = self.changes.groups.iter().zip(marked);
+        let mut ways: Vec<Way> = groups
+            .map(|(group, marked)| {
+                let touched = u64::from(*marked) + u64::from(group.removed);
+                if touched == 0 {
+                    Way::Unchanged
+                } else if *marked == group.live {
+                    Way::WholeOfMarked
+                } else if touched * 2 > u64::from(group.live) {
+                    Way::WholeByScan
+                } else {
+                    Way::Delta
+                }
+            })
+            .collect();
+        let by_scan = |(group, way): (usize, &Way)| match way {
+            Way::WholeByScan => self.changes.groups[group].live as usize,
+            _ => 0,
         };
-        SavedTimers { event: of(&self.event_timers), processing: of(&self.processing_timers) }
+        let found: usize = ways.iter().enumerate().map(by_scan).sum();
+        if found * SCAN_WORTH < self.table.len() {
+            let scans = ways.iter_mut().filter(|way| **way == Way::WholeByScan);
+            scans.for_each(|way| *way = Way::Delta);
+        }
+        ways
     }
 
-    fn save(&self, id: EntryId, timers: &mut SavedTimers) -> SavedEntry<'_> {
-        let entry = self.table.get(id);
-        let windowed = entry.window != Window::NONE;
-        SavedEntry {
-            key: Cow::Borrowed(&entry.key),
-            window: windowed.then_some(entry.window),
-            fired: entry.fired,
-            state: Cow::Borrowed(&entry.state),
-            event_timers: times_of(&timers.event, id),
-            processing_timers: times_of(&timers.processing, id),
+    fn put_entry(&self, out: &mut Vec<u8>, id: EntryId, entry: &Entry) {
+        put_bytes(out, &entry.key);
+        put_window(out, entry.window);
+        out.push(entry.fired.into());
+        put_bytes(out, &entry.state);
+        if entry.timers == 0 {
+            out.extend_from_slice(&[0, 0]);
+        } else {
+            put_times(out, &self.event_timers, id);
+            put_times(out, &self.processing_timers, id);
         }
     }
 
-    /// Takes in the chunk of a key group, as it was saved.
+    /// Takes in a key group as it was saved: a base, and deltas in the order of
+    /// their snapshots.
     ///
     /// # Errors
-    /// If the chunk cannot be decoded, or does not fit the operator's windows.
-    pub fn restore(&mut self, key_group: KeyGroup, chunk: &[u8]) -> Result<(), BadChunk> {
-        if chunk.is_empty() {
-            return Ok(());
-        }
+    /// If a chunk cannot be decoded, or does not fit the operator's windows.
+    pub fn restore(
+        &mut self,
+        key_group: KeyGroup,
+        chunks: &[impl AsRef<[u8]>],
+    ) -> Result<(), BadChunk> {
         let undecodable = |reason: String| BadChunk::Undecodable { key_group: key_group.0, reason };
-        let saved: Vec<SavedEntry<'_>> =
-            postcard::from_bytes(chunk).map_err(|e| undecodable(e.to_string()))?;
-        for entry in saved {
-            if entry.window.is_some() != self.windows.is_some() {
-                return Err(BadChunk::WindowsChanged { saved_with: entry.window.is_some() });
+        let mut gone: HashSet<(&[u8], Option<Window>)> = HashSet::new();
+        for (i, chunk) in chunks.iter().enumerate().rev() {
+            let chunk = Chunk::of(chunk.as_ref(), i > 0);
+            let mut read = chunk.read().map_err(undecodable)?;
+            while let Some((entry, _)) = read.entry().map_err(undecodable)? {
+                if entry.window.is_some() != self.windows.is_some() {
+                    return Err(BadChunk::WindowsChanged { saved_with: entry.window.is_some() });
+                }
+                let window = entry.window.unwrap_or(Window::NONE);
+                let hash = self.table.hash(&entry.key, window);
+                if self.table.find(hash, &entry.key, window).is_some() {
+                    if chunks.len() == 1 {
+                        return Err(undecodable("a key stands in it twice".into()));
+                    }
+                } else if gone.is_empty() || !gone.contains(&(&*entry.key, entry.window)) {
+                    self.take_in(&entry, window);
+                }
             }
-            let window = entry.window.unwrap_or(Window::NONE);
-            if self.table.find(self.table.hash(&entry.key, window), &entry.key, window).is_some() {
-                return Err(undecodable("a key stands in it twice".into()));
-            }
-            let id = self.put(&entry.key, window, &entry.state, entry.fired);
-            for at in entry.event_timers {
-                self.set_timer(TimerKind::Event, at, id);
-            }
-            for at in entry.processing_timers {
-                self.set_timer(TimerKind::Processing, at, id);
+            // Of no use once nothing earlier follows.
+            for tombstone in chunk.tombstones().map_err(undecodable)? {
+                gone.insert(tombstone);
             }
         }
+        let group = self.changes.of(key_group);
+        group.based = group.live > 0;
         Ok(())
+    }
+
+    fn take_in(&mut self, entry: &SavedEntry<'_>, window: Window) {
+        let id = self.put(&entry.key, window, &entry.state, entry.fired);
+        for at in &entry.event_timers {
+            self.set_timer(TimerKind::Event, *at, id);
+        }
+        for at in &entry.processing_timers {
+            self.set_timer(TimerKind::Processing, *at, id);
+        }
     }
 }
 
-struct SavedTimers {
-    event: Vec<(EntryId, i64)>,
-    processing: Vec<(EntryId, i64)>,
+/// A chunk as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chunk<'a> {
+    bytes: &'a [u8],
+    delta: bool,
 }
 
-fn times_of(timers: &[(EntryId, i64)], id: EntryId) -> Vec<i64> {
-    let start = timers.partition_point(|(e, _)| *e < id);
-    timers[start..].iter().take_while(|(e, _)| *e == id).map(|(_, at)| *at).collect()
+impl<'a> Chunk<'a> {
+    pub(super) fn of(bytes: &'a [u8], delta: bool) -> Self {
+        Self { bytes, delta }
+    }
+
+    /// What a delta says is gone.
+    pub(super) fn tombstones(self) -> Result<Vec<(&'a [u8], Option<Window>)>, String> {
+        if !self.delta {
+            return Ok(Vec::new());
+        }
+        let (list, _) = self.split()?;
+        Ok(list)
+    }
+
+    #[expect(clippy::type_complexity, reason = "the tombstones, and the rest")]
+    fn split(self) -> Result<(Vec<(&'a [u8], Option<Window>)>, &'a [u8]), String> {
+        let (count, mut rest) = take::<u64>(self.bytes)?;
+        let mut list = Vec::new();
+        for _ in 0..count {
+            let (tombstone, after) = take::<Tombstone<'a>>(rest)?;
+            let Cow::Borrowed(key) = tombstone.key else {
+                return Err("a key is not within the chunk".into());
+            };
+            list.push((key, tombstone.window));
+            rest = after;
+        }
+        Ok((list, rest))
+    }
+
+    /// Its entries.
+    pub(super) fn read(self) -> Result<Entries<'a>, String> {
+        if self.bytes.is_empty() && !self.delta {
+            return Ok(Entries { left: 0, rest: &[] });
+        }
+        let rest = if self.delta { self.split()?.1 } else { self.bytes };
+        let (left, rest) = take::<u64>(rest)?;
+        Ok(Entries { left, rest })
+    }
 }
+
+/// The entries of a chunk, one after the other.
+#[derive(Debug)]
+pub(super) struct Entries<'a> {
+    left: u64,
+    rest: &'a [u8],
+}
+
+impl<'a> Entries<'a> {
+    /// The next entry, and its bytes.
+    pub(super) fn entry(&mut self) -> Result<Option<(SavedEntry<'a>, &'a [u8])>, String> {
+        if self.left == 0 {
+            return match self.rest {
+                [] => Ok(None),
+                rest => Err(format!("{} bytes follow its last entry", rest.len())),
+            };
+        }
+        let (entry, after) = take::<SavedEntry<'a>>(self.rest)?;
+        let bytes = &self.rest[..self.rest.len() - after.len()];
+        (self.left, self.rest) = (self.left - 1, after);
+        Ok(Some((entry, bytes)))
+    }
+}
+
+fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), String> {
+    postcard::take_from_bytes(bytes).map_err(|e| e.to_string())
+}
+
+// What follows writes what postcard would, in one pass and without a copy of the
+// entries: this is what a subtask is held up by.
+
+#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
+pub(super) fn put_varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn put_zigzag(out: &mut Vec<u8>, n: i64) {
+    put_varint(out, ((n << 1) ^ (n >> 63)).cast_unsigned());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_window(out: &mut Vec<u8>, window: Window) {
+    if window == Window::NONE {
+        out.push(0);
+    } else {
+        out.push(1);
+        put_zigzag(out, window.start);
+        put_zigzag(out, window.end);
+    }
+}
+
+/// Says in a delta that a key (and window) is gone.
+pub(super) fn put_tombstone(out: &mut Vec<u8>, key: &[u8], window: Window) {
+    put_bytes(out, key);
+    put_window(out, window);
+}
+
+fn put_times(out: &mut Vec<u8>, timers: &Timers, id: EntryId) {
+    put_varint(out, timers.of(id).count() as u64);
+    timers.of(id).for_each(|at| put_zigzag(out, at));
+}
+
+#[cfg(test)]
+#[path = "chunks_tests.rs"]
+mod tests;

@@ -4,15 +4,13 @@
 use crate::{
     state::{
         call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerKind},
+        changes::Changes,
         sessions::{SessionPlan, Sessions},
         table::{EntryId, ShortBytes, Table},
         timers::{Deadlines, Timers},
         windows::{self, Window, WindowKind, Windows},
     },
-    stream::{
-        Batch,
-        keys::{KeyGroup, KeyGroups},
-    },
+    stream::{Batch, keys::KeyGroups},
 };
 
 /// How many firings are handed over in one call.
@@ -35,8 +33,7 @@ pub struct KeyedState {
     pub(super) window_ends: Deadlines,
     cleanups: Deadlines,
     pub(super) sessions: Sessions,
-    /// Key groups that changed since the last snapshot.
-    pub(super) dirty: Vec<bool>,
+    pub(super) changes: Changes,
     /// Bytes of keys and states too long to lie within their entries.
     spilled: usize,
     call: u32,
@@ -59,7 +56,7 @@ impl KeyedState {
             window_ends: Deadlines::default(),
             cleanups: Deadlines::default(),
             sessions: Sessions::default(),
-            dirty: vec![false; key_groups.count() as usize],
+            changes: Changes::new(key_groups.count()),
             spilled: 0,
             call: 0,
             hashes: Vec::new(),
@@ -88,7 +85,8 @@ impl KeyedState {
         let timers = self.event_timers.len() + self.processing_timers.len();
         let deadlines = self.window_ends.bytes() + self.cleanups.bytes();
         let kept = self.table.base_bytes() + self.spilled;
-        kept + timers * TIMER_BYTES + deadlines + self.sessions.bytes()
+        let beside = self.sessions.bytes() + self.changes.bytes();
+        kept + timers * TIMER_BYTES + deadlines + beside
     }
 
     /// Whether records merge windows: [`plan_sessions`](Self::plan_sessions)
@@ -211,7 +209,7 @@ impl KeyedState {
                 entry.registered = true;
                 entry.fired = last <= watermark;
                 // It will fire even if the operator leaves it without state.
-                self.dirty[usize::from(entry.key_group.0)] = true;
+                self.mark(*id);
                 if last > watermark {
                     self.window_ends.add(last, *id);
                 }
@@ -263,6 +261,7 @@ impl KeyedState {
 
     fn add_entry(&mut self, hash: u64, key: &[u8], window: Window) -> EntryId {
         let key_group = self.key_groups.group_of(key);
+        self.changes.of(key_group).live += 1;
         self.spilled += spilled(key.len());
         self.table.insert(hash, key, window, key_group)
     }
@@ -272,7 +271,9 @@ impl KeyedState {
         let hash = self.table.hash(key, window);
         let id = self.add_entry(hash, key, window);
         self.spilled += spilled(state.len());
-        self.table.get_mut(id).state = ShortBytes::from_slice(state);
+        let entry = self.table.get_mut(id);
+        entry.state = ShortBytes::from_slice(state);
+        entry.saved = true;
         if let Some(windows) = self.windows {
             let last = window.last_millisecond();
             let entry = self.table.get_mut(id);
@@ -354,8 +355,7 @@ impl KeyedState {
             for (kind, at) in timers {
                 self.set_timer(kind, at, id);
             }
-            let key_group = self.table.get(id).key_group;
-            self.mark_dirty(key_group);
+            self.mark(id);
             groups.add(id, self.table.get(id));
             self.pairs.extend(session.rows.iter().map(|row| (g, *row)));
         }
@@ -370,12 +370,9 @@ impl KeyedState {
         if self.table.get(id).timers == 0 {
             return Vec::new();
         }
-        let of = |timers: &Timers, kind| {
-            timers.iter().filter(|(_, e)| *e == id).map(|(at, _)| (kind, at)).collect::<Vec<_>>()
-        };
-        let mut all = of(&self.event_timers, TimerKind::Event);
-        all.extend(of(&self.processing_timers, TimerKind::Processing));
-        all
+        let event = self.event_timers.of(id).map(|at| (TimerKind::Event, at));
+        let processing = self.processing_timers.of(id).map(|at| (TimerKind::Processing, at));
+        event.chain(processing).collect()
     }
 
     fn set_state(&mut self, id: EntryId, state: &[u8]) {
@@ -389,8 +386,11 @@ impl KeyedState {
         }
     }
 
-    fn mark_dirty(&mut self, key_group: KeyGroup) {
-        self.dirty[usize::from(key_group.0)] = true;
+    /// The next snapshot must have this entry.
+    fn mark(&mut self, id: EntryId) {
+        if self.table.mark(id) {
+            self.changes.marked.push(id);
+        }
     }
 
     /// Takes back what the operator made of a call. Either all of the change is
@@ -405,22 +405,19 @@ impl KeyedState {
             self.warm_up_entries(i, &groups.entries[*group as usize..]);
             let id = groups.entries[*group as usize];
             self.set_state(id, state);
-            let key_group = self.table.get(id).key_group;
-            self.mark_dirty(key_group);
+            self.mark(id);
         }
         for timer in &change.delete_timers {
             let id = groups.entries[timer.group as usize];
             if self.timers(timer.kind).delete(timer.at, id) {
                 self.table.get_mut(id).timers -= 1;
-                let key_group = self.table.get(id).key_group;
-                self.mark_dirty(key_group);
+                self.mark(id);
             }
         }
         for timer in &change.set_timers {
             let id = groups.entries[timer.group as usize];
             self.set_timer(timer.kind, timer.at, id);
-            let key_group = self.table.get(id).key_group;
-            self.mark_dirty(key_group);
+            self.mark(id);
         }
         if self.windows.is_none() {
             self.drop_empty(groups);
@@ -459,7 +456,10 @@ impl KeyedState {
         }
         let entry = self.table.remove(id);
         self.spilled -= spilled(entry.key.len()) + spilled(entry.state.len());
-        self.mark_dirty(key_group);
+        self.changes.of(key_group).live -= 1;
+        if entry.saved {
+            self.changes.removed(key_group, &entry.key, entry.window);
+        }
     }
 
     /// The windows of the call that had fired already and must fire again now
@@ -487,10 +487,8 @@ impl KeyedState {
             if window == Some(first) {
                 let (at, ids) = self.window_ends.pop(watermark, MAX_FIRINGS)?;
                 for id in &ids {
-                    let entry = self.table.get_mut(*id);
-                    entry.fired = true;
-                    let key_group = entry.key_group;
-                    self.mark_dirty(key_group);
+                    self.table.get_mut(*id).fired = true;
+                    self.mark(*id);
                 }
                 let firing = Firing { kind: FiringKind::Window, at };
                 return Some(self.firing_groups(ids.into_iter().map(|id| (firing, id)).collect()));
@@ -546,8 +544,7 @@ impl KeyedState {
             }
             entry.call = call;
             entry.timers -= 1;
-            let key_group = entry.key_group;
-            self.mark_dirty(key_group);
+            self.mark(id);
             due.push((Firing { kind: firing_kind, at }, id));
         }
         if due.is_empty() { None } else { Some(self.firing_groups(due)) }

@@ -15,17 +15,22 @@
 //! - [`timers`]: what is due when.
 //! - [`call`]: what the guest is handed, and what it answers.
 //! - [`keyed`]: the whole, as the subtask's driver uses it.
+//! - `changes`: what of it changed since the last snapshot.
 //! - [`chunks`]: what of it goes into a checkpoint.
+//! - [`merge`]: when chunks of a key group become one, and how.
 
 pub mod call;
+mod changes;
 pub mod chunks;
 pub mod keyed;
+pub mod merge;
 pub mod sessions;
 pub mod table;
 pub mod timers;
 pub mod windows;
 
 pub use call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerChange, TimerKind};
+pub use chunks::GroupChunk;
 pub use keyed::KeyedState;
 pub use windows::Window;
 

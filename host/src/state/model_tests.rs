@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{
-    Change, Firing, FiringKind, Groups, KeyedState, TimerChange, TimerKind,
+    Change, Firing, FiringKind, GroupChunk, Groups, KeyedState, TimerChange, TimerKind,
+    merge::merge,
     windows::{Window, WindowKind, Windows, aligned},
 };
 use crate::stream::{
@@ -34,6 +35,11 @@ enum Op {
     Move(u32),
     /// A checkpoint, and all goes on.
     Checkpoint,
+    /// Subtasks give their snapshots for a checkpoint that is given up: they are
+    /// kept for the next one.
+    GivenUp,
+    /// Chunks of each key group that follow one another are merged: from this one on.
+    Merge(usize),
 }
 
 /// What the operator does with a record: the same in the model and in the test.
@@ -222,8 +228,10 @@ struct Real {
     windows: Option<Windows>,
     groups: KeyGroups,
     subtasks: Vec<KeyedState>,
-    /// The chunks of the last checkpoint; later ones replace what changed.
-    chunks: BTreeMap<KeyGroup, Vec<u8>>,
+    /// The chunks of the last checkpoint: of each key group a base and deltas.
+    chunks: BTreeMap<KeyGroup, Vec<Vec<u8>>>,
+    /// Those of snapshots since then.
+    pending: Vec<(KeyGroup, GroupChunk)>,
     out: Vec<Output>,
 }
 
@@ -231,26 +239,45 @@ impl Real {
     fn new(windows: Option<Windows>) -> Self {
         let groups = KeyGroups::new(KEY_GROUPS, 1);
         let subtasks = vec![KeyedState::new(windows, groups)];
-        Self { windows, groups, subtasks, chunks: BTreeMap::new(), out: Vec::new() }
+        let (chunks, pending) = (BTreeMap::new(), Vec::new());
+        Self { windows, groups, subtasks, chunks, pending, out: Vec::new() }
+    }
+
+    fn snapshot(&mut self) {
+        self.pending.extend(self.subtasks.iter_mut().flat_map(KeyedState::snapshot));
     }
 
     fn checkpoint(&mut self) {
-        for (group, chunk) in self.subtasks.iter_mut().flat_map(KeyedState::snapshot) {
-            if chunk.is_empty() {
-                self.chunks.remove(&group);
-            } else {
-                self.chunks.insert(group, chunk);
+        self.snapshot();
+        for (group, chunk) in std::mem::take(&mut self.pending) {
+            match chunk {
+                GroupChunk::Base(base) if base.is_empty() => drop(self.chunks.remove(&group)),
+                GroupChunk::Base(base) => drop(self.chunks.insert(group, vec![base])),
+                GroupChunk::Delta(delta) => {
+                    self.chunks.get_mut(&group).expect("a delta follows a base").push(delta);
+                }
             }
         }
+    }
+
+    fn merge(&mut self, from: usize) {
+        self.chunks.retain(|_, chunks| {
+            if from < chunks.len() {
+                let merged = merge(&chunks[from..], from == 0).unwrap();
+                chunks.truncate(from);
+                chunks.extend((from > 0 || !merged.is_empty()).then_some(merged));
+            }
+            !chunks.is_empty()
+        });
     }
 
     fn restore(&mut self, parallelism: u32) {
         self.groups = KeyGroups::new(KEY_GROUPS, parallelism);
         self.subtasks =
             (0..parallelism).map(|_| KeyedState::new(self.windows, self.groups)).collect();
-        for (group, chunk) in &self.chunks {
+        for (group, chunks) in &self.chunks {
             let owner = self.groups.subtask_of(*group) as usize;
-            self.subtasks[owner].restore(*group, chunk).unwrap();
+            self.subtasks[owner].restore(*group, chunks).unwrap();
         }
     }
 
@@ -383,6 +410,8 @@ fn check(windows: Option<Windows>, ops: &[Op]) -> Result<(), TestCaseError> {
                 real.tick(now);
             }
             Op::Checkpoint => real.checkpoint(),
+            Op::GivenUp => real.snapshot(),
+            Op::Merge(from) => real.merge(*from),
             Op::Move(parallelism) => {
                 real.checkpoint();
                 real.restore(*parallelism);
@@ -399,6 +428,7 @@ fn check(windows: Option<Windows>, ops: &[Op]) -> Result<(), TestCaseError> {
         prop_assert!(real.subtasks.iter().all(KeyedState::is_empty), "nothing remains");
     }
     real.checkpoint();
+    real.merge(0);
     prop_assert!(windows.is_none() || real.chunks.is_empty(), "nothing remains saved");
     Ok(())
 }
@@ -410,9 +440,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (0_i64..25).prop_map(Op::Advance),
         1 => (0_i64..60).prop_map(Op::Tick),
         1 => (1_u32..=4).prop_map(Op::Move),
-        1 => Just(Op::Checkpoint),
+        2 => Just(Op::Checkpoint),
+        1 => Just(Op::GivenUp),
+        1 => (0_usize..4).prop_map(Op::Merge),
     ];
-    prop::collection::vec(op, 0..20)
+    prop::collection::vec(op, 0..30)
 }
 
 proptest! {

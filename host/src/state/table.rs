@@ -43,6 +43,10 @@ pub struct Entry {
     pub(super) registered: bool,
     /// Whether the window has fired.
     pub(super) fired: bool,
+    /// Whether a snapshot held it.
+    pub(super) saved: bool,
+    /// Whether its number is listed as changed.
+    marked: bool,
     live: bool,
 }
 
@@ -165,7 +169,7 @@ impl Table {
         if (self.live + 1) * 8 > self.slots.len() * 5 {
             self.grow();
         }
-        let entry = Entry {
+        let mut entry = Entry {
             hash,
             call: 0,
             group: 0,
@@ -176,10 +180,15 @@ impl Table {
             timers: 0,
             registered: false,
             fired: false,
+            saved: false,
+            marked: false,
             live: true,
         };
         let id = if let Some(id) = self.free.pop() {
-            self.entries[id as usize] = entry;
+            let place = &mut self.entries[id as usize];
+            // The number stays listed.
+            entry.marked = place.marked;
+            *place = entry;
             id
         } else {
             self.entries.push(entry);
@@ -262,6 +271,19 @@ impl Table {
     #[must_use]
     pub fn get_mut(&mut self, id: EntryId) -> &mut Entry {
         &mut self.entries[id.0 as usize]
+    }
+
+    /// Marks an entry as changed; says whether it was not.
+    pub(super) fn mark(&mut self, id: EntryId) -> bool {
+        !std::mem::replace(&mut self.get_mut(id).marked, true)
+    }
+
+    /// Takes back the mark of an entry's number, for a snapshot that holds the
+    /// entry if there still is one; then says its key group.
+    pub(super) fn take_mark(&mut self, id: EntryId) -> Option<KeyGroup> {
+        let entry = self.get_mut(id);
+        (entry.marked, entry.saved) = (false, true);
+        entry.live.then_some(entry.key_group)
     }
 
     /// All entries.

@@ -52,6 +52,11 @@ impl Timers {
         first
     }
 
+    /// The times of an entry's timers, in order.
+    pub fn of(&self, entry: EntryId) -> impl Iterator<Item = i64> + '_ {
+        self.by_entry.range((entry, i64::MIN)..=(entry, i64::MAX)).map(|(_, at)| *at)
+    }
+
     /// Number of timers.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -62,11 +67,6 @@ impl Timers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()
-    }
-
-    /// All timers, by time.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, EntryId)> + '_ {
-        self.due.iter().copied()
     }
 }
 

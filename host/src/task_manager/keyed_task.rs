@@ -6,7 +6,7 @@ use crate::{
     failure::{Failure, FailureKind},
     memory::{Part, SlotMeter},
     sandbox::{FoldOutcome, Instance, Now},
-    state::{Firing, Groups, KeyedState},
+    state::{Firing, GroupChunk, Groups, KeyedState},
     stream::{Batch, keys::KeyGroup},
     task_manager::{
         TaskError,
@@ -42,8 +42,8 @@ impl KeyedOperator {
         self.state.bytes()
     }
 
-    /// The key groups that changed.
-    pub fn snapshot(&mut self) -> Vec<(KeyGroup, Vec<u8>)> {
+    /// What changed, by key group.
+    pub fn snapshot(&mut self) -> Vec<(KeyGroup, GroupChunk)> {
         self.state.snapshot()
     }
 

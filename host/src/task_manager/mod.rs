@@ -43,7 +43,7 @@ use crate::{
     failure::Failure,
     ids::{CheckpointId, SubtaskIndex},
     metrics::SharedMetrics,
-    state::chunks::BadChunk,
+    state::{GroupChunk, chunks::BadChunk},
     stream::{Barrier, channel::Closed, keys::KeyGroup},
 };
 
@@ -62,8 +62,8 @@ pub struct SubtaskId {
 /// What a subtask gives to a checkpoint.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Key groups that changed since its last snapshot, as chunks.
-    pub key_groups: Vec<(KeyGroup, Vec<u8>)>,
+    /// Key groups that changed since its last snapshot: all of them, or what changed.
+    pub key_groups: Vec<(KeyGroup, GroupChunk)>,
     /// What a guest that keeps its own state said.
     pub guest: Option<Vec<u8>>,
     /// The rest. Its `guest` is not set.

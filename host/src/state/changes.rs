@@ -1,0 +1,63 @@
+//! What of a subtask's keyed state changed since its last snapshot: which
+//! entries, each once, and which saved ones are gone. Both are bounded by what
+//! the table holds or held at the last snapshot, however long there is none.
+
+use crate::{
+    state::{chunks, table::EntryId, windows::Window},
+    stream::keys::KeyGroup,
+};
+
+/// The changes of all key groups.
+#[derive(Debug)]
+pub(super) struct Changes {
+    /// Entries whose mark is set. The mark belongs to the entry's number: when
+    /// the number is used again, it is not listed again.
+    pub(super) marked: Vec<EntryId>,
+    pub(super) groups: Vec<GroupChanges>,
+    tombstone_bytes: usize,
+}
+
+/// The changes of a key group.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GroupChanges {
+    /// Entries that it has now.
+    pub(super) live: u32,
+    /// Whether a snapshot has given it whole, so that what changed since can follow.
+    pub(super) based: bool,
+    /// Saved entries that are gone.
+    pub(super) removed: u32,
+    /// Their keys and windows, as a delta has them.
+    pub(super) tombstones: Vec<u8>,
+}
+
+impl Changes {
+    pub(super) fn new(key_groups: u32) -> Self {
+        let groups = vec![GroupChanges::default(); key_groups as usize];
+        Self { marked: Vec::new(), groups, tombstone_bytes: 0 }
+    }
+
+    pub(super) fn of(&mut self, key_group: KeyGroup) -> &mut GroupChanges {
+        &mut self.groups[usize::from(key_group.0)]
+    }
+
+    /// An entry that the last snapshot or an earlier one held is gone.
+    pub(super) fn removed(&mut self, key_group: KeyGroup, key: &[u8], window: Window) {
+        let group = &mut self.groups[usize::from(key_group.0)];
+        let before = group.tombstones.len();
+        chunks::put_tombstone(&mut group.tombstones, key, window);
+        group.removed += 1;
+        self.tombstone_bytes += group.tombstones.len() - before;
+    }
+
+    /// Takes the tombstones of a key group, and how many they are.
+    pub(super) fn take_tombstones(&mut self, key_group: usize) -> (u32, Vec<u8>) {
+        let group = &mut self.groups[key_group];
+        self.tombstone_bytes -= group.tombstones.len();
+        (std::mem::take(&mut group.removed), std::mem::take(&mut group.tombstones))
+    }
+
+    /// Heap bytes in use, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.marked.capacity() * size_of::<EntryId>() + self.tombstone_bytes
+    }
+}
