@@ -247,6 +247,9 @@ pub struct RestartStatus {
     pub count: u32,
     /// How many regions are on their way back from a failure, while others run.
     pub regions_restarting: u32,
+    /// How long it took the last time from the failure to the first records that the failed
+    /// subtask saw again, in microseconds.
+    pub last_recovery_micros: Option<u64>,
     /// Why the last one was: the subtask and its failure, in words.
     pub last_failure: Option<String>,
 }

@@ -95,6 +95,8 @@ pub enum Command {
 /// What a subtask tells.
 #[derive(Debug)]
 pub enum TaskEvent {
+    /// An operator has seen the first records since it was deployed.
+    Began(SubtaskId),
     /// Its part of a checkpoint.
     Snapshot(SubtaskId, CheckpointId, Box<Snapshot>),
     /// Its input has ended and its output is complete. A sink says this
@@ -113,7 +115,8 @@ impl TaskEvent {
     #[must_use]
     pub fn subtask(&self) -> SubtaskId {
         match self {
-            Self::Snapshot(id, ..)
+            Self::Began(id)
+            | Self::Snapshot(id, ..)
             | Self::Finished(id, _)
             | Self::Committed(id)
             | Self::Stopped(id)
@@ -186,6 +189,11 @@ impl Reporter {
     pub async fn snapshot(&self, checkpoint: CheckpointId, mut snapshot: Snapshot) {
         snapshot.state.counters = self.metrics.counters();
         self.tell(TaskEvent::Snapshot(self.id, checkpoint, Box::new(snapshot))).await;
+    }
+
+    /// Says that it works.
+    pub async fn began(&self) {
+        self.tell(TaskEvent::Began(self.id)).await;
     }
 
     /// Gives the subtask's end.

@@ -88,14 +88,20 @@ impl OperatorTask {
         if let Some(watermark) = self.context.watermark() {
             self.context.outputs.broadcast(Element::Watermark(watermark)).await?;
         }
+        let mut began = false;
         loop {
             let event = self.next_event().await?;
             breathe().await;
+            let works = matches!(event, Next::Input(InputEvent::Batch(..)));
             let clock = Stopwatch::start();
             let step = self.step(event).await;
             self.context.metrics.count_busy(clock.elapsed());
             if let Some(end) = step? {
                 return Ok(end);
+            }
+            if works && !began {
+                began = true;
+                self.context.reporter.began().await;
             }
             self.settle()?;
         }

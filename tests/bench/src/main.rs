@@ -12,6 +12,7 @@ mod jobs;
 mod machine;
 mod native;
 mod neighbours;
+mod recovery;
 mod report;
 mod slots;
 mod start;
@@ -67,13 +68,14 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
             runtime.block_on(neighbours::measure(places, &mut report))?;
         }
         "crowd" => runtime.block_on(neighbours::crowd(places, &mut report))?,
+        "recovery" => runtime.block_on(recovery::measure(places, &mut report))?,
         // One part of the spine, while working on it.
         "slots" => runtime.block_on(slots::measure(places, &mut report))?,
         "start" => runtime.block_on(start::measure(places, &mut report))?,
         other => match other.strip_prefix("job:") {
             Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
             None => anyhow::bail!(
-                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, slots, start, job:NAME"
+                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, recovery, slots, start, job:NAME"
             ),
         },
     }

@@ -149,6 +149,10 @@ impl Attempt<'_> {
 
     fn on_event(&mut self, event: TaskEvent) -> Option<AttemptEnd> {
         match event {
+            TaskEvent::Began(id) => {
+                self.master.note_began(id);
+                None
+            }
             TaskEvent::Snapshot(id, checkpoint, snapshot) => {
                 let actions = self.coordinator.snapshot(id, checkpoint, *snapshot);
                 self.act(actions)

@@ -28,7 +28,7 @@ use tokio::{
 use self::{attempt::Attempt, savepoints::Rescaling};
 use crate::{
     checkpoint::Manifest,
-    clock::Clock,
+    clock::{Clock, Stopwatch},
     config::job::JobSpec,
     failure::{Failure, FailureKind},
     ids::CheckpointId,
@@ -110,6 +110,8 @@ struct Master {
     saving: Vec<JoinHandle<()>>,
     /// Another parallelism, to go on with when the job has stopped for it.
     rescaling: Option<Rescaling>,
+    /// When each subtask failed that has not seen records since.
+    failed: BTreeMap<SubtaskId, Stopwatch>,
 }
 
 /// What becomes of a job that failed.
@@ -174,6 +176,7 @@ impl Master {
             asked: Vec::new(),
             saving: Vec::new(),
             rescaling: None,
+            failed: BTreeMap::new(),
         }
     }
 
@@ -373,6 +376,9 @@ impl Master {
         failure: &Failure,
     ) -> Result<Duration, Outcome> {
         let what = self.describe(subtask, failure);
+        if let Some(id) = subtask {
+            self.failed.entry(id).or_insert_with(Stopwatch::start);
+        }
         let now = self.clock.now_millis();
         match self.strategy.decide(failure.kind, now, rand::random::<f64>()) {
             Decision::GiveUp { reason } => {
@@ -394,6 +400,18 @@ impl Master {
                 }
                 Ok(delay)
             }
+        }
+    }
+
+    /// A subtask sees records.
+    fn note_began(&mut self, subtask: SubtaskId) {
+        if let Some(failed) = self.failed.remove(&subtask) {
+            let micros = u64::try_from(failed.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::info!(
+                "`{}` works again after {micros} µs",
+                self.prepared.deployer.plan.subtask(subtask)
+            );
+            self.progress.status.restarts.last_recovery_micros = Some(micros);
         }
     }
 
