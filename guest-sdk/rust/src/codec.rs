@@ -57,6 +57,25 @@ pub(crate) fn decode<S: DeserializeOwned>(bytes: &[u8]) -> Result<Option<S>, Err
     })
 }
 
+/// Whether bytes are a state of this type, and nothing else. Stricter than
+/// [`decode`], which does not look at what follows: a type of which a field was
+/// taken away would be read from the states of the old one.
+pub(crate) fn check<S: DeserializeOwned>(bytes: &[u8]) -> Result<(), Error> {
+    decode::<S>(bytes)?;
+    let rest = postcard::take_from_bytes::<S>(bytes).map_or(&[][..], |(_, rest)| rest);
+    match rest {
+        [] => Ok(()),
+        // What is nothing is written as a zero.
+        [0] if bytes.len() == 1 => Ok(()),
+        rest => Err(Error::new(format!(
+            "a state of {} bytes is read from the first {}: it was written by a version of this \
+             operator with another state type",
+            bytes.len(),
+            bytes.len() - rest.len()
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

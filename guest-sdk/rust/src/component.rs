@@ -33,7 +33,7 @@ pub mod processor {
 pub mod keyed {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "keyed-operator",
+        world: "checked-keyed-operator",
         pub_export_macro: true,
         export_macro_name: "export_keyed",
         with: {
@@ -209,7 +209,23 @@ where
 macro_rules! keyed_glue {
     ($world:ident, $module:ident) => {
         mod $module {
-            use super::{$world::exports::cofferdam::operator::keyed_processor as wit_keyed, *};
+            use super::{
+                $world::exports::cofferdam::operator::{
+                    keyed_processor as wit_keyed, state_check as wit_check,
+                },
+                *,
+            };
+
+            impl<C> wit_check::Guest for Adapter<C>
+            where
+                C: Instance,
+                C::Operator: KeyedProcessor,
+            {
+                fn check(keys: wit::Column, states: wit::Column) -> Result<(), String> {
+                    let (keys, states) = (column_in(keys), column_in(states));
+                    crate::fold::check::<C::Operator>(&keys, &states).map_err(|e| e.to_string())
+                }
+            }
 
             fn now_in(now: wit_keyed::Time) -> contract::Now {
                 contract::Now { watermark: now.watermark, processing: now.processing }

@@ -43,6 +43,16 @@ pub(crate) fn fire<K: KeyedProcessor>(
     Ok(effects.into_outcome(out))
 }
 
+/// Checks that states are of the operator's type, to the last byte.
+pub(crate) fn check<K: KeyedProcessor>(keys: &Column, states: &Column) -> Result<(), Error> {
+    for (key, state) in keys.iter().zip(states.iter()) {
+        codec::check::<K::State>(state).map_err(|error| {
+            Error::new(format!("key `{}`: {error}", String::from_utf8_lossy(key)))
+        })?;
+    }
+    Ok(())
+}
+
 /// Merges states pairwise.
 pub(crate) fn merge<K: Merge>(
     operator: &mut K,

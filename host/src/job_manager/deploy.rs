@@ -53,6 +53,9 @@ use crate::{
 
 /// How many commands may wait for a subtask. One checkpoint at a time needs two.
 const COMMANDS: usize = 16;
+/// How much state another version of an operator is asked about in one call.
+const CHECKED_STATES: usize = 1024;
+const CHECKED_BYTES: usize = 1 << 20;
 /// How many bytes may wait between two subtasks of a chain: so little that a
 /// batch is still in the core's cache when the next subtask reads it.
 const CHAINED_CAPACITY: usize = 64 << 10;
@@ -506,11 +509,12 @@ impl Builder<'_> {
             .memory
             .open_slot(&spec.name, self.id.index, self.wiring.set_aside)
             .map_err(|refused| out_of_memory("opening its slot", &refused))?;
-        let instance = self.instance(spec, kind, memory.clone()).await?;
+        let mut instance = self.instance(spec, kind, memory.clone()).await?;
         let operator = match kind {
             OperatorKind::Processor { .. } => Operator::Processor(instance),
             OperatorKind::Keyed { .. } => {
                 let state = self.keyed_state(spec, &memory).await?;
+                self.check_states(&state, &mut instance).await?;
                 Operator::Keyed(Box::new(KeyedOperator::new(instance, state, memory.clone())))
             }
         };
@@ -558,6 +562,37 @@ impl Builder<'_> {
             instance.restore(&snapshot).await?;
         }
         Ok(instance)
+    }
+
+    /// Has another version of an operator say whether it can go on from the states that are
+    /// there.
+    async fn check_states(
+        &self,
+        state: &KeyedState,
+        instance: &mut Instance,
+    ) -> Result<(), Failure> {
+        let artifact = &self.deployer.artifacts[&self.vertex.name];
+        let saved = self.saved.and_then(|saved| saved.artifact);
+        if saved.is_none() || saved == artifact.digest().parse().ok() {
+            return Ok(());
+        }
+        for (keys, states) in state.columns(CHECKED_BYTES, CHECKED_STATES) {
+            breathe().await;
+            instance.check_states(&keys, &states).await.map_err(|mut failure| {
+                if failure.kind == FailureKind::GuestError {
+                    failure.kind = FailureKind::CheckpointFailure;
+                    failure.message = format!(
+                        "this version of the operator does not accept the state of another one: {}; \
+                         nothing is changed: go on with that one ({}), or give the operator \
+                         another name to begin without state",
+                        failure.message,
+                        saved.map_or_else(String::new, |digest| digest.to_string()),
+                    );
+                }
+                failure
+            })?;
+        }
+        Ok(())
     }
 
     /// What the guest said in its snapshot.

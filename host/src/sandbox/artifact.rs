@@ -147,6 +147,7 @@ pub(super) enum Exports {
         fold: ComponentExportIndex,
         fire: ComponentExportIndex,
         merge: Option<ComponentExportIndex>,
+        check: Option<ComponentExportIndex>,
     },
 }
 
@@ -317,6 +318,7 @@ fn find_exports(component: &Component) -> Result<Option<Exports>, LoadError> {
                 fold: function("fold")?,
                 fire: function("fire")?,
                 merge: find_merge(component)?,
+                check: find_check(component)?,
             })
         }
         _ => None,
@@ -329,6 +331,11 @@ fn find_snapshot(component: &Component) -> Found<(ComponentExportIndex, Componen
     let Some(at) = interface(component, "snapshot") else { return Ok(None) };
     let function = |name| function(component, &at, "snapshot", name);
     Ok(Some((function("snapshot")?, function("restore")?)))
+}
+
+fn find_check(component: &Component) -> Found<ComponentExportIndex> {
+    let Some(at) = interface(component, "state-check") else { return Ok(None) };
+    function(component, &at, "state-check", "check").map(Some)
 }
 
 fn find_merge(component: &Component) -> Found<ComponentExportIndex> {

@@ -150,6 +150,9 @@ enum Calls {
                 Answer<abi::ColumnOut>,
             >,
         >,
+        check: Option<
+            TypedFunc<(abi::ColumnIn<'static>, abi::ColumnIn<'static>), Answer<()>>,
+        >,
     },
 }
 
@@ -231,9 +234,11 @@ impl Finder<'_> {
                 };
                 (self.func(open)?, calls)
             }
-            Exports::Keyed { open, fold, fire, merge } => {
+            Exports::Keyed { open, fold, fire, merge, check } => {
                 let merge = merge.map(|index| self.func(index)).transpose()?;
-                let calls = Calls::Keyed { fold: self.func(fold)?, fire: self.func(fire)?, merge };
+                let check = check.map(|index| self.func(index)).transpose()?;
+                let (fold, fire) = (self.func(fold)?, self.func(fire)?);
+                let calls = Calls::Keyed { fold, fire, merge, check };
                 (self.func(open)?, calls)
             }
         })
@@ -388,6 +393,16 @@ impl Instance {
         let params = (column_in(&pairs.keys), column_in(&pairs.left), column_in(&pairs.right));
         let raw = self.call(&merge, params, "merge").await?;
         outcome::required_column("merged states", raw)
+    }
+
+    /// Has the operator check states that another version of it left, by key. One that
+    /// cannot accepts them all.
+    ///
+    /// # Errors
+    /// [`FailureKind::GuestError`] if it refuses them; else as [`process`](Self::process).
+    pub async fn check_states(&mut self, keys: &Column, states: &Column) -> Result<(), Failure> {
+        let Calls::Keyed { check: Some(check), .. } = self.calls else { return Ok(()) };
+        self.call(&check, (column_in(keys), column_in(states)), "check").await
     }
 }
 

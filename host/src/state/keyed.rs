@@ -10,7 +10,7 @@ use crate::{
         timers::{Deadlines, Timers},
         windows::{self, Window, WindowKind, Windows},
     },
-    stream::{Batch, keys::KeyGroups},
+    stream::{Batch, Column, keys::KeyGroups},
 };
 
 /// How many firings are handed over in one call.
@@ -75,6 +75,22 @@ impl KeyedState {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+
+    /// Keys and their states, those without state left out, in columns of so many bytes and
+    /// entries at most, about: for who wants to look at all of it.
+    pub fn columns(&self, bytes: usize, entries: usize) -> impl Iterator<Item = (Column, Column)> {
+        let mut all = self.table.iter().filter(|(_, entry)| !entry.state.is_empty()).peekable();
+        std::iter::from_fn(move || {
+            all.peek()?;
+            let (mut keys, mut states) = (Column::default(), Column::default());
+            while keys.len() < entries && keys.data().len() + states.data().len() < bytes {
+                let Some((_, entry)) = all.next() else { break };
+                keys.push(&entry.key);
+                states.push(&entry.state);
+            }
+            Some((keys, states))
+        })
     }
 
     /// Heap bytes in use, about.

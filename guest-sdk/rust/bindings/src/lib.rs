@@ -20,7 +20,7 @@ pub mod stateful {
 pub mod session {
     wit_bindgen::generate!({
         path: "../../../wit",
-        world: "session-operator",
+        world: "checked-session-operator",
         pub_export_macro: true,
         export_macro_name: "export_session",
         with: {
