@@ -70,6 +70,12 @@ impl Stopwatch {
         self.0.elapsed()
     }
 
+    /// The same, in microseconds.
+    #[must_use]
+    pub fn micros(&self) -> u64 {
+        u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The same, in nanoseconds.
     #[must_use]
     pub fn nanos(&self) -> u64 {

@@ -5,7 +5,7 @@
 //! offset  size  what
 //!      0     8  magic: "CFDMCKPT"
 //!      8     2  format version, little-endian: 1
-//!     10     2  kind: 1 manifest, 2 chunk, 3 store header
+//!     10     2  kind: 1 manifest, 2 chunk, 3 details, 4 file header, 5 file end, 6 owner
 //!     12     8  length of the payload, little-endian
 //!     20     4  CRC-32 (IEEE) of bytes 0 to 20 and of the payload
 //!     24     …  payload
@@ -14,7 +14,8 @@
 /// The format version that is written.
 pub const VERSION: u16 = 1;
 const MAGIC: &[u8; 8] = b"CFDMCKPT";
-const HEADER: usize = 24;
+/// Bytes before the payload.
+pub(super) const HEADER: usize = 24;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +25,14 @@ pub enum Kind {
     Manifest = 1,
     /// A chunk of state.
     Chunk = 2,
-    /// What a store says of itself.
-    StoreHeader = 3,
+    /// What was measured of a checkpoint.
+    Details = 3,
+    /// The beginning of a checkpoint in a file.
+    FileHeader = 4,
+    /// The end of a checkpoint in a file.
+    FileEnd = 5,
+    /// Who owns a store.
+    Owner = 6,
 }
 
 /// Why bytes are not a frame.
@@ -77,15 +84,14 @@ fn checksum(header: &[u8], payload: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// Takes the payload out of a frame, after all checks.
+/// Reads what a frame's header says of its payload's length, so that as much can
+/// be read of a stream.
 ///
 /// # Errors
-/// [`BadFrame`] says what is wrong.
-pub fn unframe(kind: Kind, bytes: &[u8]) -> Result<&[u8], BadFrame> {
-    let (header, payload) =
-        bytes.split_first_chunk::<HEADER>().ok_or(BadFrame::Short(bytes.len()))?;
-    let [magic @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = header;
-    if magic != MAGIC {
+/// If it is no header, or one of another version.
+pub(super) fn payload_len(bytes: &[u8]) -> Result<u64, BadFrame> {
+    let (header, _) = bytes.split_first_chunk::<HEADER>().ok_or(BadFrame::Short(bytes.len()))?;
+    if !header.starts_with(MAGIC) {
         return Err(BadFrame::Magic);
     }
     let version = u16::from_le_bytes([header[8], header[9]]);
@@ -94,7 +100,17 @@ pub fn unframe(kind: Kind, bytes: &[u8]) -> Result<&[u8], BadFrame> {
     }
     let mut said = [0; 8];
     said.copy_from_slice(&header[12..20]);
-    let said = u64::from_le_bytes(said);
+    Ok(u64::from_le_bytes(said))
+}
+
+/// Takes the payload out of a frame, after all checks.
+///
+/// # Errors
+/// [`BadFrame`] says what is wrong.
+pub fn unframe(kind: Kind, bytes: &[u8]) -> Result<&[u8], BadFrame> {
+    let said = payload_len(bytes)?;
+    let (header, payload) =
+        bytes.split_first_chunk::<HEADER>().ok_or(BadFrame::Short(bytes.len()))?;
     if said != payload.len() as u64 {
         return Err(BadFrame::Length { said, got: payload.len() });
     }

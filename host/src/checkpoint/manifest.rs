@@ -135,6 +135,14 @@ impl Manifest {
         postcard::from_bytes(payload).map_err(|e| BadManifest::Undecodable(e.to_string()))
     }
 
+    /// Bytes of all chunks that it needs, each counted once.
+    #[must_use]
+    pub fn full_bytes(&self) -> u64 {
+        let chunks: BTreeMap<ChunkDigest, u64> =
+            self.chunks().map(|chunk| (chunk.digest, chunk.bytes)).collect();
+        chunks.values().sum()
+    }
+
     /// Every chunk that the checkpoint needs.
     pub fn chunks(&self) -> impl Iterator<Item = StoredChunk> + '_ {
         self.operators.values().flat_map(|operator| {

@@ -5,11 +5,29 @@
 //! of their content. State that did not change is named again, not written
 //! again. A checkpoint exists once its manifest is flushed, and only then.
 
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | [`format`] | the frame around everything that is stored |
+//! | [`manifest`], [`details`] | what a checkpoint is made of, and what was measured of it |
+//! | [`store`] | what a store must do |
+//! | [`memory_store`], [`sled_store`] | the stores; `refs` counts who names which chunk |
+//! | `directory`, `marker` | a state directory: its lock, and what it says beside the database |
+//! | [`file`] | a checkpoint as one file |
+//! | [`verify`] | reading all of a checkpoint |
+
+pub mod details;
+mod directory;
+pub mod file;
 pub mod format;
 pub mod manifest;
+mod marker;
 pub mod memory_store;
+mod refs;
 pub mod sled_store;
 pub mod store;
+pub mod verify;
 
+pub use details::{Details, SubtaskDetails, Trigger};
 pub use manifest::{ChunkDigest, GuestState, Manifest, OperatorState, StoredChunk, SubtaskState};
-pub use store::{CheckpointStore, StoreError};
+pub use store::{CheckpointStore, Owner, StoreError};

@@ -2,24 +2,76 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     checkpoint::{
+        details::Details,
         format::BadFrame,
         manifest::{BadManifest, ChunkDigest, Manifest, StoredChunk},
     },
     ids::CheckpointId,
 };
 
+/// Who may write to a store. Owners are counted: one that was succeeded by another
+/// may write no more, whatever it still believes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Which one, from 1.
+    pub epoch: u64,
+    /// In words.
+    pub name: String,
+}
+
+impl Owner {
+    /// Whoever comes after this one.
+    #[must_use]
+    pub fn after(before: Option<&Owner>, name: &str) -> Self {
+        Self { epoch: before.map_or(0, |owner| owner.epoch) + 1, name: name.to_owned() }
+    }
+}
+
+/// Whether a manifest may be written: it is of the present owner, or of nobody while
+/// there is none, and names only chunks that are there.
+pub(super) fn admit(
+    manifest: &Manifest,
+    owner: Option<&Owner>,
+    has: impl Fn(ChunkDigest) -> bool,
+) -> Result<(), StoreError> {
+    let id = manifest.id;
+    if let Some(now) = owner.filter(|owner| manifest.epoch < owner.epoch) {
+        return Err(StoreError::Fenced { id, epoch: manifest.epoch, now: now.clone() });
+    }
+    if manifest.chunks().any(|chunk| !has(chunk.digest)) {
+        return Err(StoreError::DamagedChunk { id, reason: ChunkDamage::Missing });
+    }
+    Ok(())
+}
+
+/// How large a store is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Bytes of the checkpoints in it, what they share counted once.
+    pub live: u64,
+    /// Bytes that it takes.
+    pub disk: u64,
+}
+
 /// Why a store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
     #[error(
-        "the state directory {} is in use by another process; \
+        "the state directory {} is in use by another process{}; \
          stop that one, or choose another directory",
-        .0.display()
+        path.display(), by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default()
     )]
-    Locked(PathBuf),
+    Locked {
+        /// Where.
+        path: PathBuf,
+        /// Which one, as far as it is known.
+        by: Option<String>,
+    },
     /// The database below says no.
     #[error("the state directory {} cannot be {action}: {reason}", path.display())]
     Backend {
@@ -27,9 +79,51 @@ pub enum StoreError {
         path: PathBuf,
         /// "opened", "read", "written".
         action: &'static str,
-        /// What it said.
+        /// What it said, and what to do.
         reason: String,
     },
+    /// Somebody else owns it now.
+    #[error(
+        "checkpoint {id} is refused: the state belongs to {} now (its owner number {}), and this \
+         is its owner number {epoch}; only one may go on",
+        now.name, now.epoch
+    )]
+    Fenced {
+        /// Which one was refused.
+        id: CheckpointId,
+        /// Who wanted to write it.
+        epoch: u64,
+        /// Who owns it.
+        now: Owner,
+    },
+    /// It had a checkpoint that is gone.
+    #[error(
+        "the state directory {} is damaged: checkpoint {said} of the job `{job}` was completed in \
+         it, and {}; put the directory back from a copy, or import an exported checkpoint \
+         into another directory{}",
+        path.display(),
+        found.map_or_else(|| "it holds none".to_owned(), |id| format!("the newest in it is {id}")),
+        match found {
+            Some(id) => format!(
+                "; to go on from checkpoint {id} all the same, which repeats what sinks have \
+                 committed since, remove the file `job` in it"
+            ),
+            None => "; to begin anew, choose another directory".to_owned(),
+        }
+    )]
+    Lost {
+        /// Where.
+        path: PathBuf,
+        /// Whose.
+        job: String,
+        /// The newest that was completed.
+        said: CheckpointId,
+        /// The newest that is there.
+        found: Option<CheckpointId>,
+    },
+    /// There is no such checkpoint.
+    #[error("there is no checkpoint {0}")]
+    NoSuchCheckpoint(CheckpointId),
     /// A manifest is damaged.
     #[error("checkpoint {id} is damaged: {reason}")]
     DamagedManifest {
@@ -69,8 +163,22 @@ pub enum ChunkDamage {
 /// Where the checkpoints of one job are kept.
 ///
 /// A chunk that is put is durable only with the next manifest; a manifest is
-/// durable, with everything that it names, when `commit` returns.
+/// durable, with everything that it names, when `commit` returns. A chunk that no
+/// manifest names when `commit` returns is dropped.
 pub trait CheckpointStore: Send + std::fmt::Debug {
+    /// Makes somebody the owner, and fences whoever was it before. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn own(&mut self, name: &str) -> Result<Owner, StoreError>;
+
+    /// The owner; none if there never was one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn owner(&self) -> Result<Option<Owner>, StoreError>;
+
     /// Puts a chunk, unless it is there. Says how many bytes that took.
     ///
     /// # Errors
@@ -80,8 +188,21 @@ pub trait CheckpointStore: Send + std::fmt::Debug {
     /// Makes a checkpoint: writes its manifest and flushes everything.
     ///
     /// # Errors
-    /// If it cannot be written; then there is no such checkpoint.
+    /// If it cannot be written, or the manifest is of an earlier owner, or names a
+    /// chunk that is not there; then there is no such checkpoint.
     fn commit(&mut self, manifest: &Manifest) -> Result<usize, StoreError>;
+
+    /// Keeps what was measured of a checkpoint. Durable with the next commit.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn put_details(&mut self, id: CheckpointId, details: &Details) -> Result<(), StoreError>;
+
+    /// What was measured of a checkpoint, if that is there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn details(&self, id: CheckpointId) -> Result<Option<Details>, StoreError>;
 
     /// The completed checkpoints, the earliest first.
     ///
@@ -101,12 +222,23 @@ pub trait CheckpointStore: Send + std::fmt::Debug {
     /// If it is damaged or not there.
     fn chunk(&self, id: CheckpointId, digest: ChunkDigest) -> Result<Vec<u8>, StoreError>;
 
-    /// Drops checkpoints, and the chunks that neither a remaining checkpoint
-    /// nor `keep` names.
+    /// Drops checkpoints. What only they name is dropped with the next commit.
     ///
     /// # Errors
     /// If the store cannot be read or written.
-    fn discard(&mut self, ids: &[CheckpointId], keep: &[ChunkDigest]) -> Result<(), StoreError>;
+    fn discard(&mut self, ids: &[CheckpointId]) -> Result<(), StoreError>;
+
+    /// Gives back room that is of no use, if there is much of it. Says whether there was.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written; what is in it stays.
+    fn tidy(&mut self) -> Result<bool, StoreError>;
+
+    /// How large it is.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    fn size(&self) -> Result<StoreSize, StoreError>;
 }
 
 /// Which checkpoints to drop so that the newest `retain` remain.

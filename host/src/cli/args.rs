@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
+    checkpoint_args::CheckpointCommand,
     exit::EXIT_CODES,
     running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs},
     tenant_args::{TenantArgs, TenantCommand},
@@ -41,6 +42,9 @@ pub enum Command {
     /// Show, drain and restore the slots of a job that runs
     #[command(subcommand, arg_required_else_help = true)]
     Slot(SlotCommand),
+    /// List, show, verify, export, import and prune the checkpoints of a state directory
+    #[command(subcommand, arg_required_else_help = true)]
+    Checkpoint(CheckpointCommand),
     /// Make, change and show tenants: their quotas, grants and usage
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(TenantCommand),

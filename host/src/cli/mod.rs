@@ -8,6 +8,7 @@
 //! | `run`, `run_tenant` | `cofferdam run`, and what `--tenant` does to it |
 //! | `check` | `cofferdam job check` |
 //! | `running`, [`running_args`] | what is asked of a job that runs |
+//! | `checkpoint`, [`checkpoint_args`], `checkpoint_view` | `cofferdam checkpoint …` |
 //! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
 //! | `harden` | giving up what a command does not need |
 //! | `progress`, `human` | a job's numbers as text |
@@ -16,6 +17,9 @@
 
 pub mod args;
 mod check;
+mod checkpoint;
+pub mod checkpoint_args;
+mod checkpoint_view;
 pub mod exit;
 mod harden;
 mod human;
@@ -60,6 +64,10 @@ pub fn main() -> ExitCode {
         Command::Savepoint(command) => running::savepoint(&command),
         Command::Slot(command) => running::slot(&command),
         Command::Tenant(command) => tenant::tenant(&command),
+        Command::Checkpoint(command) => {
+            start_log();
+            checkpoint::checkpoint(&command)
+        }
         // No log: what it writes is code.
         Command::CompileArtifact { memory, seconds, metering, hardening } => {
             return ExitCode::from(compile::run(memory, seconds, metering, hardening));

@@ -231,8 +231,8 @@ fn checkpoints(status: &JobStatus) -> String {
     }
     if let Some(last) = &checkpoints.last {
         let took = human::millis(last.duration_millis);
-        let bytes = human::bytes(float(last.bytes));
-        let _ = write!(text, ", the last (#{}) of {bytes} in {took}", last.id);
+        let (bytes, full) = (human::bytes(float(last.bytes)), human::bytes(float(last.full_bytes)));
+        let _ = write!(text, ", the last (#{}) of {full} in {took}: {bytes} written", last.id);
     }
     if checkpoints.failed > 0 {
         let _ = write!(text, ", {} failed", human::exact(checkpoints.failed));
@@ -340,6 +340,7 @@ fn table(rows: &[Vec<String>]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{
+        checkpoint::Trigger,
         ids::{CheckpointId, JobName, OperatorName, SubtaskIndex},
         job_manager::status::CompletedCheckpoint,
         memory::LargestSlot,
@@ -391,8 +392,18 @@ mod tests {
         sink.watermark = Some(1_357_380_000_000);
         status.checkpoints.completed = 3;
         status.checkpoints.failed = 1;
-        status.checkpoints.last =
-            Some(CompletedCheckpoint { id: CheckpointId(4), duration_millis: 40, bytes: 65_536 });
+        status.checkpoints.last = Some(CompletedCheckpoint {
+            id: CheckpointId(4),
+            trigger: Trigger::Interval,
+            triggered_at: 0,
+            duration_millis: 40,
+            alignment_micros: 0,
+            sync_micros: 0,
+            async_micros: 0,
+            end_to_end_micros: 40_000,
+            bytes: 65_536,
+            full_bytes: 3 << 20,
+        });
         status.memory.limit = 4 << 30;
         status.memory.peak = 1 << 30;
         status.memory.promised = 1 << 29;
@@ -416,7 +427,7 @@ delays: running for 13 s · in 27.0 k (8.50 k/s) · out 25 (10/s)
   flights  2       -  8.50 k  1.00 MiB  2013-01-05 10:00:00  1.2 s   80%         -
   stats    2  8.50 k      10       0 B                    -      -  100%  1.50 MiB  3 rejected, 1 late, 1 restart
   out      2      10       -    1000 B  2013-01-05 10:00:00      -    0%         -
-3 checkpoints, the last (#4) of 64.0 KiB in 40 ms, 1 failed
+3 checkpoints, the last (#4) of 3.00 MiB in 40 ms: 64.0 KiB written, 1 failed
 1 restart, the last after stats[0]: guest trap: unreachable";
         assert_eq!(live(&now(), &before()).join("\n"), want);
     }
@@ -425,7 +436,7 @@ delays: running for 13 s · in 27.0 k (8.50 k/s) · out 25 (10/s)
     fn the_plain_line_says_the_same_in_short() {
         let want = "delays: running for 13 s · in 27.0 k (8.50 k/s) · out 25 (10/s) \
                     · watermark 2013-01-05 10:00:00 · 1.50 MiB in slots \
-                    · 3 checkpoints, the last (#4) of 64.0 KiB in 40 ms, 1 failed \
+                    · 3 checkpoints, the last (#4) of 3.00 MiB in 40 ms: 64.0 KiB written, 1 failed \
                     · 1 restart, the last after stats[0]: guest trap: unreachable";
         assert_eq!(plain(&now(), &before()), want);
     }
@@ -443,7 +454,7 @@ delays finished after 13 s: 27,004 records in, 25 out
 2.08 k records/s on average
 memory: at most 1.00 GiB of 4.00 GiB reserved (25.0 %), 512 MiB promised; \
 the largest slot, stats (subtask 1), had 3.00 MiB of 256 MiB
-3 checkpoints, the last (#4) of 64.0 KiB in 40 ms, 1 failed
+3 checkpoints, the last (#4) of 3.00 MiB in 40 ms: 64.0 KiB written, 1 failed
 1 restart, the last after stats[0]: guest trap: unreachable
 ";
         assert_eq!(summary(&end), want);

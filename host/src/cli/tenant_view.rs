@@ -102,7 +102,7 @@ pub(super) fn list<'a>(tenants: impl Iterator<Item = &'a TenantSpec>) -> String 
             vec![tenant.name.to_string(), shown.join(", "), grants(tenant)]
         })
         .collect();
-    table(&["tenant", "quotas", "grants"], &rows, 3)
+    human::table(&["tenant", "quotas", "grants"], &rows, 3)
 }
 
 /// Rows of usage in one of the formats.
@@ -146,7 +146,7 @@ fn usage_table(rows: &[Row], by: By) -> String {
         fields.extend(figures(&sum));
         shown.push(fields);
     }
-    table(&header, &shown, about.len())
+    human::table(&header, &shown, about.len())
 }
 
 fn figures(consumed: &Consumption) -> [String; 7] {
@@ -161,26 +161,6 @@ fn figures(consumed: &Consumption) -> [String; 7] {
         bytes(consumed.bytes_out),
         bytes(consumed.checkpoint_bytes),
     ]
-}
-
-/// Columns below each other; from number `left` on they are set to the right.
-fn table(header: &[&str], rows: &[Vec<String>], left: usize) -> String {
-    let width = |i: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count());
-        cells.chain([header[i].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let padded = cells.iter().zip(&widths).enumerate().map(|(i, (cell, width))| {
-            if i < left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    let mut out = line(header.to_vec());
-    for row in rows {
-        out.push_str(&line(row.iter().map(String::as_str).collect()));
-    }
-    out
 }
 
 #[cfg(test)]

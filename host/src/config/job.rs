@@ -66,6 +66,9 @@ pub struct CheckpointSection {
     pub min_pause: Duration,
     /// `timeout`: after which a checkpoint is given up; 10 minutes if not given.
     pub timeout: Duration,
+    /// `tolerable_failures`: how many checkpoints in a row may fail or be given up before
+    /// the job fails; 3 if not given.
+    pub tolerable_failures: u32,
     /// `retain`: how many completed checkpoints are kept; 1 if not given.
     pub retain: u32,
 }
@@ -77,6 +80,7 @@ impl Default for CheckpointSection {
             every_records: None,
             min_pause: Duration::ZERO,
             timeout: Duration::from_secs(600),
+            tolerable_failures: 3,
             retain: 1,
         }
     }

@@ -158,6 +158,9 @@ fn read_checkpoints(mut section: Section<'_>) -> CheckpointSection {
         every_records: section.get("every_records", section::integer(1..=i64::MAX.unsigned_abs())),
         min_pause: section.get("min_pause", section::millis_or_zero).unwrap_or(default.min_pause),
         timeout: section.get("timeout", section::millis).unwrap_or(default.timeout),
+        tolerable_failures: section
+            .get("tolerable_failures", section::integer(0..=1_000_000))
+            .unwrap_or(default.tolerable_failures),
         retain: section.get("retain", section::integer(1..=1_000)).unwrap_or(default.retain),
     };
     section.finish();

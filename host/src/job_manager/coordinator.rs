@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    checkpoint::SubtaskState,
+    checkpoint::{SubtaskDetails, SubtaskState},
     ids::CheckpointId,
     job_manager::pieces::Pieces,
     stream::{Barrier, keys::KeyGroup},
@@ -80,6 +80,8 @@ pub struct Ready {
     pub changed: BTreeMap<(usize, KeyGroup), Pieces>,
     /// What belongs to each subtask, and a guest's own snapshot.
     pub subtasks: BTreeMap<SubtaskId, (SubtaskState, Option<Vec<u8>>)>,
+    /// How long it took each subtask that answered it.
+    pub took: BTreeMap<SubtaskId, SubtaskDetails>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ struct Pending {
     purpose: Purpose,
     triggered_at: i64,
     waiting: BTreeSet<SubtaskId>,
+    took: BTreeMap<SubtaskId, SubtaskDetails>,
 }
 
 /// What to do: commands to send, and perhaps a checkpoint to write.
@@ -190,7 +193,8 @@ impl Coordinator {
             }
             waiting.insert(*subtask);
         }
-        self.pending = Some(Pending { id, purpose, triggered_at: now_millis, waiting });
+        let (triggered_at, took) = (now_millis, BTreeMap::new());
+        self.pending = Some(Pending { id, purpose, triggered_at, waiting, took });
         actions.ready = self.complete();
         Some(actions)
     }
@@ -202,11 +206,13 @@ impl Coordinator {
         id: CheckpointId,
         snapshot: Snapshot,
     ) -> Actions {
+        let took = snapshot.took;
         self.take(subtask, snapshot);
         if let Some(pending) = &mut self.pending
             && pending.id == id
         {
             pending.waiting.remove(&subtask);
+            pending.took.insert(subtask, took);
         }
         Actions { commands: Vec::new(), ready: self.complete() }
     }
@@ -279,6 +285,7 @@ impl Coordinator {
             triggered_at: pending.triggered_at,
             changed: std::mem::take(&mut self.changed),
             subtasks: self.answers.clone(),
+            took: pending.took,
         };
         self.take_held();
         Some(Box::new(ready))

@@ -11,7 +11,9 @@ use std::{
 
 use crate::{
     catalog::{self, Catalog, CatalogError},
-    checkpoint::{CheckpointStore, Manifest, memory_store::MemoryStore, sled_store::SledStore},
+    checkpoint::{
+        CheckpointStore, Manifest, file, memory_store::MemoryStore, sled_store::SledStore,
+    },
     clock::Clock,
     config::{
         OperatorFault,
@@ -68,6 +70,9 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     if let Some(manifest) = &mut resumed {
         drop_non_restored(manifest, &plan, options.allow_non_restored_state)?;
     }
+    let owner = store
+        .own(&format!("running the job `{}`", spec.job.name))
+        .map_err(|e| Outcome::StateUnusable { error: e.to_string() })?;
     let store: SharedStore = Arc::new(Mutex::new(store));
     let plan = Arc::new(plan);
     let writer = Writer {
@@ -75,8 +80,10 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         job: spec.job.name.clone(),
         plan: plan.clone(),
         artifacts: digests(&plan, &artifacts),
-        epoch: resumed.as_ref().map_or(1, |manifest| manifest.epoch + 1),
+        epoch: owner.epoch,
         retain: spec.checkpoints.retain,
+        clock: clock.clone(),
+        pinned: Arc::default(),
     };
     let meters = meters(&plan, &options.tenant, &task_manager);
     let logs = logs(&plan, &clock);
@@ -363,6 +370,6 @@ fn take_savepoint(store: &mut dyn CheckpointStore, path: &Path) -> Result<(), Ou
         unusable(format!("the savepoint {} cannot be used: {error}", path.display()))
     };
     let file = File::open(path).map_err(|e| cannot(&e))?;
-    let _ = (BufReader::new(file), store);
+    file::import(&mut BufReader::new(file), store).map_err(|e| cannot(&e))?;
     Ok(())
 }

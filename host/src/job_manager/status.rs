@@ -2,9 +2,12 @@
 //! and published with a growing generation. Rates are not here: who shows them
 //! takes two of these and divides.
 
+use std::collections::VecDeque;
+
 use serde::Serialize;
 
 use crate::{
+    checkpoint::Trigger,
     ids::{CheckpointId, JobName, OperatorName, SlotId, TenantId},
     memory::MemoryReport,
     sandbox::GuestMetrics,
@@ -211,8 +214,50 @@ pub struct CheckpointStatus {
     pub failed: u64,
     /// The last completed one.
     pub last: Option<CompletedCheckpoint>,
+    /// The last [`HISTORY`], whatever became of them, the latest last.
+    pub history: VecDeque<PastCheckpoint>,
     /// The checkpoint that the job was resumed from, if it was.
     pub resumed_from: Option<CheckpointId>,
+}
+
+/// How many checkpoints a status tells of.
+pub const HISTORY: usize = 10;
+
+impl CheckpointStatus {
+    /// One was completed.
+    pub fn complete(&mut self, checkpoint: CompletedCheckpoint) {
+        self.completed += 1;
+        self.last = Some(checkpoint.clone());
+        self.remember(PastCheckpoint::Completed(checkpoint));
+    }
+
+    /// One was given up.
+    pub fn fail(&mut self, id: CheckpointId, reason: String) {
+        self.failed += 1;
+        self.remember(PastCheckpoint::Failed { id, reason });
+    }
+
+    fn remember(&mut self, checkpoint: PastCheckpoint) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(checkpoint);
+    }
+}
+
+/// What became of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum PastCheckpoint {
+    /// It counts.
+    Completed(CompletedCheckpoint),
+    /// It was given up.
+    Failed {
+        /// Its number.
+        id: CheckpointId,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A completed checkpoint.
@@ -220,10 +265,24 @@ pub struct CheckpointStatus {
 pub struct CompletedCheckpoint {
     /// Its number.
     pub id: CheckpointId,
+    /// What caused it.
+    pub trigger: Trigger,
+    /// When it began, milliseconds since 1970.
+    pub triggered_at: i64,
     /// From its start to its completion, in milliseconds.
     pub duration_millis: u64,
+    /// The longest time between a subtask's first barrier and its last, in microseconds.
+    pub alignment_micros: u64,
+    /// The longest time that a subtask was held up for its snapshot.
+    pub sync_micros: u64,
+    /// From the last subtask's answer until all was durable.
+    pub async_micros: u64,
+    /// From the start until all was durable.
+    pub end_to_end_micros: u64,
     /// Bytes that were written for it.
     pub bytes: u64,
+    /// Bytes of all state that it holds, that of earlier checkpoints included.
+    pub full_bytes: u64,
 }
 
 /// A job's slots.

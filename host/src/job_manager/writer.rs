@@ -7,10 +7,12 @@ use std::{
 
 use crate::{
     checkpoint::{
-        CheckpointStore, ChunkDigest, GuestState, Manifest, OperatorState, StoreError, StoredChunk,
+        CheckpointStore, Details, GuestState, Manifest, OperatorState, StoreError, StoredChunk,
+        SubtaskDetails, Trigger,
         store::{ChunkDamage, superseded},
     },
-    ids::{ArtifactDigest, CheckpointId, JobName},
+    clock::{Clock, Stopwatch},
+    ids::{ArtifactDigest, CheckpointId, JobName, OperatorName},
     job_manager::{
         coordinator::{Purpose, Ready},
         pieces::Pieces,
@@ -42,6 +44,26 @@ pub struct Writer {
     pub epoch: u64,
     /// How many checkpoints to keep.
     pub retain: u32,
+    /// What time it is.
+    pub clock: Clock,
+    /// Checkpoints that somebody reads, and which are kept for so long.
+    pub pinned: Arc<Mutex<Vec<CheckpointId>>>,
+}
+
+/// Keeps a checkpoint in its store for as long as it lives.
+#[derive(Debug)]
+pub struct Pin {
+    id: CheckpointId,
+    pinned: Arc<Mutex<Vec<CheckpointId>>>,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(i) = pinned.iter().position(|id| *id == self.id) {
+            pinned.swap_remove(i);
+        }
+    }
 }
 
 /// A checkpoint that was written.
@@ -55,14 +77,32 @@ pub struct Written {
     pub by_vertex: BTreeMap<usize, u64>,
     /// Where the keyed state is now.
     pub chunks: LiveChunks,
+    /// What was measured of it.
+    pub details: Details,
+}
+
+/// How a checkpoint came to be taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun {
+    /// What caused it.
+    pub trigger: Trigger,
+    /// Runs since then.
+    pub clock: Stopwatch,
 }
 
 impl Writer {
-    /// Writes a checkpoint, and drops those that it supersedes. Blocks.
+    /// Writes a checkpoint. Blocks. Those that it supersedes go with
+    /// [`tidy`](Self::tidy).
     ///
     /// # Errors
     /// If the store fails; then the checkpoint does not exist.
-    pub fn write(&self, ready: &Ready, mut chunks: LiveChunks) -> Result<Written, StoreError> {
+    pub fn write(
+        &self,
+        ready: &Ready,
+        begun: Begun,
+        mut chunks: LiveChunks,
+    ) -> Result<Written, StoreError> {
+        let writing = Stopwatch::start();
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let mut by_vertex: BTreeMap<usize, u64> = BTreeMap::new();
         let mut merges = MergeBudget::of(ready);
@@ -96,25 +136,65 @@ impl Writer {
             subtasks[index] = state;
         }
         let bytes = by_vertex.values().sum::<u64>() + store.commit(&manifest)? as u64;
-        // The checkpoint exists: what cannot be cleaned up now does not undo it,
-        // and is dropped with the next one.
-        if let Err(error) = self.drop_superseded(&mut **store, &chunks) {
-            tracing::warn!("checkpoints before {} cannot be dropped: {error}", ready.id);
+        let details = self.measured(ready, begun, writing, bytes, &manifest);
+        // The checkpoint exists, with or without them.
+        if let Err(error) = store.put_details(ready.id, &details) {
+            tracing::warn!("what was measured of checkpoint {} is lost: {error}", ready.id);
         }
-        Ok(Written { manifest, bytes, by_vertex, chunks })
+        Ok(Written { manifest, bytes, by_vertex, chunks, details })
     }
 
-    fn drop_superseded(
+    fn measured(
         &self,
-        store: &mut dyn CheckpointStore,
-        chunks: &LiveChunks,
-    ) -> Result<(), StoreError> {
-        let dropped = superseded(&store.list()?, self.retain);
-        if dropped.is_empty() {
-            return Ok(());
+        ready: &Ready,
+        begun: Begun,
+        writing: Stopwatch,
+        written_bytes: u64,
+        manifest: &Manifest,
+    ) -> Details {
+        let mut subtasks: BTreeMap<OperatorName, Vec<SubtaskDetails>> = BTreeMap::new();
+        for (subtask, took) in &ready.took {
+            let name = self.plan.vertices[subtask.vertex].name.clone();
+            subtasks.entry(name).or_default().push(*took);
         }
-        let live: Vec<ChunkDigest> = chunks.values().flatten().map(|chunk| chunk.digest).collect();
-        store.discard(&dropped, &live)
+        let longest = |of: fn(&SubtaskDetails) -> u64| ready.took.values().map(of).max();
+        Details {
+            trigger: begun.trigger,
+            completed_at: self.clock.now_millis(),
+            alignment_micros: longest(|took| took.alignment_micros).unwrap_or(0),
+            sync_micros: longest(|took| took.sync_micros).unwrap_or(0),
+            async_micros: writing.micros(),
+            end_to_end_micros: begun.clock.micros(),
+            written_bytes,
+            full_bytes: manifest.full_bytes(),
+            subtasks,
+        }
+    }
+
+    /// Drops checkpoints that are superseded, and has the store give back room that is
+    /// of no use. Blocks, beside the job. What fails is tried again after the next
+    /// checkpoint.
+    pub fn tidy(&self) {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let dropped = store.list().map(|all| {
+            let mut dropped = superseded(&all, self.retain);
+            dropped.retain(|id| !pinned.contains(id));
+            dropped
+        });
+        if let Err(error) = dropped.and_then(|dropped| store.discard(&dropped)) {
+            tracing::warn!("checkpoints that are superseded cannot be dropped: {error}");
+        }
+        if let Err(error) = store.tidy() {
+            tracing::warn!("the state directory takes more room than it needs: {error}");
+        }
+    }
+
+    /// Keeps a checkpoint, superseded or not, while the pin lives.
+    #[must_use]
+    pub fn pin(&self, id: CheckpointId) -> Pin {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        Pin { id, pinned: self.pinned.clone() }
     }
 
     /// The checkpoint of this number, if it was made although its writing failed.

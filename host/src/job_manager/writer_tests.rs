@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    checkpoint::{memory_store::MemoryStore, sled_store::SledStore},
+    checkpoint::{
+        ChunkDigest, Owner, memory_store::MemoryStore, sled_store::SledStore, store::StoreSize,
+    },
     config::job::{SinkConnector, SinkSpec},
     ids::OperatorName,
     job_manager::plan::{Role, Vertex},
@@ -48,9 +50,29 @@ impl CheckpointStore for Flaky {
     fn chunk(&self, id: CheckpointId, digest: ChunkDigest) -> Result<Vec<u8>, StoreError> {
         self.store.chunk(id, digest)
     }
-    fn discard(&mut self, ids: &[CheckpointId], keep: &[ChunkDigest]) -> Result<(), StoreError> {
+    fn discard(&mut self, ids: &[CheckpointId]) -> Result<(), StoreError> {
         self.turn()?;
-        self.store.discard(ids, keep)
+        self.store.discard(ids)
+    }
+    fn own(&mut self, name: &str) -> Result<Owner, StoreError> {
+        self.store.own(name)
+    }
+    fn owner(&self) -> Result<Option<Owner>, StoreError> {
+        self.store.owner()
+    }
+    fn put_details(&mut self, id: CheckpointId, details: &Details) -> Result<(), StoreError> {
+        self.turn()?;
+        self.store.put_details(id, details)
+    }
+    fn details(&self, id: CheckpointId) -> Result<Option<Details>, StoreError> {
+        self.store.details(id)
+    }
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        self.turn()?;
+        self.store.tidy()
+    }
+    fn size(&self) -> Result<StoreSize, StoreError> {
+        self.store.size()
     }
 }
 
@@ -72,7 +94,13 @@ fn writer(store: Box<dyn CheckpointStore>, script: &Arc<Mutex<Vec<bool>>>, retai
         artifacts: BTreeMap::new(),
         epoch: 0,
         retain,
+        clock: Clock::System,
+        pinned: Arc::default(),
     }
+}
+
+fn begun() -> Begun {
+    Begun { trigger: Trigger::Interval, clock: Stopwatch::start() }
 }
 
 /// The keys of each key group, and their states.
@@ -81,6 +109,7 @@ type State = BTreeMap<u16, BTreeMap<u8, Vec<u8>>>;
 /// What becomes of some keys of a key group: a new state, or none.
 type Edits = BTreeMap<u8, Option<Vec<u8>>>;
 
+type Tombstone<'a> = (&'a [u8], Option<(i64, i64)>);
 type SavedEntry<'a> = (&'a [u8], Option<(i64, i64)>, bool, &'a [u8], Vec<i64>, Vec<i64>);
 
 fn saved<'a>((key, state): (&'a u8, &'a Vec<u8>)) -> SavedEntry<'a> {
@@ -97,8 +126,7 @@ fn base(group: &BTreeMap<u8, Vec<u8>>) -> Vec<u8> {
 
 fn delta(edits: &Edits) -> Vec<u8> {
     let gone = edits.iter().filter(|(_, state)| state.is_none());
-    let gone: Vec<(&[u8], Option<(i64, i64)>)> =
-        gone.map(|(key, _)| (std::slice::from_ref(key), None)).collect();
+    let gone: Vec<Tombstone<'_>> = gone.map(|(key, _)| (std::slice::from_ref(key), None)).collect();
     let changed = edits.iter().filter_map(|(key, state)| Some(saved((key, state.as_ref()?))));
     postcard::to_stdvec(&(gone, changed.collect::<Vec<_>>())).unwrap()
 }
@@ -172,9 +200,11 @@ fn check(
             triggered_at: 0,
             changed: all,
             subtasks: BTreeMap::from([(subtask, (Default::default(), guest.clone()))]),
+            took: BTreeMap::new(),
         };
         script.lock().unwrap().clone_from(failures);
-        let written = writer.write(&ready, chunks.clone());
+        let written = writer.write(&ready, begun(), chunks.clone());
+        writer.tidy();
         script.lock().unwrap().clear();
         match written {
             Ok(written) => {
@@ -209,12 +239,38 @@ fn checkpoints() -> impl Strategy<Value = Vec<Step>> {
 }
 
 #[test]
+fn a_checkpoint_that_somebody_reads_is_kept_until_it_was_read() {
+    let script = Arc::new(Mutex::new(Vec::new()));
+    let writer = writer(Box::new(MemoryStore::default()), &script, 1);
+    let write = |n| {
+        let ready = Ready {
+            id: CheckpointId(n),
+            purpose: Purpose::Periodic,
+            triggered_at: 0,
+            changed: BTreeMap::new(),
+            subtasks: BTreeMap::new(),
+            took: BTreeMap::new(),
+        };
+        writer.write(&ready, begun(), LiveChunks::new()).unwrap();
+        writer.tidy();
+        let all = writer.store.lock().unwrap().list().unwrap();
+        all.iter().map(|id| id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(write(1), [1]);
+    let pin = writer.pin(CheckpointId(1));
+    assert_eq!((write(2), write(3)), (vec![1, 2], vec![1, 3]));
+    drop(pin);
+    assert_eq!(write(4), [4]);
+}
+
+#[test]
 fn a_large_state_of_which_little_changes_is_written_little_by_little() {
     const SIZE: usize = 2000;
     let script = Arc::new(Mutex::new(Vec::new()));
     let writer = writer(Box::new(MemoryStore::default()), &script, 1);
     let mut groups: Vec<BTreeMap<u8, Vec<u8>>> =
         (0..8_u8).map(|g| (0..200).map(|key| (key, vec![g; SIZE])).collect()).collect();
+    let whole = 8 * 200 * SIZE as u64;
     let (mut chunks, mut bytes, mut longest) = (LiveChunks::new(), Vec::new(), 0);
     for n in 1..=100_u8 {
         let mut changed: BTreeMap<_, Pieces> = BTreeMap::new();
@@ -236,13 +292,15 @@ fn a_large_state_of_which_little_changes_is_written_little_by_little() {
             triggered_at: 0,
             changed,
             subtasks: BTreeMap::from([(subtask, Default::default())]),
+            took: BTreeMap::new(),
         };
-        let written = writer.write(&ready, chunks).unwrap();
+        let written = writer.write(&ready, begun(), chunks).unwrap();
+        assert!(written.details.full_bytes > whole, "{:?}", written.details);
+        writer.tidy();
         chunks = written.chunks;
         bytes.push(written.bytes);
         longest = longest.max(chunks.values().map(Vec::len).max().unwrap());
     }
-    let whole = 8 * 200 * SIZE as u64;
     assert!(bytes[0] > whole);
     let after: u64 = bytes[1..].iter().sum();
     // 1 % changed each time: what is written is that, and a few times more to merge it.

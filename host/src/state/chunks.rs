@@ -44,6 +44,9 @@ pub(super) struct Tombstone<'a> {
     pub(super) window: Option<Window>,
 }
 
+/// A key and its window, in a chunk's bytes.
+pub(super) type KeyWindow<'a> = (&'a [u8], Option<Window>);
+
 /// What a snapshot gives of a key group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupChunk {
@@ -208,7 +211,7 @@ impl KeyedState {
         chunks: &[impl AsRef<[u8]>],
     ) -> Result<(), BadChunk> {
         let undecodable = |reason: String| BadChunk::Undecodable { key_group: key_group.0, reason };
-        let mut gone: HashSet<(&[u8], Option<Window>)> = HashSet::new();
+        let mut gone: HashSet<KeyWindow<'_>> = HashSet::new();
         for (i, chunk) in chunks.iter().enumerate().rev() {
             let chunk = Chunk::of(chunk.as_ref(), i > 0);
             let mut read = chunk.read().map_err(undecodable)?;
@@ -260,7 +263,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// What a delta says is gone.
-    pub(super) fn tombstones(self) -> Result<Vec<(&'a [u8], Option<Window>)>, String> {
+    pub(super) fn tombstones(self) -> Result<Vec<KeyWindow<'a>>, String> {
         if !self.delta {
             return Ok(Vec::new());
         }
@@ -268,8 +271,8 @@ impl<'a> Chunk<'a> {
         Ok(list)
     }
 
-    #[expect(clippy::type_complexity, reason = "the tombstones, and the rest")]
-    fn split(self) -> Result<(Vec<(&'a [u8], Option<Window>)>, &'a [u8]), String> {
+    /// The tombstones, and what follows them.
+    fn split(self) -> Result<(Vec<KeyWindow<'a>>, &'a [u8]), String> {
         let (count, mut rest) = take::<u64>(self.bytes)?;
         let mut list = Vec::new();
         for _ in 0..count {

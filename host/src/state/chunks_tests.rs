@@ -134,6 +134,7 @@ fn a_chunk_that_was_cut_or_goes_on_is_refused() {
 /// `cargo test --release -p cofferdam --lib -- --ignored --nocapture snapshot_costs`.
 #[test]
 #[ignore = "a measure, not a check"]
+#[expect(clippy::print_stderr, reason = "what was measured")]
 fn snapshot_costs() {
     const KEYS: u32 = 1_000_000;
     let mut state = state(None, 128);

@@ -6,10 +6,13 @@
 //! channel has ended. So a snapshot holds the effect of exactly the records
 //! before the barrier.
 
-use crate::stream::{
-    Barrier, Batch, Element,
-    channel::{Closed, Gate},
-    watermark::{CombinedWatermark, Progress},
+use crate::{
+    clock::Stopwatch,
+    stream::{
+        Barrier, Batch, Element,
+        channel::{Closed, Gate},
+        watermark::{CombinedWatermark, Progress},
+    },
 };
 
 /// What comes in.
@@ -34,7 +37,9 @@ pub struct Input {
     /// The input port of each channel.
     ports: Vec<u32>,
     watermark: CombinedWatermark,
-    alignment: Option<Barrier>,
+    alignment: Option<(Barrier, Stopwatch)>,
+    /// How long the last alignment took, in microseconds.
+    aligned_in: u64,
     aligned: Vec<bool>,
     ended: Vec<bool>,
 }
@@ -51,6 +56,7 @@ impl Input {
             ports,
             watermark: CombinedWatermark::new(channels, watermark),
             alignment: None,
+            aligned_in: 0,
             aligned: vec![false; channels],
             ended: vec![false; channels],
         }
@@ -60,6 +66,13 @@ impl Input {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.gate.queued_bytes()
+    }
+
+    /// How long it took from the first barrier of the last checkpoint to its last, in
+    /// microseconds.
+    #[must_use]
+    pub fn aligned_in(&self) -> u64 {
+        self.aligned_in
     }
 
     /// The next event. Safe to cancel.
@@ -82,7 +95,8 @@ impl Input {
                 Element::Barrier(barrier) => {
                     self.gate.block(channel);
                     self.aligned[channel] = true;
-                    self.alignment = Some(barrier);
+                    let began = self.alignment.map_or_else(Stopwatch::start, |(_, clock)| clock);
+                    self.alignment = Some((barrier, began));
                     Progress::None
                 }
                 Element::End => {
@@ -99,13 +113,14 @@ impl Input {
     }
 
     fn completed(&mut self) -> Option<InputEvent> {
-        if let Some(barrier) = self.alignment {
+        if let Some((barrier, began)) = self.alignment {
             let all =
                 self.aligned.iter().zip(&self.ended).all(|(aligned, ended)| *aligned || *ended);
             if !all {
                 return None;
             }
             self.alignment = None;
+            self.aligned_in = began.micros();
             self.aligned.fill(false);
             self.gate.unblock_all();
             return Some(InputEvent::Barrier(barrier));

@@ -39,7 +39,7 @@ pub mod workers;
 use tokio::sync::mpsc;
 
 use crate::{
-    checkpoint::SubtaskState,
+    checkpoint::{SubtaskDetails, SubtaskState},
     failure::Failure,
     ids::{CheckpointId, SubtaskIndex},
     metrics::SharedMetrics,
@@ -68,6 +68,8 @@ pub struct Snapshot {
     pub guest: Option<Vec<u8>>,
     /// The rest. Its `guest` is not set.
     pub state: SubtaskState,
+    /// How long it took.
+    pub took: SubtaskDetails,
 }
 
 /// What a subtask is told.

@@ -6,7 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::mpsc;
 
 use crate::{
-    checkpoint::SubtaskState,
+    checkpoint::{SubtaskDetails, SubtaskState},
     clock::{Clock, Stopwatch},
     failure::{Failure, FailureKind},
     memory::{Part, Refusal, SlotMeter},
@@ -189,7 +189,12 @@ impl OperatorTask {
     async fn barrier(&mut self, barrier: Barrier) -> Result<Option<TaskEnd>, TaskError> {
         // The barrier goes first: those behind need not wait for our snapshot.
         self.context.outputs.broadcast(Element::Barrier(barrier)).await?;
-        let snapshot = self.snapshot(false).await?;
+        let clock = Stopwatch::start();
+        let mut snapshot = self.snapshot(false).await?;
+        snapshot.took = SubtaskDetails {
+            alignment_micros: self.input.aligned_in(),
+            sync_micros: clock.micros(),
+        };
         self.context.reporter.snapshot(barrier.checkpoint, snapshot).await;
         Ok(barrier.stop.then_some(TaskEnd::Stopped))
     }

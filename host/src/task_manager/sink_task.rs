@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use crate::{
-    checkpoint::SubtaskState,
+    checkpoint::{SubtaskDetails, SubtaskState},
     clock::Stopwatch,
     connectors::Sink,
     ids::CheckpointId,
@@ -69,7 +69,7 @@ impl SinkTask {
                 // After a stopping barrier the input is silent, and the last
                 // commit comes as a command.
                 InputEvent::Barrier(barrier) => {
-                    self.prepare(barrier.checkpoint, barrier.seal).await?;
+                    self.prepare(barrier.checkpoint, barrier.seal, false).await?;
                     input_ended |= barrier.stop;
                 }
                 InputEvent::End => {
@@ -81,11 +81,22 @@ impl SinkTask {
         }
     }
 
-    async fn prepare(&mut self, checkpoint: CheckpointId, last: bool) -> Result<(), TaskError> {
+    /// `asked`: by a command, as no barrier comes any more.
+    async fn prepare(
+        &mut self,
+        checkpoint: CheckpointId,
+        last: bool,
+        asked: bool,
+    ) -> Result<(), TaskError> {
+        let clock = Stopwatch::start();
         let prepared = self.sink.prepare_commit(checkpoint.0, last).await;
         let sink = Some(prepared.map_err(|e| failure(&e))?);
         let state = SubtaskState { sink, finished: last, ..SubtaskState::default() };
-        self.reporter.snapshot(checkpoint, Snapshot { state, ..Snapshot::default() }).await;
+        let took = SubtaskDetails {
+            alignment_micros: if asked { 0 } else { self.input.aligned_in() },
+            sync_micros: clock.micros(),
+        };
+        self.reporter.snapshot(checkpoint, Snapshot { state, took, ..Snapshot::default() }).await;
         Ok(())
     }
 
@@ -93,7 +104,7 @@ impl SinkTask {
     async fn obey(&mut self, command: Command, input_ended: bool) -> Result<bool, TaskError> {
         match command {
             Command::Prepare { checkpoint, last } if input_ended => {
-                self.prepare(checkpoint, last).await?;
+                self.prepare(checkpoint, last, true).await?;
             }
             // A barrier is on its way, or the command came to the wrong one.
             Command::Prepare { .. } | Command::Trigger(_) => {}

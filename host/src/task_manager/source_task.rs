@@ -143,7 +143,10 @@ impl SourceTask {
                 biased;
                 Some(command) = self.commands.recv() => {
                     if let Command::Trigger(barrier) = command {
-                        self.reporter.snapshot(barrier.checkpoint, self.snapshot()).await;
+                        let clock = Stopwatch::start();
+                        let mut snapshot = self.snapshot();
+                        snapshot.took.sync_micros = clock.micros();
+                        self.reporter.snapshot(barrier.checkpoint, snapshot).await;
                         self.outputs.broadcast(Element::Barrier(barrier)).await?;
                         if barrier.stop {
                             return Ok(TaskEnd::Stopped);

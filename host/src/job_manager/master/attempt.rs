@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{
-    task::JoinError,
+    task::{JoinError, JoinHandle},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -15,7 +15,7 @@ use super::{
     stop_requested,
 };
 use crate::{
-    checkpoint::StoreError,
+    checkpoint::{StoreError, Trigger},
     failure::{Failure, FailureKind},
     job_manager::{
         control::Request,
@@ -24,7 +24,7 @@ use crate::{
         placement::Holding,
         regions::RegionId,
         status::JobState,
-        writer::{LiveChunks, Written},
+        writer::{Begun, LiveChunks, Written},
     },
     task_manager::{Command, SubtaskId, TaskEvent, slots::AskedBackFor},
 };
@@ -44,6 +44,10 @@ pub(super) struct Attempt<'a> {
     pub(super) committing: Option<Committing>,
     pub(super) last_started: Instant,
     pub(super) last_ended: Instant,
+    /// How the checkpoint that is under way came to be taken.
+    pub(super) begun: Begun,
+    /// What was dropped and compacted after the last checkpoint.
+    pub(super) tidying: Option<JoinHandle<()>>,
     pub(super) failed_checkpoints: u32,
     /// Regions that failed and are on their way back.
     pub(super) recovering: BTreeMap<RegionId, Recovery>,
@@ -61,7 +65,7 @@ enum Wake {
     Requested(Request),
     Moved(usize, Result<Duration, String>),
     Written(Result<Result<Written, StoreError>, JoinError>),
-    Due,
+    Due(Trigger),
     Expired,
     Publish,
     StopRequested,
@@ -89,11 +93,8 @@ impl Attempt<'_> {
                 }
                 Wake::Written(Ok(result)) => self.on_written(result),
                 Wake::Written(Err(error)) => Some(self.on_writer_gone(&error)),
-                Wake::Due => self.begin(Purpose::Periodic),
-                Wake::Expired => {
-                    self.expire();
-                    None
-                }
+                Wake::Due(trigger) => self.begin(Purpose::Periodic, trigger),
+                Wake::Expired => self.expire(),
                 Wake::Publish => {
                     self.refresh();
                     self.relocate_where_needed();
@@ -117,15 +118,19 @@ impl Attempt<'_> {
         let restart = self.next_restart();
         let emitted = self.deployment.shared.emitted.clone();
         let by_count = self.coordinator.pending().is_none() && self.writing.is_none();
+        let min_pause = self.master.prepared.deployer.spec.checkpoints.min_pause;
+        let paused = self.last_ended + min_pause;
         let asked = self.stopping == Some(Stopping::Asked);
         tokio::select! {
             event = self.deployment.next() => Wake::Event(event),
             result = written(&mut self.writing), if self.writing.is_some() => Wake::Written(result),
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Wake::Due,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                Wake::Due(Trigger::Interval)
+            }
             () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
                 Wake::Expired
             }
-            () = emitted.due.notified(), if by_count => Wake::Due,
+            () = after(paused, emitted.due.notified()), if by_count => Wake::Due(Trigger::Records),
             () = sleep_until(restart.unwrap_or_else(Instant::now)), if restart.is_some() => {
                 Wake::Restart
             }
@@ -193,4 +198,10 @@ impl Attempt<'_> {
         }
         master.publish();
     }
+}
+
+/// Waits for something, and not before a time.
+async fn after(time: Instant, what: impl Future<Output = ()>) {
+    sleep_until(time).await;
+    what.await;
 }

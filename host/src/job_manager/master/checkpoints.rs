@@ -9,14 +9,14 @@ use tokio::{
 
 use super::{AttemptEnd, Stopping, attempt::Attempt};
 use crate::{
-    checkpoint::StoreError,
+    checkpoint::{StoreError, Trigger},
     clock::Stopwatch,
     failure::{Failure, FailureKind},
     ids::CheckpointId,
     job_manager::{
         coordinator::{Actions, Part, Purpose, Ready},
         status::CompletedCheckpoint,
-        writer::Written,
+        writer::{Begun, Written},
     },
     task_manager::{Command, SubtaskId},
 };
@@ -28,12 +28,8 @@ pub(super) struct Committing {
     pub(super) sinks: usize,
 }
 
-/// How many checkpoints in a row may fail to be written.
-const TOLERABLE_FAILURES: u32 = 3;
-
 pub(super) struct Writing {
     ready: Arc<Ready>,
-    clock: Stopwatch,
     task: JoinHandle<Result<Written, StoreError>>,
 }
 
@@ -53,6 +49,10 @@ impl Attempt<'_> {
         self.end_moves().await;
         self.end_recoveries().await;
         self.deployment.stop().await;
+        if let Some(tidying) = self.tidying.take() {
+            // What it could not do, it has said.
+            let _ = tidying.await;
+        }
         let Some(writing) = self.writing.take() else { return };
         match writing.task.await {
             Ok(Ok(written)) => {
@@ -108,36 +108,45 @@ impl Attempt<'_> {
             return None;
         }
         if self.coordinator.all_finished() && self.writing.is_none() && self.committing.is_none() {
-            return self.begin(Purpose::Final);
+            return self.begin(Purpose::Final, Trigger::Final);
         }
         if self.stopping.is_some() && !busy {
             let saves = self.asked_purpose() == Some(Purpose::Savepoint);
-            return self.begin(if saves { Purpose::StopWithSavepoint } else { Purpose::Stop });
+            let (purpose, trigger) = match saves {
+                true => (Purpose::StopWithSavepoint, Trigger::Savepoint),
+                false => (Purpose::Stop, Trigger::Stop),
+            };
+            return self.begin(purpose, trigger);
         }
         if !busy && let Some(purpose) = self.asked_purpose() {
-            return self.begin(purpose);
+            let saves = purpose == Purpose::Savepoint;
+            let trigger = if saves { Trigger::Savepoint } else { Trigger::Manual };
+            return self.begin(purpose, trigger);
         }
         None
     }
 
-    pub(super) fn begin(&mut self, purpose: Purpose) -> Option<AttemptEnd> {
+    pub(super) fn begin(&mut self, purpose: Purpose, trigger: Trigger) -> Option<AttemptEnd> {
         if !self.recovering.is_empty() {
             return None;
         }
         let now = self.master.clock.now_millis();
         let actions = self.coordinator.begin(purpose, now)?;
         self.last_started = Instant::now();
+        self.begun = Begun { trigger, clock: Stopwatch::start() };
         self.act(actions)
     }
 
-    pub(super) fn expire(&mut self) {
+    pub(super) fn expire(&mut self) -> Option<AttemptEnd> {
         let purpose = self.coordinator.pending_purpose().unwrap_or(Purpose::Periodic);
-        if let Some(id) = self.coordinator.abort() {
-            self.refuse_asked(purpose, id, "was not complete in time");
-            tracing::warn!("checkpoint {id} was not complete in time and is given up");
-            self.master.progress.status.checkpoints.failed += 1;
-            self.last_ended = Instant::now();
-        }
+        let timeout = self.master.prepared.deployer.spec.checkpoints.timeout;
+        let id = self.coordinator.abort()?;
+        self.refuse_asked(purpose, id, "was not complete in time");
+        let reason = format!("it was not complete within {timeout:?}");
+        tracing::warn!("checkpoint {id} is given up: {reason}");
+        self.master.progress.status.checkpoints.fail(id, reason.clone());
+        self.last_ended = Instant::now();
+        self.tolerate(&reason)
     }
 
     pub(super) fn act(&mut self, actions: Actions) -> Option<AttemptEnd> {
@@ -149,9 +158,9 @@ impl Attempt<'_> {
         if let Some(ready) = actions.ready {
             let ready: Arc<Ready> = Arc::from(ready);
             let writer = self.master.prepared.writer.clone();
-            let (to_write, chunks) = (ready.clone(), self.chunks.clone());
-            let task = tokio::task::spawn_blocking(move || writer.write(&to_write, chunks));
-            self.writing = Some(Writing { ready, clock: Stopwatch::start(), task });
+            let (to_write, begun, chunks) = (ready.clone(), self.begun, self.chunks.clone());
+            let task = tokio::task::spawn_blocking(move || writer.write(&to_write, begun, chunks));
+            self.writing = Some(Writing { ready, task });
         }
         None
     }
@@ -167,36 +176,60 @@ impl Attempt<'_> {
             Err(error) => {
                 let id = writing.ready.id;
                 tracing::error!("checkpoint {id} could not be written: {error}");
-                self.master.progress.status.checkpoints.failed += 1;
-                self.failed_checkpoints += 1;
+                self.master.progress.status.checkpoints.fail(id, error.to_string());
                 let last = writing.ready.purpose.ends();
                 let why = format!("could not be written: {error}");
                 self.refuse_asked(writing.ready.purpose, id, &why);
+                if matches!(error, StoreError::Fenced { .. }) {
+                    let failure = Failure::new(FailureKind::HostBug, error.to_string());
+                    return Some(AttemptEnd::Failed(None, failure));
+                }
                 if let Ok(ready) = Arc::try_unwrap(writing.ready) {
                     self.coordinator.put_back(ready);
                     self.forget_recovering();
                 }
-                if last || self.failed_checkpoints > TOLERABLE_FAILURES {
+                if last {
                     let failure = Failure::new(FailureKind::CheckpointFailure, error.to_string());
                     return Some(AttemptEnd::Failed(None, failure));
                 }
-                None
+                self.tolerate(&error.to_string())
             }
         }
     }
 
+    /// A checkpoint failed or was given up: that may happen a few times in a row.
+    fn tolerate(&mut self, reason: &str) -> Option<AttemptEnd> {
+        let tolerable = self.master.prepared.deployer.spec.checkpoints.tolerable_failures;
+        self.failed_checkpoints += 1;
+        (self.failed_checkpoints > tolerable).then(|| {
+            let count = self.failed_checkpoints;
+            let what = format!("{count} checkpoints in a row failed; the last one: {reason}");
+            AttemptEnd::Failed(None, Failure::new(FailureKind::CheckpointFailure, what))
+        })
+    }
+
     fn completed(&mut self, writing: &Writing, written: Written) -> Option<AttemptEnd> {
         let (id, purpose) = (writing.ready.id, writing.ready.purpose);
-        let checkpoints = &mut self.master.progress.status.checkpoints;
-        checkpoints.completed += 1;
         let since = self.master.clock.now_millis().saturating_sub(writing.ready.triggered_at);
+        let details = &written.details;
         let completed = CompletedCheckpoint {
             id,
+            trigger: details.trigger,
+            triggered_at: writing.ready.triggered_at,
             duration_millis: u64::try_from(since).unwrap_or(0),
+            alignment_micros: details.alignment_micros,
+            sync_micros: details.sync_micros,
+            async_micros: details.async_micros,
+            end_to_end_micros: details.end_to_end_micros,
             bytes: written.bytes,
+            full_bytes: details.full_bytes,
         };
-        checkpoints.last = Some(completed.clone());
-        tracing::debug!("checkpoint {id} written in {:?}", writing.clock.elapsed());
+        self.master.progress.status.checkpoints.complete(completed.clone());
+        tracing::debug!("checkpoint {id} took {} µs", details.end_to_end_micros);
+        if self.tidying.as_ref().is_none_or(JoinHandle::is_finished) {
+            let writer = self.master.prepared.writer.clone();
+            self.tidying = Some(tokio::task::spawn_blocking(move || writer.tidy()));
+        }
         self.master.count_checkpoint(&written);
         self.chunks = written.chunks;
         self.master.last = Some(Arc::new(written.manifest));

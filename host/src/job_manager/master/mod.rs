@@ -27,7 +27,7 @@ use tokio::{
 
 use self::{attempt::Attempt, savepoints::Rescaling};
 use crate::{
-    checkpoint::Manifest,
+    checkpoint::{Manifest, Trigger},
     clock::{Clock, Stopwatch},
     config::job::JobSpec,
     failure::{Failure, FailureKind},
@@ -42,7 +42,7 @@ use crate::{
         progress::Progress,
         status::{JobState, JobStatus},
         usage::JobUsage,
-        writer::{LiveChunks, Written},
+        writer::{Begun, LiveChunks, Written},
     },
     restart::{Decision, RestartStrategy},
     task_manager::{
@@ -445,6 +445,8 @@ impl Master {
             committing: None,
             last_started: Instant::now(),
             last_ended: Instant::now(),
+            begun: Begun { trigger: Trigger::Interval, clock: Stopwatch::start() },
+            tidying: None,
             failed_checkpoints: 0,
             recovering: BTreeMap::new(),
             moving: Vec::new(),

@@ -54,7 +54,8 @@ impl Attempt<'_> {
         self.refresh();
         if let Some(id) = self.coordinator.abort() {
             tracing::warn!("checkpoint {id} is given up, since a subtask failed");
-            self.master.progress.status.checkpoints.failed += 1;
+            let reason = format!("a subtask failed: {failure}");
+            self.master.progress.status.checkpoints.fail(id, reason);
             self.last_ended = Instant::now();
         }
         self.coordinator.restart(|id| regions.region(id) == Some(region));

@@ -1,0 +1,213 @@
+//! A state directory: who has it, where its database lies, and how one database takes
+//! the place of another. A crash at any point leaves one whole database.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `lock` | locked by the process that has the directory open; says who that is |
+//! | `job` | whose it is, and its newest checkpoint: see [`marker`](super::marker) |
+//! | `checkpoints` | the database |
+//! | `checkpoints.new` | one that is being made of it, and is not whole |
+//! | `checkpoints.old` | one that is being put away; the only one for a moment |
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::checkpoint::store::StoreError;
+
+/// How often, and how far apart, opening is tried while somebody has the lock. A child
+/// process of ours that is just being started has it too, until its own program runs: it
+/// is in use for a moment although nobody uses it.
+const TRIES: u32 = 10;
+const APART: Duration = Duration::from_millis(20);
+
+/// A directory that nobody else has open.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    lock: File,
+}
+
+impl Directory {
+    /// Opens a directory, which is made if it is not there.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let made = !path.exists();
+        fs::create_dir_all(path).map_err(failed(path, "created"))?;
+        if made && let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            sync(parent).map_err(failed(path, "created"))?;
+        }
+        let directory = Self { path: path.to_owned(), lock: lock(path)? };
+        directory.settle().map_err(failed(path, "opened"))?;
+        Ok(directory)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Where a database is made that will take the place of the present one.
+    pub(super) fn new_database(&self) -> PathBuf {
+        self.path.join("checkpoints.new")
+    }
+
+    fn old_database(&self) -> PathBuf {
+        self.path.join("checkpoints.old")
+    }
+
+    /// Says in the lock who has it: whoever finds it locked reads that.
+    pub(super) fn say_who(&mut self, who: &str) {
+        let said = format!("process {}, {who}\n", std::process::id());
+        let mut write = || {
+            self.lock.set_len(0)?;
+            self.lock.rewind()?;
+            self.lock.write_all(said.as_bytes())
+        };
+        // It is only said to be helpful.
+        let _: io::Result<()> = write();
+    }
+
+    /// Ends what a crash interrupted.
+    fn settle(&self) -> io::Result<()> {
+        let (present, old) = (self.database(), self.old_database());
+        if !present.exists() && old.exists() {
+            // Between the two steps of a change: the old one is whole.
+            fs::rename(&old, &present)?;
+            sync(&self.path)?;
+        }
+        remove(&self.new_database())?;
+        remove(&old)
+    }
+
+    /// Puts the new database, which must be whole and closed, into the place of the
+    /// present one, which must be closed too.
+    pub(super) fn exchange(&self) -> io::Result<()> {
+        let (present, old) = (self.database(), self.old_database());
+        sync(&self.new_database())?;
+        remove(&old)?;
+        fs::rename(&present, &old)?;
+        if let Err(error) = fs::rename(self.new_database(), &present) {
+            fs::rename(&old, &present)?;
+            return Err(error);
+        }
+        sync(&self.path)?;
+        remove(&old)
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(&path).map_err(failed(dir, "opened"))?;
+    let mut tries = 1;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(failed(dir, "opened")(error)),
+            Err(TryLockError::WouldBlock) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(APART);
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut by = String::new();
+                let _ = file.read_to_string(&mut by);
+                let by = Some(by.trim().to_owned()).filter(|by| !by.is_empty());
+                return Err(StoreError::Locked { path: dir.to_owned(), by });
+            }
+        }
+    }
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// What the system said, with what to do about it.
+pub(super) fn failed(path: &Path, action: &'static str) -> impl Fn(io::Error) -> StoreError {
+    move |error| {
+        let reason = explain(&error);
+        StoreError::Backend { path: path.to_owned(), action, reason }
+    }
+}
+
+pub(super) fn explain(error: &io::Error) -> String {
+    let what_to_do = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room there: the last checkpoint is kept, and the next one will be tried"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "; raise the limit of file sizes: the last checkpoint is kept, and the next one will \
+             be tried"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or choose another directory",
+        io::ErrorKind::PermissionDenied => {
+            "; let this user write there, or choose another directory"
+        }
+        _ => "",
+    };
+    format!("{error}{what_to_do}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_finds_a_directory_in_use_is_told_by_whom() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut held = Directory::open(dir.path()).unwrap();
+        held.say_who("running the job `flights`");
+        let message = Directory::open(dir.path()).unwrap_err().to_string();
+        let who = format!("(process {}, running the job `flights`)", std::process::id());
+        assert!(
+            message.contains("in use by another process") && message.contains(&who),
+            "{message}"
+        );
+        drop(held);
+        Directory::open(dir.path()).unwrap();
+    }
+
+    /// Every state that a crash can leave while one database takes another's place.
+    #[test]
+    fn a_crash_during_an_exchange_leaves_one_whole_database() {
+        let whole = |dir: &Path, name: &str, content: &str| {
+            fs::create_dir(dir.join(name)).unwrap();
+            fs::write(dir.join(name).join("db"), content).unwrap();
+        };
+        for (names, expected) in [
+            (&["checkpoints"][..], "checkpoints"),
+            (&["checkpoints", "checkpoints.new"], "checkpoints"),
+            (&["checkpoints.old", "checkpoints.new"], "checkpoints.old"),
+            (&["checkpoints", "checkpoints.old"], "checkpoints"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            names.iter().for_each(|name| whole(dir.path(), name, name));
+            let directory = Directory::open(dir.path()).unwrap();
+            let found = fs::read_to_string(directory.database().join("db")).unwrap();
+            assert_eq!(found, expected, "{names:?}");
+            assert!(!directory.new_database().exists() && !directory.old_database().exists());
+        }
+        let dir = tempfile::tempdir().unwrap();
+        whole(dir.path(), "checkpoints", "before");
+        let directory = Directory::open(dir.path()).unwrap();
+        whole(dir.path(), "checkpoints.new", "after");
+        directory.exchange().unwrap();
+        let found = fs::read_to_string(directory.database().join("db")).unwrap();
+        assert_eq!((found.as_str(), directory.old_database().exists()), ("after", false));
+    }
+}

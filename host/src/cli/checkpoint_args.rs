@@ -1,0 +1,139 @@
+//! `cofferdam checkpoint …`: what can be asked, and the help that goes with it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::ids::CheckpointId;
+
+/// `cofferdam checkpoint …`
+#[derive(Debug, Subcommand)]
+pub enum CheckpointCommand {
+    /// List the checkpoints in a state directory
+    List(ListArgs),
+    /// Show what a checkpoint holds, and how long it took
+    Show(OneArgs),
+    /// Read all of a checkpoint and say what is damaged
+    #[command(after_help = VERIFY_HELP)]
+    Verify(OneArgs),
+    /// Write a checkpoint into one file, which can be carried to another machine
+    #[command(after_help = EXPORT_HELP)]
+    Export(ExportArgs),
+    /// Put an exported checkpoint into a state directory; a job goes on from it
+    Import(ImportArgs),
+    /// Drop all but the newest checkpoints, and give back the room that is of no use
+    Prune(PruneArgs),
+}
+
+/// Where the checkpoints are.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// The state directory, as in `cofferdam run --state`
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+}
+
+/// `cofferdam checkpoint list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub state: StateArgs,
+
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cofferdam checkpoint show` and `verify`
+#[derive(Debug, Args)]
+pub struct OneArgs {
+    /// The checkpoint's number; the newest if not given
+    #[arg(value_name = "NUMBER", value_parser = number, conflicts_with = "file")]
+    pub id: Option<CheckpointId>,
+
+    /// The state directory, as in `cofferdam run --state`
+    #[arg(long, value_name = "DIR", required_unless_present = "file")]
+    pub state: Option<PathBuf>,
+
+    /// An exported checkpoint instead
+    #[arg(long, value_name = "FILE", conflicts_with = "state")]
+    pub file: Option<PathBuf>,
+
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cofferdam checkpoint export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The file to write; there must be none
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The checkpoint's number; the newest if not given
+    #[arg(long, value_name = "NUMBER", value_parser = number)]
+    pub id: Option<CheckpointId>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub state: StateArgs,
+
+    /// Print what was written as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cofferdam checkpoint import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The file to read
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub state: StateArgs,
+
+    /// Print what was read as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cofferdam checkpoint prune`
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub state: StateArgs,
+
+    /// How many checkpoints to keep
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub retain: u32,
+
+    /// Print what was dropped as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn number(text: &str) -> Result<CheckpointId, String> {
+    let number = text.parse().map_err(|_| "it must be a number, as `list` shows it".to_owned())?;
+    Ok(CheckpointId(number))
+}
+
+const VERIFY_HELP: &str = "\
+Ends with 0 if the checkpoint is whole, and with 4 if it is damaged.
+
+Examples:
+  cofferdam checkpoint verify --state ./state
+  cofferdam checkpoint verify 7 --state ./state --json
+  cofferdam checkpoint verify --file flights-7.checkpoint";
+
+const EXPORT_HELP: &str = "\
+What sinks have written, and what sources read, is not in the file.
+
+Examples:
+  cofferdam checkpoint export flights.checkpoint --state ./state
+  cofferdam checkpoint import flights.checkpoint --state ./elsewhere";
