@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::running_args::JobArgs;
 use crate::ids::CheckpointId;
 
 /// `cofferdam checkpoint …`
@@ -11,6 +12,8 @@ use crate::ids::CheckpointId;
 pub enum CheckpointCommand {
     /// List the checkpoints in a state directory
     List(ListArgs),
+    /// Have a job that runs take a checkpoint now
+    Trigger(JobArgs),
     /// Show what a checkpoint holds, and how long it took
     Show(OneArgs),
     /// Read all of a checkpoint and say what is damaged

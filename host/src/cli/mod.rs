@@ -42,6 +42,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::{
     args::{Cli, Command, JobCommand},
+    checkpoint_args::CheckpointCommand,
     exit::Exit,
 };
 use crate::{
@@ -64,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Savepoint(command) => running::savepoint(&command),
         Command::Slot(command) => running::slot(&command),
         Command::Tenant(command) => tenant::tenant(&command),
+        Command::Checkpoint(CheckpointCommand::Trigger(job)) => running::trigger(&job),
         Command::Checkpoint(command) => {
             start_log();
             checkpoint::checkpoint(&command)

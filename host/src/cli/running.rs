@@ -56,6 +56,17 @@ pub(super) fn rescale(args: &RescaleArgs) -> Exit {
     })
 }
 
+pub(super) fn trigger(job: &JobArgs) -> Exit {
+    say(job, &Ask::Checkpoint, |answer| {
+        format!(
+            "checkpoint {}: {} written in {} ms",
+            answer["id"],
+            human::bytes(answer["bytes"].as_f64().unwrap_or(0.0)),
+            answer["duration_millis"]
+        )
+    })
+}
+
 pub(super) fn savepoint(command: &SavepointCommand) -> Exit {
     match command {
         SavepointCommand::Take(args) => take(args),

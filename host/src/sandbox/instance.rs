@@ -150,9 +150,7 @@ enum Calls {
                 Answer<abi::ColumnOut>,
             >,
         >,
-        check: Option<
-            TypedFunc<(abi::ColumnIn<'static>, abi::ColumnIn<'static>), Answer<()>>,
-        >,
+        check: Option<TypedFunc<(abi::ColumnIn<'static>, abi::ColumnIn<'static>), Answer<()>>>,
     },
 }
 

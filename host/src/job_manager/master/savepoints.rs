@@ -50,9 +50,7 @@ impl Master {
             let _ = request.answer.send(Err(why.to_owned()));
             return;
         };
-        let pin = self.prepared.writer.pin(id);
         self.saving.push(tokio::task::spawn_blocking(move || {
-            let _pin = pin;
             let saved = write(&store, &state, name, id);
             let answer = saved.map(|(path, bytes)| Answer::Savepoint { id, path, bytes, stopped });
             let _ = request.answer.send(answer);
@@ -131,9 +129,8 @@ fn write(
         let mut out = BufWriter::new(File::create(&pending).map_err(cannot)?);
         {
             let store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            file::export(&**store, id, &mut out).map_err(|error| {
-                format!("the savepoint {} cannot be written: {error}", path.display())
-            })?;
+            file::export(&**store, id, &mut out)
+                .map_err(|e| format!("the savepoint {} cannot be written: {e}", path.display()))?;
         }
         out.flush().map_err(cannot)?;
         let file = out.into_inner().map_err(|error| cannot(error.into_error()))?;
