@@ -23,6 +23,8 @@ pub enum FailureKind {
     ConnectorFailure,
     /// Too many records were rejected.
     TooManyRejected,
+    /// Too many records crashed the guest, each alone.
+    TooMuchPoison,
     /// A checkpoint could not be written or read.
     CheckpointFailure,
     /// The artifact cannot be run: it is not a component, or asks too much.
@@ -52,6 +54,7 @@ impl FailureKind {
             | Self::DeadlineExceeded
             | Self::GuestError
             | Self::InvalidOutcome
+            | Self::TooMuchPoison
             | Self::BadArtifact => Fault::Operator,
             Self::ConnectorFailure | Self::TooManyRejected | Self::CheckpointFailure => {
                 Fault::Environment
@@ -63,7 +66,24 @@ impl FailureKind {
     /// Whether running again from the last checkpoint may help at all.
     #[must_use]
     pub fn may_retry_help(self) -> bool {
-        !matches!(self, Self::BadArtifact | Self::TooManyRejected | Self::HostBug)
+        !matches!(
+            self,
+            Self::BadArtifact | Self::TooManyRejected | Self::TooMuchPoison | Self::HostBug
+        )
+    }
+
+    /// Whether the guest did not answer a call, or not as the contract says: what may
+    /// be the fault of the very records of that call.
+    #[must_use]
+    pub fn breaks_call(self) -> bool {
+        matches!(
+            self,
+            Self::GuestTrap
+                | Self::OutOfMemory
+                | Self::DeadlineExceeded
+                | Self::GuestError
+                | Self::InvalidOutcome
+        )
     }
 
     /// Whether the instance is gone in a way that may be its slot's fault.
@@ -83,6 +103,7 @@ impl FailureKind {
             Self::InvalidOutcome => "invalid outcome",
             Self::ConnectorFailure => "connector failure",
             Self::TooManyRejected => "too many rejected records",
+            Self::TooMuchPoison => "too many poison records",
             Self::CheckpointFailure => "checkpoint failure",
             Self::BadArtifact => "bad artifact",
             Self::HostBug => "host bug",

@@ -19,10 +19,12 @@
 //! | [`catalog`] | artifacts: found, validated, compiled, cached |
 //! | [`tenancy`] | tenants: quotas, grants, usage records |
 //! | [`task_manager`] | slots and the subtasks that run in them |
+//! | [`capsule`] | crash capsules and recordings: their format, replaying and comparing them |
 //! | [`job_manager`] | a job's life: plan, checkpoints, failover |
 //! | [`remote`] | how another process asks something of a job that runs |
 //! | [`cli`] | arguments, progress, exit codes |
 
+pub mod capsule;
 pub mod catalog;
 pub mod checkpoint;
 pub mod cli;

@@ -133,7 +133,7 @@ fn a_flood_of_log_lines_is_cut_off() {
 fn a_poison_record_uses_up_the_attempts_and_then_fails_the_job() {
     let place = Place::new();
     place.write("in.txt", "a\nb\npoison\nc\n");
-    let job = job("crasher", "config.trap_on_value = 'poison'")
+    let job = job("crasher", "poison = 'fail'\nconfig.trap_on_value = 'poison'")
         .replace(
             "connector = \"generator\"\nrecords = 5_000\nkeys = 10",
             "connector = \"lines\"\npath = \"in.txt\"",

@@ -65,7 +65,7 @@ fn an_operator_that_crashes_in_a_loop_logs_no_more_than_one_that_lives() {
     };
     place.write("loud.wasm", guest.build());
     let restart = "strategy = 'fixed-delay'\nattempts = 20\ndelay = '1ms'";
-    place.write("job.toml", job("./loud.wasm", restart, ""));
+    place.write("job.toml", job("./loud.wasm", restart, "poison = 'fail'"));
     let (log, summary) = run(&place);
     assert_eq!(
         (&summary["outcome"], &summary["restarts"]["count"]),

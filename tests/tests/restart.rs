@@ -28,6 +28,7 @@ name = "records"
 name = "guest"
 artifact = "crasher"
 input = "records"
+poison = "fail"
 config = {{ {config} }}
 
 [[sink]]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
+    capsule_args::{OperatorCommand, REPLAY_HELP, ReplayArgs},
     checkpoint_args::CheckpointCommand,
     exit::EXIT_CODES,
     running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs},
@@ -45,6 +46,12 @@ pub enum Command {
     /// List, show, verify, export, import and prune the checkpoints of a state directory
     #[command(subcommand, arg_required_else_help = true)]
     Checkpoint(CheckpointCommand),
+    /// Run a crash again from its capsule
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
+    /// Look at versions of an operator
+    #[command(subcommand, arg_required_else_help = true)]
+    Operator(OperatorCommand),
     /// Make, change and show tenants: their quotas, grants and usage
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(TenantCommand),
@@ -112,6 +119,9 @@ pub struct RunArgs {
     /// Leave out state of sources, operators and sinks that the job file does not have any more
     #[arg(long)]
     pub allow_non_restored_state: bool,
+    /// Keep what it takes to see a crash again here, not in `capsules` below --state
+    #[arg(long, value_name = "DIR")]
+    pub capsules: Option<PathBuf>,
 
     /// Change a setting of the job file (may be repeated)
     #[arg(long = "set", value_name = "NAME.KEY=VALUE")]

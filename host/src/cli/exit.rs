@@ -5,9 +5,10 @@ use std::process::ExitCode;
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: the job finished, or the check found nothing.
+    /// 0: the job finished, the check found nothing, a replay does not crash, or versions are the
+    /// same.
     Success,
-    /// 1: the job failed.
+    /// 1: the job failed, a replay crashes, or versions differ.
     JobFailed,
     /// 2: wrong arguments, a bad job file, or an operator, input or output that cannot be used.
     Usage,
@@ -43,8 +44,9 @@ impl From<Exit> for ExitCode {
 /// The exit codes as `--help` shows them.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0    the job finished (or the check found nothing wrong)
-  1    the job failed
+  0    the job finished (or: the check found nothing wrong, a replay does not crash, versions are
+       the same)
+  1    the job failed (or: a replay crashes, versions differ)
   2    wrong arguments, a bad job file, or an operator, input or output that cannot be used
   3    a signal stopped the job; with --state, the same command resumes it
   4    the state or data directory cannot be used

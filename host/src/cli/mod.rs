@@ -10,12 +10,16 @@
 //! | `running`, [`running_args`] | what is asked of a job that runs |
 //! | `checkpoint`, [`checkpoint_args`], `checkpoint_view` | `cofferdam checkpoint …` |
 //! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
+//! | `capsule`, [`capsule_args`], `capsule_view` | `cofferdam replay` and `cofferdam operator compare` |
 //! | `harden` | giving up what a command does not need |
 //! | `progress`, `human` | a job's numbers as text |
 //! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
 //! | `terminal` | where text goes, live display, colours |
 
 pub mod args;
+mod capsule;
+pub mod capsule_args;
+mod capsule_view;
 mod check;
 mod checkpoint;
 pub mod checkpoint_args;
@@ -69,6 +73,14 @@ pub fn main() -> ExitCode {
         Command::Checkpoint(command) => {
             start_log();
             checkpoint::checkpoint(&command)
+        }
+        Command::Replay(args) => {
+            start_log();
+            capsule::replay_capsule(&args)
+        }
+        Command::Operator(command) => {
+            start_log();
+            capsule::operator(&command)
         }
         // No log: what it writes is code.
         Command::CompileArtifact { memory, seconds, metering, hardening } => {

@@ -64,6 +64,7 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
     let mut options = RunOptions {
         settings: settings(args),
         state: args.state.clone(),
+        capsules: args.capsules.clone(),
         artifacts: args.artifacts.clone(),
         from_savepoint: args.from_savepoint.clone(),
         allow_non_restored_state: args.allow_non_restored_state,
@@ -277,6 +278,9 @@ fn resume(args: &RunArgs, state: &Path) -> String {
     }
     if let Some(data) = &args.owner.data {
         words.extend(["--data".to_owned(), shell(data)]);
+    }
+    if let Some(capsules) = &args.capsules {
+        words.extend(["--capsules".to_owned(), shell(capsules)]);
     }
     if let Some(artifacts) = &args.artifacts {
         words.extend(["--artifacts".to_owned(), shell(artifacts)]);

@@ -48,6 +48,8 @@ pub struct JobSection {
     /// `priority`: where cores or slots are short, the higher goes first, beside other
     /// jobs of its tenant; -1000 to 1000, and 0 if not given.
     pub priority: i32,
+    /// `capsules`: what is kept of a crash, to be replayed; `full` if not given.
+    pub capsules: CapsulePolicy,
     /// `preemption`: whether jobs of lower priority are stopped with a checkpoint, and
     /// queued again, where there are no slots for it otherwise; `never` if not given.
     pub preempts: bool,
@@ -373,6 +375,9 @@ pub struct OperatorSpec {
     /// `cpu_cap`: what each of its slots may use at most, of one core; no limit if
     /// not given.
     pub cpu_cap: Option<CpuShare>,
+    /// `poison`: what becomes of records that crash the guest again and again;
+    /// `dead-letter` if not given.
+    pub poison: PoisonPolicy,
     /// `grants`: all that the operator may import; `["log", "config",
     /// "metrics"]` if not given.
     pub grants: Vec<Grant>,
@@ -387,6 +392,28 @@ pub struct OperatorSpec {
     pub http_roots: Vec<CertificateDer<'static>>,
     /// `[operator.config]`, as JSON.
     pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What is kept of a crash, to be replayed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CapsulePolicy {
+    /// `"full"`: all that it takes.
+    #[default]
+    Full,
+    /// `"redacted"`: sizes and shapes of records, but no payload and no state.
+    Redacted,
+    /// `"off"`: nothing.
+    Off,
+}
+
+/// What becomes of a record that crashes the guest whenever it comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PoisonPolicy {
+    /// `"dead-letter"`: it is found, and goes to the dead letters.
+    #[default]
+    DeadLetter,
+    /// `"fail"`: the restart strategy decides, each time.
+    Fail,
 }
 
 /// Which component an operator runs.

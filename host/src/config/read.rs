@@ -8,7 +8,7 @@ use super::{
     Override,
     errors::{JobFileErrors, Place, Problems},
     graph::Graph,
-    job::{CheckpointSection, JobSection, JobSpec, RestartSection},
+    job::{CapsulePolicy, CheckpointSection, JobSection, JobSpec, RestartSection},
     node::{self, Entry, Node, Value},
     paths::Folder,
     read_operator, read_sink, read_source,
@@ -125,6 +125,12 @@ fn tables(file: &mut Section<'_>, key: &'static str) -> Vec<Node> {
 /// Whether a job has others stopped for it.
 const PREEMPTION: &[(&str, bool)] = &[("never", false), ("lower-priority", true)];
 
+const CAPSULES: &[(&str, CapsulePolicy)] = &[
+    ("full", CapsulePolicy::Full),
+    ("redacted", CapsulePolicy::Redacted),
+    ("off", CapsulePolicy::Off),
+];
+
 fn read_job_section(mut section: Section<'_>) -> Option<JobSection> {
     let name = section.require("name", "name = \"my-job\"", section::name::<JobName>);
     let max_parallelism =
@@ -138,6 +144,7 @@ fn read_job_section(mut section: Section<'_>) -> Option<JobSection> {
             .unwrap_or(1 << 20),
         operator_chaining: section.get("operator_chaining", section::boolean).unwrap_or(true),
         priority: section.get("priority", section::integer(-1000..=1000)).unwrap_or(0),
+        capsules: section.get("capsules", section::one_of(CAPSULES)).unwrap_or_default(),
         preempts: section.get("preemption", section::one_of(PREEMPTION)).unwrap_or(false),
         name: match name {
             Some(name) => name,

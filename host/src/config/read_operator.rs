@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{
     graph::{Graph, Kind},
-    job::{ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, WindowAssigner, WindowSpec},
+    job::{
+        ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, PoisonPolicy, WindowAssigner,
+        WindowSpec,
+    },
     node::{Node, Value},
     read::Surroundings,
     read_folders, read_http_hosts,
@@ -29,6 +32,9 @@ pub(super) const GRANTS: &[(&str, Grant)] = &[
     ("wasi-http", Grant::WasiHttp),
 ];
 
+const POISON: &[(&str, PoisonPolicy)] =
+    &[("dead-letter", PoisonPolicy::DeadLetter), ("fail", PoisonPolicy::Fail)];
+
 pub(super) fn read(
     node: Node,
     around: &Surroundings<'_>,
@@ -49,6 +55,7 @@ pub(super) fn read(
         .unwrap_or(256 << 20);
     let deadline = section.get("deadline", section::millis).unwrap_or(Duration::from_secs(30));
     let cpu_cap = section.get("cpu_cap", cpu_share);
+    let poison = section.get("poison", section::one_of(POISON)).unwrap_or_default();
     let grants_wrong = section.has("grants");
     let grants = section.get_placed("grants", section::list(section::one_of(GRANTS)));
     let grants_wrong = grants_wrong && grants.is_none();
@@ -81,6 +88,7 @@ pub(super) fn read(
         memory,
         deadline,
         cpu_cap,
+        poison,
         grants: grants
             .map_or_else(|| vec![Grant::Log, Grant::Config, Grant::Metrics], |(grants, _)| grants),
         folders: folders.unwrap_or_default(),

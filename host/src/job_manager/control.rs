@@ -30,6 +30,8 @@ pub struct RunOptions {
     /// Whether state of what the job file does not have any more is left out, and not
     /// refused.
     pub allow_non_restored_state: bool,
+    /// Where crash capsules go; below `state`, if there is one, if not given.
+    pub capsules: Option<PathBuf>,
     /// Where operators are looked up by name, before the usual places.
     pub artifacts: Option<PathBuf>,
     /// Where the job's usage is recorded; nowhere if not given.

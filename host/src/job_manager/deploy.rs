@@ -20,6 +20,7 @@ use crate::{
     ids::{OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         coordinator::Part,
+        crashes::CrashBook,
         deployment::{DeployedRegion, Deployment, Member, Shared},
         instances::{self, Accounts},
         plan::{Edge, Plan, Role, Vertex},
@@ -39,11 +40,17 @@ use crate::{
     task_manager::{
         Command, Reporter, SubtaskId, TaskManager,
         chain::{Chain, ChainEnd, Run},
+        folding::Folding,
         gate::{Pass, turn::breathe},
+        guest::Guest,
         input::Input,
         keyed_task::KeyedOperator,
         operator_task::{Operator, OperatorContext, OperatorTask, out_of_memory},
         output::{OutputPort, Outputs},
+        poison::Watch,
+        processing::Processing,
+        processor_task::ProcessorOperator,
+        recorder::Recorder,
         relocation::OperatorCommand,
         sink_task::SinkTask,
         source_task::{EmittedRecords, RejectedLimit, SourceTask, failure},
@@ -85,6 +92,10 @@ pub struct Deployer {
     pub logs: BTreeMap<SubtaskId, LogBudget>,
     /// Where chunks of a checkpoint are read.
     pub store: SharedStore,
+    /// Who crashed since the last checkpoint.
+    pub crashes: Mutex<CrashBook>,
+    /// Whether crashes are kept, to be replayed.
+    pub keeps_capsules: bool,
     /// What time it is.
     pub clock: Clock,
 }
@@ -241,7 +252,7 @@ impl Deployer {
         id: SubtaskId,
         memory: Arc<AdmittedJob>,
         metrics: Arc<Mutex<GuestMetrics>>,
-    ) -> Result<(Instance, Arc<SlotMeter>), Failure> {
+    ) -> Result<(Guest, Arc<SlotMeter>), Failure> {
         let own = self.clone();
         let work = async move {
             let vertex = &own.plan.vertices[id.vertex];
@@ -254,9 +265,9 @@ impl Deployer {
                 .map_err(|refused| out_of_memory("opening another slot", &refused))?;
             let accounts = own.accounts(id, &spec.name, slot.clone(), metrics);
             let artifact = &own.artifacts[&spec.name];
-            let opened =
-                instances::open(artifact, spec, id.index, vertex.parallelism, accounts).await;
-            Ok((opened?, slot))
+            let maker = instances::maker(artifact, spec, id.index, vertex.parallelism, accounts);
+            let instance = maker.open().await?;
+            Ok((Guest::new(maker, instance), slot))
         };
         let mut opening = JoinSet::new();
         self.task_manager.workers.spawn(&mut opening, self.pass().turns(Box::pin(work)));
@@ -509,13 +520,26 @@ impl Builder<'_> {
             .memory
             .open_slot(&spec.name, self.id.index, self.wiring.set_aside)
             .map_err(|refused| out_of_memory("opening its slot", &refused))?;
-        let mut instance = self.instance(spec, kind, memory.clone()).await?;
+        let suspect = self.is_suspect();
+        let watch = Watch::new(spec.poison, suspect);
+        let keeps_state = matches!(kind, OperatorKind::Processor { snapshot: true });
+        let capsules = self.deployer.keeps_capsules;
+        let since = self.from.map(|manifest| manifest.id);
+        let recorder = Recorder::new(capsules && (keeps_state || suspect), since, spec.memory / 16);
         let operator = match kind {
-            OperatorKind::Processor { .. } => Operator::Processor(instance),
+            OperatorKind::Processor { .. } => {
+                let restored = self.guest_snapshot()?;
+                let guest = self.guest(spec, memory.clone(), restored.as_deref()).await?;
+                let on = watch.is_on();
+                let calls = Processing::new(guest, memory.clone(), keeps_state, on, restored);
+                Operator::Processor(Box::new(ProcessorOperator { calls }))
+            }
             OperatorKind::Keyed { .. } => {
+                let mut guest = self.guest(spec, memory.clone(), None).await?;
                 let state = self.keyed_state(spec, &memory).await?;
-                self.check_states(&state, &mut instance).await?;
-                Operator::Keyed(Box::new(KeyedOperator::new(instance, state, memory.clone())))
+                self.check_states(&state, guest.instance()?).await?;
+                let calls = Folding { guest, state, memory: memory.clone() };
+                Operator::Keyed(Box::new(KeyedOperator::new(calls)))
             }
         };
         let was_finished = match (self.own_state(), self.saved) {
@@ -525,10 +549,14 @@ impl Builder<'_> {
         };
         Ok(OperatorTask {
             operator,
-            memory,
             input: self.input()?,
             commands: std::mem::replace(&mut self.operator_commands, mpsc::channel(1).1),
             context: OperatorContext {
+                name: format!("`{}` (subtask {})", self.vertex.name, self.id.index),
+                memory,
+                watch,
+                recorder,
+                capsules,
                 outputs: self.outputs(),
                 reporter: self.reporter.clone(),
                 metrics: self.metrics.clone(),
@@ -540,28 +568,29 @@ impl Builder<'_> {
         })
     }
 
+    /// Whether this subtask crashed after the checkpoint that it starts from.
+    fn is_suspect(&self) -> bool {
+        let mut book = self.deployer.crashes.lock().unwrap_or_else(PoisonError::into_inner);
+        book.deploy(self.id, self.from.map(|manifest| manifest.id))
+    }
+
     /// The operator's instance, as it was at the checkpoint.
-    async fn instance(
+    async fn guest(
         &self,
         spec: &OperatorSpec,
-        kind: OperatorKind,
         memory: Arc<SlotMeter>,
-    ) -> Result<Instance, Failure> {
+        restored: Option<&[u8]>,
+    ) -> Result<Guest, Failure> {
         let deployer = self.deployer;
         let artifact = &deployer.artifacts[&spec.name];
         let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
-        let metrics = self.guest_metrics.clone();
-        let accounts = deployer.accounts(self.id, &spec.name, memory, metrics);
-        let snapshot = match kind {
-            OperatorKind::Processor { .. } => self.guest_snapshot()?,
-            OperatorKind::Keyed { .. } => None,
-        };
-        let opened = instances::open(artifact, spec, subtask, parallelism, accounts);
-        let mut instance = opened.await?;
-        if let Some(snapshot) = snapshot {
-            instance.restore(&snapshot).await?;
+        let accounts = deployer.accounts(self.id, &spec.name, memory, self.guest_metrics.clone());
+        let maker = instances::maker(artifact, spec, subtask, parallelism, accounts);
+        let mut instance = maker.open().await?;
+        if let Some(snapshot) = restored {
+            instance.restore(snapshot).await?;
         }
-        Ok(instance)
+        Ok(Guest::new(maker, instance))
     }
 
     /// Has another version of an operator say whether it can go on from the states that are

@@ -13,10 +13,11 @@ use crate::{
         OperatorFault,
         job::{JobSpec, OperatorSpec},
     },
-    failure::{Failure, FailureKind},
+    failure::FailureKind,
     ids::{OperatorName, SubtaskIndex, TenantId},
     memory::SlotMeter,
-    sandbox::{Artifact, CpuMeter, GuestMetrics, Instance, LogBudget, SlotSettings},
+    sandbox::{Artifact, CpuMeter, GuestMetrics, LogBudget, SlotSettings},
+    task_manager::guest::Maker,
 };
 
 /// Whose slot an instance gets, and who counts what it uses.
@@ -34,17 +35,15 @@ pub struct Accounts {
     pub log: LogBudget,
 }
 
-/// Makes and opens the instance of one subtask.
-///
-/// # Errors
-/// As [`Artifact::instantiate`].
-pub async fn open(
+/// What makes the instances of one subtask.
+#[must_use]
+pub fn maker(
     artifact: &Artifact,
     spec: &OperatorSpec,
     subtask: SubtaskIndex,
     parallelism: u32,
     accounts: Accounts,
-) -> Result<Instance, Failure> {
+) -> Maker {
     let settings = SlotSettings {
         tenant: accounts.tenant,
         memory: accounts.memory,
@@ -63,7 +62,7 @@ pub async fn open(
         http_hosts: spec.http_hosts.as_slice().into(),
         http_roots: spec.http_roots.as_slice().into(),
     };
-    artifact.instantiate(&settings).await
+    Maker { artifact: artifact.clone(), settings }
 }
 
 /// Opens one instance of each operator that has an artifact, one at a time, and
@@ -84,8 +83,8 @@ pub async fn open_each(
             metrics: Arc::default(),
             log: LogBudget::new(Arc::from(operator.name.as_str()), 0, Clock::default()),
         };
-        let opened = open(artifact, operator, SubtaskIndex(0), parallelism, accounts).await;
-        if let Err(failure) = opened {
+        let maker = maker(artifact, operator, SubtaskIndex(0), parallelism, accounts);
+        if let Err(failure) = maker.open().await {
             faults.push(OperatorFault {
                 operator: operator.name.clone(),
                 key: key_for(failure.kind),

@@ -13,15 +13,17 @@
 //! ```
 //!
 //! One task, the [`master`], owns all of that. What it decides is decided by
-//! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), and the
-//! `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them, [`regions`] of it
+//! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), [`crashes`] (who is
+//! watched for poison), and the `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them, [`regions`] of it
 //! at a time, and [`deployment`] is what then runs; [`writer`] writes checkpoints beside the job. [`check`] finds out what would keep a job from
 //! starting, and [`instances`] makes instances for it and for deployments. [`needs`]
-//! says which files of this machine a job goes on needing.
+//! says which files of this machine a job goes on needing; [`capsules`] keeps what is known of crashes.
 
+pub mod capsules;
 pub mod check;
 pub mod control;
 pub mod coordinator;
+pub mod crashes;
 pub mod deploy;
 pub mod deployment;
 pub mod instances;

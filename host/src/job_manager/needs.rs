@@ -12,7 +12,7 @@ use crate::{
     catalog,
     config::job::{FileInput, FileOutput, Grant, JobSpec, SinkConnector, SourceConnector},
     hardening::Needs,
-    job_manager::control::RunOptions,
+    job_manager::{capsules, control::RunOptions},
     sandbox::{Compiler, make_private_dir},
 };
 
@@ -46,7 +46,8 @@ pub fn of_run(spec: &JobSpec, options: &RunOptions) -> Needs {
     needs.read.extend(spec.sources.iter().filter_map(|s| input(&s.connector)).flatten().cloned());
     needs.read.extend(options.from_savepoint.clone());
     let outputs = spec.sinks.iter().filter_map(|sink| output(&sink.connector));
-    let directories = outputs.filter_map(directory_of).chain(options.state.clone());
+    let capsules = capsules::directory(spec.job.capsules, options);
+    let directories = outputs.filter_map(directory_of).chain(options.state.clone()).chain(capsules);
     // One that cannot be made is told with its reason when it is used.
     needs.write.extend(directories.filter(|dir| fs::create_dir_all(dir).is_ok()));
     needs

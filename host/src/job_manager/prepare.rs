@@ -21,6 +21,7 @@ use crate::{
     },
     ids::{ArtifactDigest, OperatorName, SubtaskIndex, TenantId},
     job_manager::{
+        capsules,
         control::{Outcome, RunOptions},
         deploy::Deployer,
         placement,
@@ -46,6 +47,8 @@ pub struct Prepared {
     pub usage: Option<Ledger>,
     /// Where its state is kept, if it outlives the process.
     pub state: Option<PathBuf>,
+    /// Where crash capsules go.
+    pub capsules: Option<PathBuf>,
     /// Whether its TaskManager is its own, with as many slots as it needs.
     own_slots: bool,
     /// What of its tenant's quotas it takes for as long as it lives.
@@ -85,6 +88,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         clock: clock.clone(),
         pinned: Arc::default(),
     };
+    let capsules = capsules::directory(spec.job.capsules, options);
     let meters = meters(&plan, &options.tenant, &task_manager);
     let logs = logs(&plan, &clock);
     let deployer = Arc::new(Deployer {
@@ -97,6 +101,8 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         meters,
         logs,
         store,
+        crashes: Mutex::default(),
+        keeps_capsules: capsules.is_some(),
         clock,
     });
     Ok(Prepared {
@@ -105,6 +111,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         resumed,
         usage: options.usage.clone(),
         state: options.state.clone(),
+        capsules,
         own_slots: options.task_manager.is_none() && options.settings.slots.is_none(),
         _entered: entered,
     })
@@ -179,6 +186,9 @@ impl Prepared {
             meters,
             logs,
             store: now.store.clone(),
+            // Its subtasks are others.
+            crashes: Mutex::default(),
+            keeps_capsules: now.keeps_capsules,
             clock: now.clock.clone(),
         })
     }

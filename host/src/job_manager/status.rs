@@ -2,7 +2,7 @@
 //! and published with a growing generation. Rates are not here: who shows them
 //! takes two of these and divides.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, path::PathBuf};
 
 use serde::Serialize;
 
@@ -309,6 +309,8 @@ pub struct RestartStatus {
     /// How long it took the last time from the failure to the first records that the failed
     /// subtask saw again, in microseconds.
     pub last_recovery_micros: Option<u64>,
+    /// Where what is known of the last crash of a guest is kept, to be replayed.
+    pub last_capsule: Option<PathBuf>,
     /// Why the last one was: the subtask and its failure, in words.
     pub last_failure: Option<String>,
 }

@@ -3,6 +3,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{
     Component, ComponentExportIndex, InstancePre, Linker, types::ComponentItem,
@@ -18,6 +19,8 @@ use crate::{
     },
 };
 
+/// The contract, as interfaces name it.
+pub const CONTRACT: &str = "cofferdam:operator@0.1.0";
 /// The package that the contract's interfaces belong to.
 const PACKAGE: &str = "cofferdam:operator";
 /// Its version, which compatible ones answer to.
@@ -35,7 +38,7 @@ fn said(error: &wasmtime::Error) -> String {
 }
 
 /// Which of the two kinds of operator a component is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OperatorKind {
     /// Exports `processor`.
     Processor {

@@ -31,6 +31,17 @@ pub struct Groups {
     pub late: Vec<u32>,
     /// Windows that have fired already and must fire again, as firings to come.
     pub(super) fire_again: Vec<EntryId>,
+    /// Entries that were made for this call, sessions apart.
+    pub(super) created: Vec<EntryId>,
+    /// Sessions that were made for this call, each with those that it took in.
+    pub(super) merged: Vec<(EntryId, Vec<Replaced>)>,
+}
+
+/// A session that another one took in.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    pub(super) entry: Entry,
+    pub(super) timers: Vec<(TimerKind, i64)>,
 }
 
 impl Groups {

@@ -7,7 +7,10 @@
 //! are gone, then a list of the entries that are new or changed, each in full.
 //! Restoring reads the latest first, so that every entry is put in once.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -185,6 +188,24 @@ impl KeyedState {
             scans.for_each(|way| *way = Way::Delta);
         }
         ways
+    }
+
+    /// A base of the keys that are wanted, by key group, whether or not they have changed.
+    #[must_use]
+    pub fn chunks_of(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<(KeyGroup, Vec<u8>)> {
+        let mut by_group: BTreeMap<KeyGroup, (u64, Vec<u8>)> = BTreeMap::new();
+        for (id, entry) in self.table.iter().filter(|(_, entry)| wanted(&entry.key)) {
+            let (count, entries) = by_group.entry(entry.key_group).or_default();
+            *count += 1;
+            self.put_entry(entries, id, entry);
+        }
+        let base = |(group, (count, entries)): (KeyGroup, (u64, Vec<u8>))| {
+            let mut base = Vec::with_capacity(entries.len() + 8);
+            put_varint(&mut base, count);
+            base.extend_from_slice(&entries);
+            (group, base)
+        };
+        by_group.into_iter().map(base).collect()
     }
 
     fn put_entry(&self, out: &mut Vec<u8>, id: EntryId, entry: &Entry) {

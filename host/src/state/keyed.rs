@@ -3,10 +3,10 @@
 
 use crate::{
     state::{
-        call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerKind},
+        call::{Change, Firing, FiringKind, Groups, InvalidChange, Replaced, TimerKind},
         changes::Changes,
         sessions::{SessionPlan, Sessions},
-        table::{EntryId, ShortBytes, Table},
+        table::{Entry, EntryId, ShortBytes, Table},
         timers::{Deadlines, Timers},
         windows::{self, Window, WindowKind, Windows},
     },
@@ -264,7 +264,11 @@ impl KeyedState {
     fn join_group(&mut self, hash: u64, key: &[u8], window: Window, groups: &mut Groups) -> u32 {
         let id = match self.table.find(hash, key, window) {
             Some(id) => id,
-            None => self.add_entry(hash, key, window),
+            None => {
+                let id = self.add_entry(hash, key, window);
+                groups.created.push(id);
+                id
+            }
         };
         let entry = self.table.get_mut(id);
         if entry.call != self.call {
@@ -312,6 +316,22 @@ impl KeyedState {
         }
     }
 
+    pub(super) fn delete_timer(&mut self, kind: TimerKind, at: i64, id: EntryId) {
+        if self.timers(kind).delete(at, id) {
+            self.table.get_mut(id).timers -= 1;
+        }
+    }
+
+    /// Whether a window is taken to have fired at its end.
+    pub(super) fn set_fired(&mut self, id: EntryId, at: i64, fired: bool) {
+        self.table.get_mut(id).fired = fired;
+        if fired {
+            self.window_ends.remove(at, id);
+        } else {
+            self.window_ends.add(at, id);
+        }
+    }
+
     fn timers(&mut self, kind: TimerKind) -> &mut Timers {
         match kind {
             TimerKind::Event => &mut self.event_timers,
@@ -348,19 +368,20 @@ impl KeyedState {
         let Some(windows) = self.windows else { return Groups::default() };
         let mut groups = Groups { late: plan.late, ..Groups::default() };
         for (g, session) in (0_u32..).zip(plan.sessions) {
-            let mut timers = Vec::new();
+            let mut replaced = Vec::new();
             for old in &session.absorbed {
                 let hash = self.table.hash(&session.key, *old);
                 if *old != session.window
                     && let Some(id) = self.table.find(hash, &session.key, *old)
                 {
-                    timers.extend(self.timers_of(id));
-                    self.remove_entry(id);
+                    let timers = self.timers_of(id);
+                    replaced.push(Replaced { entry: self.remove_entry(id), timers });
                     self.sessions.remove(&session.key, *old);
                 }
             }
             let hash = self.table.hash(&session.key, session.window);
-            let id = match self.table.find(hash, &session.key, session.window) {
+            let found = self.table.find(hash, &session.key, session.window);
+            let id = match found {
                 Some(id) => id,
                 None => {
                     self.sessions.add(&session.key, session.window);
@@ -368,8 +389,11 @@ impl KeyedState {
                 }
             };
             self.set_state(id, &session.state);
-            for (kind, at) in timers {
-                self.set_timer(kind, at, id);
+            for (kind, at) in replaced.iter().flat_map(|old| &old.timers) {
+                self.set_timer(*kind, *at, id);
+            }
+            if found.is_none() {
+                groups.merged.push((id, replaced));
             }
             self.mark(id);
             groups.add(id, self.table.get(id));
@@ -382,7 +406,7 @@ impl KeyedState {
         groups
     }
 
-    fn timers_of(&self, id: EntryId) -> Vec<(TimerKind, i64)> {
+    pub(super) fn timers_of(&self, id: EntryId) -> Vec<(TimerKind, i64)> {
         if self.table.get(id).timers == 0 {
             return Vec::new();
         }
@@ -403,7 +427,7 @@ impl KeyedState {
     }
 
     /// The next snapshot must have this entry.
-    fn mark(&mut self, id: EntryId) {
+    pub(super) fn mark(&mut self, id: EntryId) {
         if self.table.mark(id) {
             self.changes.marked.push(id);
         }
@@ -451,19 +475,19 @@ impl KeyedState {
         }
     }
 
-    /// Removes an entry and whatever is due for it.
-    fn remove_entry(&mut self, id: EntryId) {
+    /// Removes an entry and whatever is due for it, and gives it back.
+    pub(super) fn remove_entry(&mut self, id: EntryId) -> Entry {
         let window = self.table.get(id).window;
         if let Some(windows) = self.windows {
             let last = window.last_millisecond();
             self.window_ends.remove(last, id);
             self.cleanups.remove(last.saturating_add(windows.lateness), id);
         }
-        self.forget_entry(id);
+        self.forget_entry(id)
     }
 
     /// Removes an entry that no deadline names any more.
-    fn forget_entry(&mut self, id: EntryId) {
+    fn forget_entry(&mut self, id: EntryId) -> Entry {
         let entry = self.table.get(id);
         let key_group = entry.key_group;
         if entry.timers > 0 {
@@ -476,6 +500,7 @@ impl KeyedState {
         if entry.saved {
             self.changes.removed(key_group, &entry.key, entry.window);
         }
+        entry
     }
 
     /// The windows of the call that had fired already and must fire again now
@@ -567,7 +592,7 @@ impl KeyedState {
     }
 
     /// One group a firing.
-    fn firing_groups(&self, due: Vec<(Firing, EntryId)>) -> (Vec<Firing>, Groups) {
+    pub(super) fn firing_groups(&self, due: Vec<(Firing, EntryId)>) -> (Vec<Firing>, Groups) {
         let mut groups = Groups::default();
         for (_, id) in &due {
             groups.add(*id, self.table.get(*id));

@@ -18,20 +18,25 @@
 //! - `changes`: what of it changed since the last snapshot.
 //! - [`chunks`]: what of it goes into a checkpoint.
 //! - [`merge`]: when chunks of a key group become one, and how.
+//! - `look`: what can be seen of it from outside.
+//! - `undo`: how a call that came to nothing is taken back.
 
 pub mod call;
 mod changes;
 pub mod chunks;
 pub mod keyed;
+mod look;
 pub mod merge;
 pub mod sessions;
 pub mod table;
 pub mod timers;
+mod undo;
 pub mod windows;
 
 pub use call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerChange, TimerKind};
 pub use chunks::GroupChunk;
 pub use keyed::KeyedState;
+pub use look::Seen;
 pub use windows::Window;
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Window {
 }
 
 /// An operator's windows, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Windows {
     /// How records are assigned.
     pub kind: WindowKind,
@@ -48,7 +48,7 @@ pub struct Windows {
 }
 
 /// How records are assigned to windows, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WindowKind {
     /// Windows of `size`, one every `slide`; tumbling ones have `slide == size`.
     Aligned {

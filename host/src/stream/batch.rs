@@ -1,7 +1,7 @@
 //! Batches: records as columns. Columns are shared by reference count, so that
 //! an operator that changes only the values costs no copy of the keys.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// How many records a source should put into a batch.
 pub const TARGET_RECORDS: usize = 1024;
@@ -276,6 +276,19 @@ impl Batch {
         self.keys.as_ref().map_or(0, |c| c.bytes())
             + self.values.as_ref().map_or(0, |c| c.bytes())
             + self.timestamps.as_ref().map_or(0, |t| t.len() * 8)
+    }
+
+    /// The records of a range. All of them are the batch itself, not a copy.
+    ///
+    /// # Panics
+    /// If the range is not within the batch.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        if range == (0..self.len) {
+            return self.clone();
+        }
+        let index = |i| u32::try_from(i).expect("a batch has fewer than 2^32 records");
+        self.gather(&range.map(index).collect::<Vec<_>>())
     }
 
     /// The records at the given indexes, in their order.

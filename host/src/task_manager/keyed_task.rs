@@ -1,56 +1,60 @@
-//! The calls of a keyed operator: the fold over a batch, and what is due.
+//! Drives a keyed operator: the fold over a batch, what is due, and what becomes of
+//! records and timers that crash it. The calls themselves stand in `folding`.
 
 use std::sync::Arc;
 
 use crate::{
-    failure::{Failure, FailureKind},
-    memory::{Part, SlotMeter},
-    sandbox::{FoldOutcome, Instance, Now},
-    state::{Firing, GroupChunk, Groups, KeyedState},
+    failure::Failure,
+    memory::SlotMeter,
+    sandbox::{Now, Outcome},
+    state::{Firing, GroupChunk, Groups},
     stream::{Batch, keys::KeyGroup},
     task_manager::{
         TaskError,
+        folding::{Folded, Folding, records_of},
         gate::turn::breathe,
-        operator_task::{OperatorContext, charge_call, out_of_memory},
+        guest::Guest,
+        operator_task::OperatorContext,
+        poison::{Crashed, Division},
+        recorder::Recorded,
+        work::Work,
     },
 };
 
-/// A keyed operator: its instance, which remembers nothing, and its state.
+/// A keyed operator of a subtask.
+#[derive(Debug)]
 pub struct KeyedOperator {
-    instance: Instance,
-    state: KeyedState,
-    /// What the slot is charged for.
-    memory: Arc<SlotMeter>,
+    calls: Folding,
 }
 
 impl KeyedOperator {
-    /// An instance with its state.
+    /// A guest with its state.
     #[must_use]
-    pub fn new(instance: Instance, state: KeyedState, memory: Arc<SlotMeter>) -> Self {
-        Self { instance, state, memory }
+    pub fn new(calls: Folding) -> Self {
+        Self { calls }
     }
 
     /// Goes on with another instance, in another slot.
-    pub fn move_to(&mut self, instance: Instance, memory: Arc<SlotMeter>) {
-        self.instance = instance;
-        self.memory = memory;
+    pub fn move_to(&mut self, guest: Guest, memory: Arc<SlotMeter>) {
+        self.calls.guest = guest;
+        self.calls.memory = memory;
     }
 
     /// Bytes of keyed state.
     #[must_use]
     pub fn state_bytes(&self) -> usize {
-        self.state.bytes()
+        self.calls.state.bytes()
     }
 
     /// What changed, by key group.
     pub fn snapshot(&mut self) -> Vec<(KeyGroup, GroupChunk)> {
-        self.state.snapshot()
+        self.calls.state.snapshot()
     }
 
     /// When the next processing-time timer is due.
     #[must_use]
     pub fn next_processing(&self) -> Option<i64> {
-        self.state.next_processing()
+        self.calls.state.next_processing()
     }
 
     /// Folds a batch.
@@ -63,56 +67,32 @@ impl KeyedOperator {
         port: u32,
         batch: Batch,
     ) -> Result<(), TaskError> {
-        let groups = if self.state.has_sessions() {
-            self.session_groups(&batch, context.watermark).await?
-        } else {
-            self.state.group(&batch, context.watermark)
-        };
-        context.late(&batch, &groups.late).await?;
-        if groups.is_empty() {
-            return Ok(());
+        let now = context.now();
+        match self.calls.fold(now, port, &batch).await {
+            Ok(folded) => self.deliver(context, now, port, &batch, folded).await,
+            Err(failure) => self.crashed(context, now, Work::Batch(port, batch), failure).await,
         }
-        let outcome = self.instance.fold(now(context), port, &batch, &groups).await?;
-        self.take(context, &batch, &groups, outcome).await?;
-        if let Some((due, groups)) = self.state.fire_again(&groups) {
-            self.fire(context, &due, &groups).await?;
-        }
-        Ok(())
     }
 
-    async fn session_groups(&mut self, batch: &Batch, watermark: i64) -> Result<Groups, Failure> {
-        let mut plan = self.state.plan_sessions(batch, watermark);
-        while let Some(pairs) = plan.pairs() {
-            let merged = self.instance.merge(&pairs).await?;
-            if !plan.merged(&merged) {
-                let what = format!(
-                    "`merge` was given {} pairs of states and answered with {}",
-                    pairs.keys.len(),
-                    merged.len()
-                );
-                return Err(Failure::new(FailureKind::InvalidOutcome, what));
-            }
-        }
-        Ok(self.state.group_sessions(plan, watermark))
-    }
-
-    async fn take(
+    /// Sends on what became of a batch, and fires what it made due.
+    async fn deliver(
         &mut self,
         context: &mut OperatorContext,
-        records: &Batch,
-        groups: &Groups,
-        outcome: FoldOutcome,
+        now: Now,
+        port: u32,
+        batch: &Batch,
+        folded: Folded,
     ) -> Result<(), TaskError> {
-        // Before the state grows by it.
-        let copies = records.bytes() + groups.bytes() + outcome.bytes();
-        charge_call(&self.memory, copies)?;
-        self.state.apply(groups, &outcome.change).map_err(|e| {
-            let what = format!("what the operator returned breaks the contract: {e}");
-            Failure::new(FailureKind::InvalidOutcome, what)
-        })?;
-        let charged = self.memory.set(Part::State, self.state.bytes());
-        charged.map_err(|refused| out_of_memory("its keyed state", &refused))?;
-        context.forward(records, outcome.outcome).await
+        if context.recorder.is_on() {
+            context.recorder.note(Recorded::Batch { port, now, batch: batch.clone() });
+        }
+        self.calls.charge_state()?;
+        context.late(batch, &folded.late).await?;
+        context.forward(batch, folded.outcome).await?;
+        match folded.again {
+            Some((due, groups)) => self.fire(context, now, due, groups).await,
+            None => Ok(()),
+        }
     }
 
     /// Fires what is due at a new watermark.
@@ -124,10 +104,14 @@ impl KeyedOperator {
         context: &mut OperatorContext,
         watermark: i64,
     ) -> Result<(), TaskError> {
-        while let Some((due, groups)) = self.state.due(watermark) {
-            self.fire(context, &due, &groups).await?;
+        let now = context.now();
+        while let Some((due, groups)) = self.calls.state.due(watermark) {
+            self.fire(context, now, due, groups).await?;
             // An operator that always sets the next timer must not hold a thread.
             breathe().await;
+        }
+        if context.recorder.is_on() {
+            context.recorder.note(Recorded::Watermark { now });
         }
         Ok(())
     }
@@ -142,27 +126,112 @@ impl KeyedOperator {
         &mut self,
         context: &mut OperatorContext,
     ) -> Result<(), TaskError> {
-        let time = context.clock.now_millis();
-        match self.state.due_processing(time) {
-            Some((due, groups)) => self.fire(context, &due, &groups).await,
-            None => Ok(()),
+        let now = context.now();
+        let Some((due, groups)) = self.calls.state.due_processing(now.processing) else {
+            return Ok(());
+        };
+        self.fire(context, now, due, groups).await?;
+        if context.recorder.is_on() {
+            context.recorder.note(Recorded::Clock { now });
         }
+        Ok(())
     }
 
     async fn fire(
         &mut self,
         context: &mut OperatorContext,
-        due: &[Firing],
-        groups: &Groups,
+        now: Now,
+        due: Vec<Firing>,
+        groups: Groups,
     ) -> Result<(), TaskError> {
-        let times = due.iter().map(|firing| firing.at).collect();
-        let records =
-            Batch::new(due.len(), Some(Arc::new(groups.keys.clone())), None, Some(Arc::new(times)));
-        let outcome = self.instance.fire(now(context), due, groups, &records).await?;
-        self.take(context, &records, groups, outcome).await
+        let records = records_of(&due, &groups);
+        match self.calls.fire(now, &due, &groups, &records).await {
+            Ok(outcome) => self.fired(context, &records, outcome).await,
+            Err(failure) => self.crashed(context, now, Work::Firings(due, groups), failure).await,
+        }
     }
-}
 
-fn now(context: &OperatorContext) -> Now {
-    Now { watermark: context.watermark(), processing: context.clock.now_millis() }
+    async fn fired(
+        &mut self,
+        context: &mut OperatorContext,
+        records: &Batch,
+        outcome: Outcome,
+    ) -> Result<(), TaskError> {
+        self.calls.charge_state()?;
+        context.forward(records, outcome).await
+    }
+
+    /// A call has crashed the guest, and the state is as it was before: unless this is
+    /// no surprise any more, the subtask fails.
+    async fn crashed(
+        &mut self,
+        context: &mut OperatorContext,
+        now: Now,
+        work: Work,
+        failure: Failure,
+    ) -> Result<(), TaskError> {
+        if context.capsules && failure.kind.breaks_call() {
+            let before = work.before(&mut self.calls.state);
+            context.report_crash(work.event(now), Some(before), &failure).await;
+        }
+        if !context.watch.divides(&failure) {
+            return Err(failure.into());
+        }
+        // What is divided may fire windows that crash again: that is divided in turn.
+        Box::pin(self.divide(context, now, work, failure)).await
+    }
+
+    /// Finds what of it crashes the guest, and goes on with the rest.
+    async fn divide(
+        &mut self,
+        context: &mut OperatorContext,
+        now: Now,
+        work: Work,
+        first: Failure,
+    ) -> Result<(), TaskError> {
+        let mut division = Division::new(work.len());
+        context.say_divided(work.len(), &first);
+        self.calls.guest.renew().await?;
+        while let Some(part) = division.next() {
+            breathe().await;
+            let failure = match &work {
+                Work::Batch(port, batch) => {
+                    let records = batch.slice(part.clone());
+                    match self.calls.fold(now, *port, &records).await {
+                        Ok(folded) => {
+                            division.passed();
+                            self.deliver(context, now, *port, &records, folded).await?;
+                            continue;
+                        }
+                        Err(failure) => failure,
+                    }
+                }
+                Work::Firings(due, groups) => {
+                    let (due, groups) = self.calls.state.again(due, groups, part.clone());
+                    let records = records_of(&due, &groups);
+                    match self.calls.fire(now, &due, &groups, &records).await {
+                        Ok(outcome) => {
+                            division.passed();
+                            self.fired(context, &records, outcome).await?;
+                            continue;
+                        }
+                        Err(failure) => failure,
+                    }
+                }
+            };
+            if !failure.kind.breaks_call() {
+                return Err(failure.into());
+            }
+            self.calls.guest.renew().await?;
+            if let Crashed::Poison(index) = division.crashed(&failure)? {
+                let letter = work.letter(index, &failure);
+                context.set_aside(letter, &failure).await?;
+                if matches!(work, Work::Firings(..)) {
+                    // Whoever replays what came in would fire it again.
+                    context.recorder.forget();
+                }
+            }
+        }
+        Ok(())
+    }
 }

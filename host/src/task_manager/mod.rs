@@ -22,18 +22,25 @@
 //! ```
 
 pub mod chain;
+pub mod folding;
 pub mod gate;
+pub mod guest;
 pub mod input;
 pub mod keyed_task;
 pub mod manager;
 pub mod operator_task;
 pub mod output;
+pub mod poison;
+pub mod processing;
+pub mod processor_task;
+pub mod recorder;
 pub mod relocation;
 pub mod restarts;
 pub mod sink_task;
 pub mod slots;
 pub mod source_task;
 pub mod tenants;
+pub mod work;
 pub mod workers;
 
 use tokio::sync::mpsc;
@@ -46,6 +53,8 @@ use crate::{
     state::{GroupChunk, chunks::BadChunk},
     stream::{Barrier, channel::Closed, keys::KeyGroup},
 };
+
+use recorder::Crash;
 
 pub use manager::{TaskManager, TaskManagerSettings};
 pub use workers::runtime;
@@ -108,6 +117,8 @@ pub enum TaskEvent {
     Committed(SubtaskId),
     /// It stopped at a barrier.
     Stopped(SubtaskId),
+    /// Its guest crashed: all that is known of it. What follows is told apart.
+    Crashed(SubtaskId, Box<Crash>),
     /// It failed.
     Failed(SubtaskId, Failure),
 }
@@ -122,6 +133,7 @@ impl TaskEvent {
             | Self::Finished(id, _)
             | Self::Committed(id)
             | Self::Stopped(id)
+            | Self::Crashed(id, _)
             | Self::Failed(id, _) => *id,
         }
     }
@@ -211,6 +223,11 @@ impl Reporter {
             Err(TaskError::NeighbourGone) => return,
         };
         self.tell(event).await;
+    }
+
+    /// Tells of a crash.
+    pub async fn crashed(&self, crash: Crash) {
+        self.tell(TaskEvent::Crashed(self.id, Box::new(crash))).await;
     }
 
     async fn tell(&self, event: TaskEvent) {

@@ -1,5 +1,5 @@
-//! Drives one parallel instance of an operator: what is common to both kinds,
-//! and the calls of the stateless one.
+//! Drives one parallel instance of an operator: what is common to both kinds, whose
+//! calls stand in `processor_task` and `keyed_task`.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,14 +11,17 @@ use crate::{
     failure::{Failure, FailureKind},
     memory::{Part, Refusal, SlotMeter},
     metrics::{SharedMetrics, add},
-    sandbox::{Instance, Outcome},
-    stream::{Barrier, Batch, DeadLetter, Element, watermark},
+    sandbox::{Now, Outcome},
+    stream::{Barrier, Batch, DeadLetter, Element, keys::KeyGroup, watermark},
     task_manager::{
         Reporter, Snapshot, TaskEnd, TaskError,
         gate::turn::breathe,
         input::{Input, InputEvent},
         keyed_task::KeyedOperator,
         output::{OutputPort, Outputs},
+        poison::Watch,
+        processor_task::ProcessorOperator,
+        recorder::{Crash, Recorded, Recorder},
         relocation::OperatorCommand,
         source_task::RejectedLimit,
     },
@@ -28,8 +31,6 @@ use crate::{
 pub struct OperatorTask {
     /// The instance in its slot, of either kind.
     pub operator: Operator,
-    /// What the slot is charged for.
-    pub memory: Arc<SlotMeter>,
     /// What comes in.
     pub input: Input,
     /// What it is told.
@@ -40,6 +41,16 @@ pub struct OperatorTask {
 
 /// What both kinds of operator use.
 pub struct OperatorContext {
+    /// The operator's name and its parallel instance, for people.
+    pub name: String,
+    /// What the slot is charged for.
+    pub memory: Arc<SlotMeter>,
+    /// Whether a crash is taken for poison.
+    pub watch: Watch,
+    /// What came in.
+    pub recorder: Recorder,
+    /// Whether to tell all that is known of a crash.
+    pub capsules: bool,
     /// Where records go.
     pub outputs: Outputs,
     /// Whom it tells.
@@ -71,7 +82,7 @@ enum Next {
 /// Either kind of operator.
 pub enum Operator {
     /// Stateless, or with its own state.
-    Processor(Instance),
+    Processor(Box<ProcessorOperator>),
     /// With state by key.
     Keyed(Box<KeyedOperator>),
 }
@@ -147,11 +158,7 @@ impl OperatorTask {
             InputEvent::Batch(port, batch) => {
                 context.metrics.count_in(batch.len(), batch.bytes());
                 match &mut self.operator {
-                    Operator::Processor(instance) => {
-                        let outcome = instance.process(port, &batch).await?;
-                        charge_call(&self.memory, batch.bytes() + outcome.bytes())?;
-                        context.forward(&batch, outcome).await?;
-                    }
+                    Operator::Processor(own) => own.batch(context, port, &batch).await?,
                     Operator::Keyed(keyed) => keyed.batch(context, port, batch).await?,
                 }
             }
@@ -172,12 +179,25 @@ impl OperatorTask {
     }
 
     /// Charges the slot for what the last event left behind.
-    fn settle(&self) -> Result<(), Failure> {
-        let state = match &self.operator {
+    fn settle(&mut self) -> Result<(), Failure> {
+        let (memory, queued) = (self.context.memory.clone(), self.input.queued_bytes());
+        let mut held = match &self.operator {
             Operator::Keyed(keyed) => keyed.state_bytes(),
-            Operator::Processor(_) => 0,
+            Operator::Processor(own) => own.calls.bytes(),
         };
-        let settled = self.memory.settle(state, self.input.queued_bytes());
+        let recorded = self.context.recorder.bytes();
+        let settled = memory.settle(held + recorded, queued).or_else(|refused| {
+            // What is only kept for the case of a crash does not cause one.
+            if recorded == 0 && !matches!(&self.operator, Operator::Processor(_)) {
+                return Err(refused);
+            }
+            self.context.recorder.forget();
+            if let Operator::Processor(own) = &mut self.operator {
+                own.calls.forget_way_back();
+                held = 0;
+            }
+            memory.settle(held, queued)
+        });
         let used = settled.map_err(|(part, refused)| {
             let what = if part == Part::State { "its keyed state" } else { "its input queue" };
             out_of_memory(what, &refused)
@@ -195,16 +215,16 @@ impl OperatorTask {
             alignment_micros: self.input.aligned_in(),
             sync_micros: clock.micros(),
         };
+        self.context.recorder.barrier(barrier.checkpoint);
         self.context.reporter.snapshot(barrier.checkpoint, snapshot).await;
         Ok(barrier.stop.then_some(TaskEnd::Stopped))
     }
 
     async fn finish(&mut self) -> Result<TaskEnd, TaskError> {
-        if let Operator::Processor(instance) = &mut self.operator
+        if let Operator::Processor(own) = &mut self.operator
             && !self.context.was_finished
         {
-            let outcome = instance.finish().await?;
-            self.context.forward(&Batch::default(), outcome).await?;
+            own.finish(&mut self.context).await?;
         }
         let snapshot = self.snapshot(true).await?;
         self.context.outputs.broadcast(Element::End).await?;
@@ -212,11 +232,13 @@ impl OperatorTask {
     }
 
     async fn snapshot(&mut self, finished: bool) -> Result<Snapshot, Failure> {
+        self.context.watch.barrier();
         let watermark = self.context.watermark();
         let state = SubtaskState { finished, watermark, ..SubtaskState::default() };
         Ok(match &mut self.operator {
-            Operator::Processor(instance) => {
-                Snapshot { guest: instance.snapshot().await?, state, ..Snapshot::default() }
+            Operator::Processor(own) => {
+                let guest = own.calls.snapshot(self.context.watch.is_on()).await?;
+                Snapshot { guest, state, ..Snapshot::default() }
             }
             Operator::Keyed(keyed) => {
                 Snapshot { key_groups: keyed.snapshot(), state, ..Snapshot::default() }
@@ -279,6 +301,56 @@ impl OperatorContext {
             self.outputs.emit(OutputPort::Late, batch.gather(rows)).await?;
         }
         Ok(())
+    }
+
+    /// A call crashed the guest again: says what is done about it.
+    pub fn say_divided(&self, len: usize, failure: &Failure) {
+        tracing::warn!(
+            "{} crashed again on a call with {len} records or timers, which is now divided: {failure}",
+            self.name
+        );
+    }
+
+    /// Tells all that is known of a crash.
+    pub async fn report_crash(
+        &mut self,
+        event: Recorded,
+        before: Option<Vec<(KeyGroup, Vec<u8>)>>,
+        failure: &Failure,
+    ) {
+        if self.capsules && failure.kind.breaks_call() {
+            let segments = self.recorder.segments();
+            let crash = Crash { failure: failure.clone(), event, before, segments };
+            self.reporter.crashed(crash).await;
+        }
+    }
+
+    /// What time it is, if that is to be recorded.
+    #[must_use]
+    pub fn now_if_recorded(&self) -> Option<Now> {
+        self.recorder.is_on().then(|| self.now())
+    }
+
+    /// Sends what crashed the guest to the dead-letter output.
+    ///
+    /// # Errors
+    /// If a reader is gone, or there were too many.
+    pub async fn set_aside(
+        &mut self,
+        letter: DeadLetter,
+        failure: &Failure,
+    ) -> Result<(), TaskError> {
+        tracing::warn!("{}: {}", self.name, letter.reason);
+        self.watch.found(self.clock.now_millis(), failure)?;
+        self.outputs.reject_with(&letter, &failure.backtrace).await?;
+        self.job_rejected.count(&[letter])?;
+        Ok(())
+    }
+
+    /// What time it is for a call.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now { watermark: self.watermark(), processing: self.clock.now_millis() }
     }
 
     /// The watermark, once there is one.

@@ -81,18 +81,42 @@ impl Outputs {
         }
         let mut builder = BatchBuilder::new();
         for letter in letters {
-            let value = self.encode(letter);
+            let value = self.encode(letter, &[]);
             builder.push(Some(&letter.key), &value, Some(letter.timestamp.unwrap_or(0)));
         }
         self.emit(OutputPort::DeadLetters, builder.take()).await
     }
 
+    /// Counts a record that crashed the guest, and sends it to the dead-letter output
+    /// with the guest's frames. If nothing reads that, it is gone: whoever found it has
+    /// said so.
+    ///
+    /// # Errors
+    /// [`Closed`] if a reader is gone.
+    pub async fn reject_with(
+        &mut self,
+        letter: &DeadLetter,
+        backtrace: &[String],
+    ) -> Result<(), Closed> {
+        add(&self.metrics.rejected, 1);
+        if !self.is_read(OutputPort::DeadLetters) {
+            return Ok(());
+        }
+        let mut builder = BatchBuilder::new();
+        let value = self.encode(letter, backtrace);
+        builder.push(Some(&letter.key), &value, Some(letter.timestamp.unwrap_or(0)));
+        self.emit(OutputPort::DeadLetters, builder.take()).await
+    }
+
     /// A dead letter as a record: a JSON object. Bytes that are no UTF-8 are
     /// given in hexadecimal, under `value_hex`.
-    fn encode(&self, letter: &DeadLetter) -> Vec<u8> {
+    fn encode(&self, letter: &DeadLetter, backtrace: &[String]) -> Vec<u8> {
         let mut object = serde_json::Map::new();
         object.insert("operator".into(), self.name.clone().into());
         object.insert("reason".into(), letter.reason.clone().into());
+        if !backtrace.is_empty() {
+            object.insert("backtrace".into(), backtrace.into());
+        }
         for (name, bytes) in [("key", &letter.key), ("value", &letter.value)] {
             match std::str::from_utf8(bytes) {
                 Ok(text) => object.insert(name.into(), text.into()),

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use crate::{
     failure::Failure,
     memory::{Part, SlotMeter},
-    sandbox::Instance,
     task_manager::{
         TaskError,
+        guest::Guest,
         operator_task::{Operator, OperatorTask, out_of_memory},
     },
 };
@@ -25,7 +25,7 @@ pub enum OperatorCommand {
 /// A slot with an instance that was opened there, and waits for its state.
 pub struct Relocation {
     /// The instance.
-    pub instance: Instance,
+    pub guest: Guest,
     /// What its slot is charged for.
     pub memory: Arc<SlotMeter>,
     /// Told how long the subtask's input had to wait; or why it stays where it is.
@@ -40,27 +40,25 @@ impl OperatorTask {
     /// If the old instance cannot go on.
     pub(super) async fn relocate(&mut self, to: Relocation) -> Result<(), TaskError> {
         let clock = crate::clock::Stopwatch::start();
-        let Relocation { mut instance, memory, done } = to;
+        let Relocation { guest, memory, done } = to;
         let taken = match &mut self.operator {
-            Operator::Processor(old) => match old.snapshot().await? {
-                Some(state) => instance.restore(&state).await,
-                None => Ok(()),
-            },
+            Operator::Processor(own) => own.calls.move_to(guest, memory.clone()).await?,
             // It remembers nothing; its state is ours, and only who is charged changes.
-            Operator::Keyed(keyed) => memory
-                .set(Part::State, keyed.state_bytes())
-                .map_err(|refused| out_of_memory("taking over its keyed state", &refused)),
+            Operator::Keyed(keyed) => {
+                let charged = memory.set(Part::State, keyed.state_bytes());
+                let taken = charged.map_err(|r| out_of_memory("taking over its keyed state", &r));
+                if taken.is_ok() {
+                    keyed.move_to(guest, memory.clone());
+                }
+                taken
+            }
         };
         if let Err(failure) = taken {
             // Who asked may be gone.
             let _ = done.send(Err(failure));
             return Ok(());
         }
-        match &mut self.operator {
-            Operator::Processor(old) => *old = instance,
-            Operator::Keyed(keyed) => keyed.move_to(instance, memory.clone()),
-        }
-        self.memory = memory;
+        self.context.memory = memory;
         let _ = done.send(Ok(clock.elapsed()));
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{
 
 /// The rooms from the bottom up. A room may name those of its own row and of the
 /// rows before it.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["clock", "config", "failure", "hardening", "ids", "memory", "metrics", "restart", "threads"],
     &["stream"],
     &["state"],
@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 11] = [
     &["sandbox"],
     &["catalog", "tenancy"],
     &["task_manager"],
+    &["capsule"],
     &["job_manager"],
     &["http", "remote"],
     &["cli", "main", "lib"],

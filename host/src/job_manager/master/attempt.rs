@@ -173,6 +173,10 @@ impl Attempt<'_> {
             }
             // Its snapshot has come before.
             TaskEvent::Stopped(_) => None,
+            TaskEvent::Crashed(id, crash) => {
+                self.master.on_crash(id, *crash);
+                None
+            }
             TaskEvent::Failed(id, failure) => Some(AttemptEnd::Failed(Some(id), failure)),
         }
     }

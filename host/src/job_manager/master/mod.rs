@@ -17,7 +17,11 @@ mod recovery;
 mod requests;
 mod savepoints;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -33,6 +37,7 @@ use crate::{
     failure::{Failure, FailureKind},
     ids::CheckpointId,
     job_manager::{
+        capsules::Capsules,
         control::{Control, Controls, Outcome, Request, RunOptions},
         coordinator::Coordinator,
         deploy::Deployer,
@@ -47,6 +52,7 @@ use crate::{
     restart::{Decision, RestartStrategy},
     task_manager::{
         SubtaskId,
+        recorder::Crash,
         slots::{AskedBackFor, health::SlotCondition},
     },
 };
@@ -112,6 +118,8 @@ struct Master {
     rescaling: Option<Rescaling>,
     /// When each subtask failed that has not seen records since.
     failed: BTreeMap<SubtaskId, Stopwatch>,
+    /// Keeps what is known of crashes.
+    capsules: Capsules,
 }
 
 /// What becomes of a job that failed.
@@ -161,7 +169,9 @@ impl Master {
             let (tenant, job) = (tenant.clone(), spec.job.name.clone());
             JobUsage::new(ledger, tenant, job, plan.clone(), clock.clone())
         });
+        let capsules = Capsules::new(prepared.capsules.clone());
         Self {
+            capsules,
             strategy: RestartStrategy::new(&spec.restart),
             next_checkpoint: CheckpointId(last.as_ref().map_or(1, |m| m.id.0 + 1)),
             prepared,
@@ -189,6 +199,7 @@ impl Master {
         if let Some(usage) = self.usage.take() {
             usage.finish().await;
         }
+        self.capsules.finish().await;
         outcome
     }
 
@@ -380,6 +391,10 @@ impl Master {
             self.failed.entry(id).or_insert_with(Stopwatch::start);
         }
         let now = self.clock.now_millis();
+        if let Some(id) = subtask {
+            let crashes = &self.prepared.deployer.crashes;
+            crashes.lock().unwrap_or_else(PoisonError::into_inner).failed(id, failure.kind);
+        }
         match self.strategy.decide(failure.kind, now, rand::random::<f64>()) {
             Decision::GiveUp { reason } => {
                 Err(Outcome::Failed { error: format!("{what}\nno restart: {reason}") })
@@ -415,11 +430,25 @@ impl Master {
         }
     }
 
+    /// A guest crashed; what becomes of its job is told apart.
+    fn on_crash(&mut self, id: SubtaskId, crash: Crash) {
+        self.capsules.take(id, crash, &self.prepared.deployer);
+        if let Some(path) = self.capsules.of(id) {
+            self.progress.status.restarts.last_capsule = Some(path.to_owned());
+        }
+    }
+
     fn describe(&self, subtask: Option<SubtaskId>, failure: &Failure) -> String {
         match subtask {
             Some(id) => {
                 let vertex = &self.prepared.deployer.plan.vertices[id.vertex];
-                format!("`{}` (subtask {}) failed: {failure}", vertex.name, id.index)
+                let what = format!("`{}` (subtask {}) failed: {failure}", vertex.name, id.index);
+                match self.capsules.of(id) {
+                    Some(path) if failure.kind.breaks_call() => {
+                        format!("{what}\nto see it again: cofferdam replay {}", path.display())
+                    }
+                    _ => what,
+                }
             }
             None => failure.to_string(),
         }

@@ -170,10 +170,10 @@ impl Attempt<'_> {
         };
         let memory = self.holding.memory.clone();
         let task = tokio::spawn(async move {
-            let (instance, memory) =
+            let (guest, memory) =
                 deployer.spare(subtask, memory, metrics).await.map_err(|e| e.to_string())?;
             let (done, heard) = tokio::sync::oneshot::channel();
-            let relocation = Box::new(Relocation { instance, memory, done });
+            let relocation = Box::new(Relocation { guest, memory, done });
             let gone = || "it ended before it could be moved".to_owned();
             let sent = commands.send(OperatorCommand::Relocate(relocation)).await;
             sent.map_err(|_| gone())?;

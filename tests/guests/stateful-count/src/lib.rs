@@ -11,20 +11,23 @@ use serde::Deserialize;
 struct Config {
     /// Panics at this record (from 1), unless the instance was restored.
     crash_at: Option<u64>,
+    /// Panics at every record with this text in its value.
+    poison: Option<String>,
 }
 
 /// Counts by key in its own memory.
 #[derive(Debug)]
 pub struct StatefulCount {
     crash_at: Option<u64>,
+    poison: Option<String>,
     seen: u64,
     counts: HashMap<Vec<u8>, u64>,
 }
 
 impl Processor for StatefulCount {
     fn open(ctx: &Context) -> Result<Self, Error> {
-        let Config { crash_at } = ctx.config()?;
-        Ok(Self { crash_at, seen: 0, counts: HashMap::new() })
+        let Config { crash_at, poison } = ctx.config()?;
+        Ok(Self { crash_at, poison, seen: 0, counts: HashMap::new() })
     }
 
     fn process(&mut self, batch: &Batch, out: &mut Outcome) -> Result<(), Error> {
@@ -32,6 +35,9 @@ impl Processor for StatefulCount {
         for record in batch.records() {
             self.seen += 1;
             assert!(self.crash_at != Some(self.seen), "crash_at = {}, as configured", self.seen);
+            if let Some(poison) = &self.poison {
+                assert!(!record.value_str()?.contains(poison), "a poison record, as configured");
+            }
             *self.counts.entry(record.key().to_vec()).or_default() += 1;
             last.insert(record.key(), record);
         }

@@ -1,0 +1,450 @@
+//! An operator with its state, outside of any job: takes what a subtask would take, and
+//! gives what that would send on. The calls are the subtask's own
+//! (`task_manager::processing` and `folding`).
+
+use std::{fs, io::Read as _, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    capsule::model::{Capsule, OperatorSettings},
+    catalog,
+    clock::Clock,
+    config::job::{ArtifactRef, Grant},
+    failure::{Failure, FailureKind},
+    ids::{OperatorName, TenantId},
+    memory::SlotMeter,
+    sandbox::{
+        Artifact, CpuMeter, LoadError, LogBudget, Now, OperatorKind, Outcome, Sandbox,
+        SlotSettings,
+        artifact::{MAX_ARTIFACT, digest_of},
+    },
+    state::{KeyedState, Seen, Window},
+    stream::{Batch, DeadLetter, keys::KeyGroups},
+    task_manager::{
+        folding::{Folding, records_of},
+        guest::{Guest, Maker},
+        poison::{Crashed as Found, Division},
+        processing::Processing,
+        recorder::Recorded,
+        work::Work,
+    },
+};
+
+/// Why a component cannot be run by a capsule.
+#[derive(Debug, thiserror::Error)]
+pub enum NoComponent {
+    /// The component that was run is nowhere.
+    #[error(
+        "the component that the capsule was taken of (`{artifact}`, SHA-256 {digest}) is neither \
+         there nor among {searched}; name its directory with --artifacts DIR, or another build of it \
+         with --with FILE"
+    )]
+    NotFound {
+        /// As the job file had it.
+        artifact: String,
+        /// Its digest.
+        digest: String,
+        /// How many directories were searched, in words.
+        searched: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        reason: std::io::Error,
+    },
+    /// It is refused.
+    #[error("{} is refused: {reason}", path.display())]
+    Refused {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: LoadError,
+    },
+    /// It is another kind of operator.
+    #[error("{} is {found}, but the capsule is of {wanted}", path.display())]
+    OtherKind {
+        /// Which.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        wanted: &'static str,
+    },
+}
+
+/// Finds the very component that was run, where the job file said and among the `.wasm`
+/// files of `dirs`.
+///
+/// # Errors
+/// If it is not there.
+pub fn find_component(
+    settings: &OperatorSettings,
+    dirs: &[PathBuf],
+) -> Result<PathBuf, NoComponent> {
+    let named = if settings.artifact.contains('/') || settings.artifact.ends_with(".wasm") {
+        Some(PathBuf::from(&settings.artifact))
+    } else {
+        let name = OperatorName::new(settings.artifact.clone()).ok();
+        name.and_then(|name| catalog::locate(&ArtifactRef::Named(name), dirs))
+    };
+    let others = dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
+    let others = others.map(|entry| entry.path());
+    let wasm = others.filter(|path| path.extension().is_some_and(|e| e == "wasm"));
+    let found = named.into_iter().chain(wasm).find(|path| {
+        let size = fs::metadata(path).map(|metadata| metadata.len());
+        size.is_ok_and(|size| size == settings.size)
+            && read(path).is_ok_and(|bytes| digest_of(&bytes) == settings.digest)
+    });
+    found.ok_or_else(|| NoComponent::NotFound {
+        artifact: settings.artifact.clone(),
+        digest: settings.digest.clone(),
+        searched: match dirs.len() {
+            1 => "the components of 1 directory".to_owned(),
+            n => format!("the components of {n} directories"),
+        },
+    })
+}
+
+fn read(path: &PathBuf) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_ARTIFACT as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Loads a component that is to be run by a capsule.
+///
+/// # Errors
+/// If it cannot be, or is another kind of operator than the capsule's.
+pub fn load_component(
+    sandbox: &Sandbox,
+    path: PathBuf,
+    settings: &OperatorSettings,
+) -> Result<Artifact, NoComponent> {
+    let bytes = match read(&path) {
+        Ok(bytes) => bytes,
+        Err(reason) => return Err(NoComponent::Unreadable { path, reason }),
+    };
+    let grants: Vec<Grant> = settings.grants.iter().filter_map(|g| Grant::named(g).ok()).collect();
+    let artifact = match sandbox.load(&bytes, &grants) {
+        Ok(artifact) => artifact,
+        Err(reason) => return Err(NoComponent::Refused { path, reason }),
+    };
+    let (found, wanted) = (kind(artifact.kind()), kind(settings.kind));
+    if found == wanted { Ok(artifact) } else { Err(NoComponent::OtherKind { path, found, wanted }) }
+}
+
+fn kind(kind: OperatorKind) -> &'static str {
+    match kind {
+        OperatorKind::Processor { .. } => "an operator without keyed state",
+        OperatorKind::Keyed { .. } => "a keyed operator",
+    }
+}
+
+/// An operator with its state.
+#[derive(Debug)]
+pub struct Machine {
+    calls: Calls,
+    memory: Arc<SlotMeter>,
+    cpu: CpuMeter,
+    most_memory: usize,
+}
+
+#[derive(Debug)]
+enum Calls {
+    Processor(Processing),
+    Keyed(Box<Folding>),
+}
+
+/// What an event came to.
+#[derive(Debug, Default, PartialEq)]
+pub struct Step {
+    /// Records by output port, in order.
+    pub emissions: Vec<(u32, Batch)>,
+    /// Rejected records, by their index in their call, and why.
+    pub rejected: Vec<(u32, String)>,
+    /// How many records were late.
+    pub late: usize,
+}
+
+/// An event that crashed the guest.
+#[derive(Debug)]
+pub struct Crashed {
+    /// How.
+    pub failure: Failure,
+    /// What the call was about, and when; none if it was about no record.
+    pub work: Option<(Now, Work)>,
+}
+
+/// A record or timer that crashes the guest by itself.
+#[derive(Debug)]
+pub struct Culprit {
+    /// The record, or what is left of the timer.
+    pub letter: DeadLetter,
+    /// How it crashes.
+    pub failure: Failure,
+}
+
+impl From<Failure> for Crashed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, work: None }
+    }
+}
+
+impl Step {
+    fn add(&mut self, outcome: Outcome) {
+        self.emissions.extend(outcome.emissions);
+        self.rejected.extend(outcome.rejected);
+    }
+
+    /// How many records were emitted.
+    #[must_use]
+    pub fn emitted(&self) -> usize {
+        self.emissions.iter().map(|(_, batch)| batch.len()).sum()
+    }
+}
+
+impl Machine {
+    /// Opens the operator of a capsule, with its state. It gets the grants that it had,
+    /// but no folder and no host.
+    ///
+    /// # Errors
+    /// As [`Artifact::instantiate`]; if it does not take its state.
+    pub async fn start(artifact: Artifact, capsule: &Capsule) -> Result<Self, Failure> {
+        let settings = &capsule.operator;
+        let config = serde_json::from_str(&settings.config).map_err(|e| {
+            Failure::new(FailureKind::HostBug, format!("the capsule's `config` is no JSON: {e}"))
+        })?;
+        let limit = usize::try_from(settings.memory).unwrap_or(usize::MAX);
+        let memory = SlotMeter::alone(limit);
+        let cpu = CpuMeter { work: Some(Arc::default()), caps: Vec::new() };
+        let name: Arc<str> = Arc::from(settings.name.as_str());
+        let slot = SlotSettings {
+            tenant: TenantId::default(),
+            memory: memory.clone(),
+            deadline: Duration::from_millis(settings.deadline_millis),
+            operator: name.clone(),
+            subtask: settings.subtask,
+            parallelism: settings.parallelism,
+            inputs: settings.inputs,
+            outputs: settings.outputs,
+            config: Arc::new(config),
+            metrics: Arc::default(),
+            cpu: cpu.clone(),
+            log: LogBudget::new(name, settings.subtask, Clock::default()),
+            folders: Arc::from([]),
+            http_hosts: Arc::from([]),
+            http_roots: Arc::from([]),
+        };
+        let kind = artifact.kind();
+        let maker = Maker { artifact, settings: slot };
+        let mut instance = maker.open().await?;
+        let calls = match kind {
+            OperatorKind::Processor { snapshot: keeps_state } => {
+                let saved = capsule.state.guest.as_ref().map(|bytes| bytes.to_vec());
+                if let Some(saved) = &saved {
+                    instance.restore(saved).await?;
+                }
+                let guest = Guest::new(maker, instance);
+                Calls::Processor(Processing::new(guest, memory.clone(), keeps_state, true, saved))
+            }
+            OperatorKind::Keyed { .. } => {
+                let groups = KeyGroups::new(settings.max_parallelism, settings.parallelism);
+                let mut state = KeyedState::new(settings.windows, groups);
+                for (group, chunks) in &capsule.state.keyed {
+                    state.restore(*group, chunks)?;
+                }
+                let guest = Guest::new(maker, instance);
+                Calls::Keyed(Box::new(Folding { guest, state, memory: memory.clone() }))
+            }
+        };
+        let mut machine = Self { calls, memory, cpu, most_memory: 0 };
+        machine.look_at_memory();
+        Ok(machine)
+    }
+
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// If it crashes the guest.
+    pub async fn step(&mut self, event: &Recorded) -> Result<Step, Crashed> {
+        let stepped = match &mut self.calls {
+            Calls::Processor(calls) => step_processor(calls, event).await,
+            Calls::Keyed(calls) => step_keyed(calls, event).await,
+        };
+        self.look_at_memory();
+        stepped
+    }
+
+    fn look_at_memory(&mut self) {
+        let state = match &self.calls {
+            Calls::Processor(_) => 0,
+            Calls::Keyed(calls) => calls.state.bytes(),
+        };
+        let guest = self.memory.usage().guest;
+        self.most_memory = self.most_memory.max(guest.saturating_add(state));
+    }
+
+    /// Which records or timers of a call that crashed do so by themselves, each tried in
+    /// a fresh sandbox with the state that it would have found. The rest is taken. Says
+    /// too whether all were found.
+    ///
+    /// # Errors
+    /// If the guest cannot be brought back to where it was before the call.
+    pub async fn culprits(
+        &mut self,
+        now: Now,
+        work: &Work,
+    ) -> Result<(Vec<Culprit>, bool), Failure> {
+        let mut division = Division::new(work.len());
+        let mut culprits = Vec::new();
+        self.renew().await?;
+        while let Some(part) = division.next() {
+            let tried = match (&mut self.calls, work) {
+                (Calls::Processor(calls), Work::Batch(port, batch)) => {
+                    let records = batch.slice(part);
+                    let processed = calls.process(*port, &records).await;
+                    if processed.is_ok() {
+                        calls.came_on(*port, &records).await?;
+                    }
+                    processed.map(drop)
+                }
+                (Calls::Keyed(calls), Work::Batch(port, batch)) => {
+                    calls.fold(now, *port, &batch.slice(part)).await.map(drop)
+                }
+                (Calls::Keyed(calls), Work::Firings(due, groups)) => {
+                    let (due, groups) = calls.state.again(due, groups, part);
+                    calls.fire(now, &due, &groups, &records_of(&due, &groups)).await.map(drop)
+                }
+                (Calls::Processor(_), Work::Firings(..)) => Ok(()),
+            };
+            let Err(failure) = tried else {
+                division.passed();
+                continue;
+            };
+            self.renew().await?;
+            match division.crashed(&failure) {
+                Ok(Found::Divided) => {}
+                Ok(Found::Poison(index)) => {
+                    let letter = work.letter(index, &failure);
+                    culprits.push(Culprit { letter, failure });
+                }
+                Err(_) => return Ok((culprits, false)),
+            }
+        }
+        Ok((culprits, true))
+    }
+
+    async fn renew(&mut self) -> Result<(), Failure> {
+        match &mut self.calls {
+            Calls::Processor(calls) => calls.renew().await,
+            Calls::Keyed(calls) => calls.guest.renew().await,
+        }
+    }
+
+    /// How long its guests have run, in nanoseconds.
+    #[must_use]
+    pub fn guest_nanos(&self) -> u64 {
+        self.cpu.total_nanos()
+    }
+
+    /// How much fuel they used; 0 where fuel is not counted.
+    #[must_use]
+    pub fn guest_fuel(&self) -> u64 {
+        self.cpu.total_fuel()
+    }
+
+    /// The most bytes that its guest and its state have taken together, looked at after
+    /// each event.
+    #[must_use]
+    pub fn most_memory(&self) -> usize {
+        self.most_memory
+    }
+
+    /// Its keyed state; none if it is not keyed.
+    #[must_use]
+    pub fn keyed_state(
+        &self,
+    ) -> Option<std::collections::BTreeMap<(Vec<u8>, Option<Window>), Seen>> {
+        match &self.calls {
+            Calls::Processor(_) => None,
+            Calls::Keyed(calls) => Some(calls.state.look()),
+        }
+    }
+
+    /// What a guest that keeps its own state says of it.
+    ///
+    /// # Errors
+    /// As the call.
+    pub async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        match &mut self.calls {
+            Calls::Processor(calls) => calls.snapshot(true).await,
+            Calls::Keyed(_) => Ok(None),
+        }
+    }
+}
+
+async fn step_processor(calls: &mut Processing, event: &Recorded) -> Result<Step, Crashed> {
+    let mut step = Step::default();
+    match event {
+        Recorded::Batch { port, now, batch } => match calls.process(*port, batch).await {
+            Ok(outcome) => {
+                step.add(outcome);
+                calls.came_on(*port, batch).await?;
+            }
+            Err(failure) => {
+                let work = Some((*now, Work::Batch(*port, batch.clone())));
+                return Err(Crashed { failure, work });
+            }
+        },
+        Recorded::Finish => step.add(calls.finish().await?),
+        Recorded::Watermark { .. } | Recorded::Clock { .. } => {}
+    }
+    Ok(step)
+}
+
+async fn step_keyed(calls: &mut Folding, event: &Recorded) -> Result<Step, Crashed> {
+    let mut step = Step::default();
+    match event {
+        Recorded::Batch { port, now, batch } => match calls.fold(*now, *port, batch).await {
+            Ok(folded) => {
+                step.late = folded.late.len();
+                step.add(folded.outcome);
+                if let Some((due, groups)) = folded.again {
+                    let work = Work::Firings(due, groups);
+                    fire(calls, &mut step, *now, work).await?;
+                }
+            }
+            Err(failure) => {
+                let work = Some((*now, Work::Batch(*port, batch.clone())));
+                return Err(Crashed { failure, work });
+            }
+        },
+        Recorded::Watermark { now } => {
+            while let Some((due, groups)) = now.watermark.and_then(|w| calls.state.due(w)) {
+                fire(calls, &mut step, *now, Work::Firings(due, groups)).await?;
+            }
+        }
+        Recorded::Clock { now } => {
+            if let Some((due, groups)) = calls.state.due_processing(now.processing) {
+                fire(calls, &mut step, *now, Work::Firings(due, groups)).await?;
+            }
+        }
+        Recorded::Finish => {}
+    }
+    Ok(step)
+}
+
+async fn fire(calls: &mut Folding, step: &mut Step, now: Now, work: Work) -> Result<(), Crashed> {
+    let Work::Firings(due, groups) = &work else { return Ok(()) };
+    match calls.fire(now, due, groups, &records_of(due, groups)).await {
+        Ok(outcome) => {
+            step.add(outcome);
+            Ok(())
+        }
+        Err(failure) => Err(Crashed { failure, work: Some((now, work)) }),
+    }
+}

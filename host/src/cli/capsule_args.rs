@@ -1,0 +1,88 @@
+//! The arguments of `cofferdam replay` and `cofferdam operator compare`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::{hardening::Mode, sandbox::Metering};
+
+/// What both have.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Look for components in this directory first
+    #[arg(long, value_name = "DIR")]
+    pub artifacts: Option<PathBuf>,
+
+    /// Print the result as one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+
+    /// What the operator's work is counted in
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    pub metering: Metering,
+
+    /// Whether to give up files and system calls that are not needed, as in `run`
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub hardening: Mode,
+}
+
+/// `cofferdam replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The capsule
+    #[arg(value_name = "CAPSULE")]
+    pub file: PathBuf,
+
+    /// Run this component instead of the one that crashed
+    #[arg(long, value_name = "BUILD.wasm")]
+    pub with: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub common: Common,
+}
+
+/// `cofferdam operator …`
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Feed a recording to two versions of an operator, and say how they differ
+    #[command(after_help = COMPARE_HELP)]
+    Compare(CompareArgs),
+}
+
+/// `cofferdam operator compare`
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The recording, or a crash capsule
+    #[arg(value_name = "RECORDING")]
+    pub file: PathBuf,
+
+    /// The version that runs; the one that was recorded if not given
+    #[arg(long, value_name = "OLD.wasm")]
+    pub old: Option<PathBuf>,
+
+    /// The version that would
+    #[arg(long, value_name = "NEW.wasm")]
+    pub new: PathBuf,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub common: Common,
+}
+
+/// The end of `cofferdam replay --help`.
+pub const REPLAY_HELP: &str = "\
+Examples:
+  cofferdam replay state/capsules/op-0-1700000000000.capsule
+  cofferdam replay op.capsule --with target/fixed.wasm   does my fix help?
+
+Ends with 0 if it does not crash, with 1 if it crashes, and with 2 if it cannot be tried.
+The operator gets its grants, but no folder and no host of the network.";
+
+const COMPARE_HELP: &str = "\
+Examples:
+  cofferdam operator compare op.recording --new op-2.wasm
+  cofferdam operator compare op.recording --old a.wasm --new b.wasm --metering fuel --json
+
+Ends with 0 if both do the same, with 1 if they differ or one crashes, and with 2 if that
+cannot be tried.";

@@ -1,0 +1,350 @@
+//! Takes crash capsules: puts together what a subtask tells of a crash, what the last
+//! checkpoint holds of it, and its settings, and writes that into a file, beside the job.
+//! What is in a capsule and how it is replayed stands in the room `capsule`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError},
+};
+
+use serde_bytes::ByteBuf;
+use tokio::task::JoinHandle;
+
+use crate::{
+    capsule::{
+        Capsule,
+        model::{Event, From, OperatorSettings, SavedState},
+    },
+    checkpoint::{GuestState, OperatorState, StoreError, StoredChunk},
+    config::job::{ArtifactRef, CapsulePolicy, Grant, OperatorSpec},
+    ids::CheckpointId,
+    job_manager::{control::RunOptions, deploy::Deployer, plan::Role},
+    sandbox::{OperatorKind, artifact::CONTRACT},
+    state::windows::Windows,
+    stream::keys::{KeyGroup, KeyGroups},
+    task_manager::{
+        SubtaskId,
+        recorder::{Crash, Recorded, Segment},
+    },
+};
+
+/// How many capsules a directory keeps: the newest.
+const MOST_CAPSULES: usize = 16;
+/// The most state that is taken from a checkpoint into a capsule, in bytes.
+const MOST_STATE: u64 = 64 << 20;
+/// How many are written at a time: who crashes in a loop fills neither memory nor disk.
+const MOST_WRITING: usize = 4;
+/// What a capsule's file name ends with.
+pub const EXTENSION: &str = "capsule";
+
+/// Where a job's capsules go; none if there are to be none.
+#[must_use]
+pub fn directory(policy: CapsulePolicy, options: &RunOptions) -> Option<PathBuf> {
+    let given = options.capsules.clone();
+    let dir = given.or_else(|| options.state.as_ref().map(|state| state.join("capsules")));
+    dir.filter(|_| policy != CapsulePolicy::Off)
+}
+
+/// Takes the capsules of one job.
+#[derive(Debug, Default)]
+pub struct Capsules {
+    dir: Option<PathBuf>,
+    writing: Vec<JoinHandle<()>>,
+    /// Of the last crash of each subtask.
+    taken: BTreeMap<SubtaskId, PathBuf>,
+}
+
+impl Capsules {
+    /// Puts them into a directory, if any is given.
+    #[must_use]
+    pub fn new(dir: Option<PathBuf>) -> Self {
+        Self { dir, ..Self::default() }
+    }
+
+    /// Takes one, beside the job: it need not be there yet when this returns. None is
+    /// taken while too many are being written.
+    pub fn take(&mut self, id: SubtaskId, crash: Crash, deployer: &Arc<Deployer>) {
+        self.taken.remove(&id);
+        let Some(dir) = self.dir.clone() else { return };
+        self.writing.retain(|writing| !writing.is_finished());
+        if self.writing.len() >= MOST_WRITING {
+            return;
+        }
+        let taken_at = deployer.clock.now_millis();
+        let name = &deployer.plan.vertices[id.vertex].name;
+        let path = dir.join(format!("{name}-{}-{taken_at}.{EXTENSION}", id.index));
+        self.taken.insert(id, path.clone());
+        let deployer = deployer.clone();
+        self.writing.push(tokio::task::spawn_blocking(move || {
+            let Some(capsule) = compose(&deployer, id, crash, taken_at) else {
+                return;
+            };
+            if let Err(error) = write(&path, &capsule) {
+                tracing::warn!("no capsule was written: {}: {error}", path.display());
+            }
+        }));
+    }
+
+    /// Where the capsule of a subtask's last crash is, or will be.
+    #[must_use]
+    pub fn of(&self, id: SubtaskId) -> Option<&Path> {
+        self.taken.get(&id).map(PathBuf::as_path)
+    }
+
+    /// Waits until what was taken is written.
+    pub async fn finish(&mut self) {
+        for writing in std::mem::take(&mut self.writing) {
+            let _ = writing.await;
+        }
+    }
+}
+
+/// All that is known of a crash. None if the subtask is no operator's.
+fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> Option<Capsule> {
+    let operator = settings(deployer, id)?;
+    let keeps_state = operator.kind == (OperatorKind::Processor { snapshot: true });
+    let Start { from, state, events, incomplete } = match crash.before {
+        // Nothing else is remembered of it, and nothing else is needed.
+        Some(before) if crash.segments.is_empty() => Start::of_call(before),
+        before => match (Start::checkpointed(deployer, &operator, &crash.segments), before) {
+            (Ok(start), _) => start,
+            (Err(_), Some(before)) => Start::of_call(before),
+            (Err(why), None) => {
+                let incomplete = keeps_state.then_some(why);
+                Start { incomplete, ..Start::nothing() }
+            }
+        },
+    };
+    let events = events.iter().chain([&crash.event]).map(Event::of).collect();
+    let capsule = Capsule {
+        written_by: Capsule::this_program(),
+        contract: CONTRACT.to_owned(),
+        taken_at,
+        job: deployer.spec.job.name.clone(),
+        operator,
+        redacted: false,
+        from,
+        state,
+        events,
+        incomplete,
+        failure: Some(crash.failure),
+    };
+    Some(match deployer.spec.job.capsules {
+        CapsulePolicy::Redacted => capsule.redacted(&rand::random()),
+        CapsulePolicy::Full | CapsulePolicy::Off => capsule,
+    })
+}
+
+/// What a capsule begins with.
+struct Start {
+    from: From,
+    state: SavedState,
+    events: Vec<Recorded>,
+    incomplete: Option<String>,
+}
+
+impl Start {
+    fn nothing() -> Self {
+        Self {
+            from: From::Beginning,
+            state: SavedState::default(),
+            events: Vec::new(),
+            incomplete: None,
+        }
+    }
+
+    fn of_call(before: Vec<(KeyGroup, Vec<u8>)>) -> Self {
+        let keyed = before.into_iter().map(|(group, chunk)| (group, vec![ByteBuf::from(chunk)]));
+        let state = SavedState { keyed: keyed.collect(), ..SavedState::default() };
+        Self { from: From::Call, state, ..Self::nothing() }
+    }
+
+    /// The newest checkpoint of which it is known what came in after it.
+    fn checkpointed(
+        deployer: &Deployer,
+        operator: &OperatorSettings,
+        segments: &[Segment],
+    ) -> Result<Self, String> {
+        // As long as it is held, no checkpoint is dropped.
+        let store = deployer.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = |e: StoreError| format!("the last checkpoint cannot be read: {e}");
+        let mut checkpoints: Vec<_> =
+            store.list().map_err(unreadable)?.into_iter().map(Some).collect();
+        if checkpoints.is_empty() {
+            checkpoints.push(None);
+        }
+        checkpoints.sort();
+        let newest = checkpoints.into_iter().rev();
+        let found = newest.filter_map(|id| Some((id, since(segments, id)?))).next();
+        let Some((checkpoint, events)) = found else {
+            return Err(
+                "the records since its last checkpoint were too many to be remembered, and \
+                        its state is not in it"
+                    .to_owned(),
+            );
+        };
+        let Some(checkpoint) = checkpoint else { return Ok(Self { events, ..Self::nothing() }) };
+        let manifest = store.manifest(checkpoint).map_err(unreadable)?;
+        let read = |chunk: &StoredChunk| {
+            store.chunk(checkpoint, chunk.digest).map(ByteBuf::from).map_err(unreadable)
+        };
+        let saved = manifest.operators.get(&operator.name);
+        let state = saved.map(|saved| state_of(saved, operator, read)).transpose()?;
+        let state = state.unwrap_or_default();
+        Ok(Self { from: From::Checkpoint(checkpoint), state, events, incomplete: None })
+    }
+}
+
+/// What came since a checkpoint, or since the beginning, if that is known.
+fn since(segments: &[Segment], checkpoint: Option<CheckpointId>) -> Option<Vec<Recorded>> {
+    let first = segments.iter().position(|segment| segment.since == checkpoint)?;
+    Some(segments[first..].iter().flat_map(|segment| segment.events.iter().cloned()).collect())
+}
+
+/// What a checkpoint holds of a subtask.
+fn state_of(
+    saved: &OperatorState,
+    operator: &OperatorSettings,
+    read: impl Fn(&StoredChunk) -> Result<ByteBuf, String>,
+) -> Result<SavedState, String> {
+    let groups = KeyGroups::new(operator.max_parallelism, operator.parallelism);
+    let range = groups.range_of(operator.subtask);
+    let own = || saved.key_groups.iter().filter(|(group, _)| range.contains(&u32::from(group.0)));
+    let subtask = saved.subtasks.get(operator.subtask as usize);
+    let guest = subtask.and_then(|state| state.guest.as_ref());
+    let of_guest = guest.into_iter().flat_map(GuestState::chunks);
+    let all = own().flat_map(|(_, chunks)| chunks).copied().chain(of_guest);
+    let bytes: u64 = all.map(|chunk| chunk.bytes).sum();
+    if bytes > MOST_STATE {
+        return Err(format!("its state has {bytes} bytes, more than goes into a capsule"));
+    }
+    let mut state = SavedState::default();
+    for (group, chunks) in own() {
+        let chunks: Result<Vec<ByteBuf>, String> = chunks.iter().map(&read).collect();
+        state.keyed.push((*group, chunks?));
+    }
+    if let Some(GuestState::Exported(chunk)) = guest {
+        state.guest = Some(read(chunk)?);
+    }
+    Ok(state)
+}
+
+fn settings(deployer: &Deployer, id: SubtaskId) -> Option<OperatorSettings> {
+    let vertex = &deployer.plan.vertices[id.vertex];
+    let Role::Operator(spec, kind) = &vertex.role else { return None };
+    let artifact = deployer.artifacts.get(&spec.name)?;
+    let OperatorSpec { inputs, ports, window, memory, deadline, grants, config, .. } = &**spec;
+    Some(OperatorSettings {
+        name: spec.name.clone(),
+        artifact: match &spec.artifact {
+            ArtifactRef::Named(name) => name.to_string(),
+            ArtifactRef::Path(path) => path.display().to_string(),
+        },
+        digest: artifact.digest().to_owned(),
+        size: artifact.size() as u64,
+        kind: *kind,
+        subtask: id.index.0,
+        parallelism: vertex.parallelism,
+        max_parallelism: deployer.plan.max_parallelism,
+        inputs: u32::try_from(inputs.len()).unwrap_or(u32::MAX),
+        outputs: u32::try_from(ports.len()).unwrap_or(u32::MAX).max(1),
+        windows: window.as_ref().map(Windows::new),
+        memory: *memory as u64,
+        deadline_millis: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+        grants: grants.iter().map(|grant| Grant::word(*grant).to_owned()).collect(),
+        config: serde_json::Value::Object(config.clone()).to_string(),
+    })
+}
+
+/// Writes a capsule under its name at once, and drops the oldest if there are too many.
+///
+/// # Errors
+/// If that cannot be done; then there is no file of that name.
+pub fn write(path: &Path, capsule: &Capsule) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let unfinished = path.with_extension("unfinished");
+    let written = fs::File::create(&unfinished).and_then(|mut file| {
+        file.write_all(&capsule.encode())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    written?;
+    drop_oldest(dir)
+}
+
+fn drop_oldest(dir: &Path) -> io::Result<()> {
+    let mut capsules = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|extension| extension == EXTENSION) {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            // Another one that is being written may have dropped it.
+            capsules.extend(modified.ok().map(|at| (at, entry.path())));
+        }
+    }
+    capsules.sort();
+    let surplus = capsules.len().saturating_sub(MOST_CAPSULES);
+    for (_, path) in capsules.iter().take(surplus) {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Now;
+
+    #[test]
+    fn what_came_since_the_last_checkpoint_is_found_though_a_later_barrier_has_passed() {
+        let event = |processing| Recorded::Clock { now: Now { watermark: None, processing } };
+        let segment = |id: Option<u64>, events: &[i64]| Segment {
+            since: id.map(CheckpointId),
+            events: events.iter().map(|at| event(*at)).collect(),
+        };
+        let segments = [segment(None, &[1]), segment(Some(4), &[2, 3]), segment(Some(5), &[4])];
+        assert_eq!(since(&segments, Some(CheckpointId(4))).unwrap(), [2, 3, 4].map(event));
+        assert_eq!(since(&segments, None).unwrap(), [1, 2, 3, 4].map(event));
+        assert_eq!(since(&segments, Some(CheckpointId(3))), None);
+    }
+
+    #[test]
+    fn a_directory_keeps_the_newest_and_nothing_unfinished() {
+        let dir = tempfile::tempdir().unwrap();
+        let capsule = crate::capsule::model::tests::capsule();
+        for i in 0..MOST_CAPSULES + 3 {
+            write(&dir.path().join(format!("o-0-{i:02}.{EXTENSION}")), &capsule).unwrap();
+        }
+        let mut left: Vec<String> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!((left.len(), left[0].as_str()), (MOST_CAPSULES, "o-0-03.capsule"));
+    }
+
+    #[test]
+    fn they_go_below_the_state_unless_another_place_is_given_or_there_are_none() {
+        let (state, own) = (Some(PathBuf::from("st")), Some(PathBuf::from("mine")));
+        let options = |state: &Option<PathBuf>, capsules: &Option<PathBuf>| RunOptions {
+            state: state.clone(),
+            capsules: capsules.clone(),
+            ..RunOptions::default()
+        };
+        let full = CapsulePolicy::Full;
+        assert_eq!(directory(full, &options(&state, &None)), Some("st/capsules".into()));
+        assert_eq!(directory(full, &options(&state, &own)), own);
+        assert_eq!(directory(full, &options(&None, &None)), None);
+        assert_eq!(directory(CapsulePolicy::Off, &options(&state, &own)), None);
+    }
+}

@@ -1,0 +1,275 @@
+//! Crash capsules: what crashed is in a file afterwards, and `cofferdam replay` crashes
+//! in the same way again, names the record, and says whether another build does so too.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
+use std::{fmt::Write as _, fs, path::PathBuf, process::Output};
+
+use cofferdam_tests::{Ended, Place, guests, program};
+use serde_json::Value;
+
+const RECORDS: u64 = 12_000;
+/// Some batches after the last checkpoint before it.
+const POISON: u64 = 11_500;
+
+fn value(i: u64) -> String {
+    format!(r#"{{"k":"key-{}","t":{i},"n":"number {i}."}}"#, i % 37)
+}
+
+/// A job whose guest crashes for good. `more` goes into `[job]`.
+fn job(more: &str, artifact: &str, operator: &str) -> String {
+    format!(
+        r#"
+[job]
+name = "crashes"
+channel_capacity = "32KiB"
+{more}
+
+[checkpoints]
+every_records = 4_000
+
+[restart]
+strategy = "fixed-delay"
+attempts = 1
+delay = "1ms"
+
+[[source]]
+name = "records"
+connector = "jsonl"
+path = "in.jsonl"
+key = "k"
+timestamp = {{ field = "t", format = "millis" }}
+
+[[operator]]
+name = "guest"
+artifact = "{artifact}"
+input = "records"
+poison = "fail"
+{operator}
+
+[[sink]]
+name = "out"
+input = "guest"
+connector = "discard"
+"#
+    )
+}
+
+/// Runs such a job, with its state in `state`.
+fn crash(more: &str, artifact: &str, operator: &str, arguments: &[&str]) -> (Place, Ended) {
+    let place = Place::new();
+    let mut text = String::new();
+    for i in 0..RECORDS {
+        let _ = writeln!(text, "{}", value(i));
+    }
+    place.write("in.jsonl", text);
+    let ended = place.run_job(&job(more, artifact, operator), arguments);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    (place, ended)
+}
+
+/// The capsules, the earliest first.
+fn capsules(place: &Place, dir: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(place.path(dir)).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn cofferdam(arguments: &[&str]) -> Output {
+    let mut command = program();
+    let artifacts = guests();
+    command.args(arguments).arg("--artifacts").arg(artifacts).output().unwrap()
+}
+
+/// What a replay says to programs, and its exit code.
+fn replay(capsule: &PathBuf, more: &[&str]) -> (Value, i32) {
+    let arguments = [&["replay", capsule.to_str().unwrap(), "--json"], more].concat();
+    let Output { status, stdout, stderr } = cofferdam(&arguments);
+    let said = serde_json::from_slice(&stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&stderr)));
+    (said, status.code().unwrap())
+}
+
+fn component(name: &str) -> String {
+    guests().join(format!("{name}.wasm")).to_str().unwrap().to_owned()
+}
+
+/// That it crashes as it did, on this record.
+fn check(said: &Value, code: i32, key: &str, value: &str) {
+    assert_eq!(code, 1, "{said}");
+    assert_eq!((&said["crashes"], &said["crash"]["as_before"]), (&true.into(), &true.into()));
+    assert_eq!(said["same_build"], true);
+    assert_eq!(said["incomplete"], Value::Null);
+    let culprits = said["crash"]["culprits"].as_array().unwrap();
+    assert_eq!((culprits.len(), &said["crash"]["all_found"]), (1, &true.into()));
+    assert_eq!((&culprits[0]["key"], &culprits[0]["value"]), (&key.into(), &value.into()));
+    let last = said["steps"].as_array().unwrap().len() - 1;
+    assert_eq!(said["crash"]["event"], last);
+}
+
+#[test]
+fn a_crash_is_seen_again_as_it_was_whatever_state_its_guest_has() {
+    let poison = format!("number {POISON}.");
+    for (artifact, operator) in [
+        ("fragile", format!("config.poison = ['{poison}']")),
+        (
+            "fragile",
+            format!("window = {{ type = 'session', gap = '25ms' }}\nconfig.poison = ['{poison}']"),
+        ),
+        ("fragile-map", format!("config.poison = ['{poison}']")),
+        (
+            "fragile-map",
+            format!("deadline = '50ms'\nconfig = {{ poison = ['{poison}'], how = 'spin' }}"),
+        ),
+        ("stateful-count", format!("config.poison = '{poison}'")),
+    ] {
+        let (place, ended) = crash("", artifact, &operator, &["--state", "state"]);
+        let files = capsules(&place, "state/capsules");
+        assert_eq!(files.len(), 2, "one for each crash: {files:?}");
+        let last = files[1].file_name().unwrap().to_str().unwrap();
+        ended.failed(1, &["to see it again: cofferdam replay ", last]);
+        let told = ended.summary["restarts"]["last_capsule"].as_str().unwrap();
+        assert!(told.ends_with(last), "{told}");
+        for file in &files {
+            let (said, code) = replay(file, &[]);
+            check(&said, code, &format!("key-{}", POISON % 37), &value(POISON));
+            assert_eq!(said["before"]["message"], said["crash"]["failure"]["message"]);
+        }
+        // The second time, the state of a checkpoint and what came since are in it.
+        let (second, _) = replay(&files[1], &[]);
+        assert!(second["steps"].as_array().unwrap().len() > 1, "{second}");
+    }
+}
+
+#[test]
+fn a_timer_that_crashes_is_seen_again_too() {
+    for (operator, value) in [
+        ("config = { poison_firing = 'key-5', timer = 5_000 }", "¢"),
+        ("window = { type = 'tumbling', size = '1s' }\nconfig.poison_firing = 'key-5'", "\u{1b}"),
+    ] {
+        let (place, _) = crash("", "fragile", operator, &["--state", "state"]);
+        let files = capsules(&place, "state/capsules");
+        assert_eq!(files.len(), 2);
+        for file in files {
+            let (said, code) = replay(&file, &[]);
+            assert_eq!((code, &said["crash"]["as_before"]), (1, &true.into()), "{said}");
+            assert_eq!(said["steps"].as_array().unwrap().last().unwrap()["event"], "watermark");
+            let culprits = said["crash"]["culprits"].as_array().unwrap();
+            assert_eq!((culprits.len(), &culprits[0]["key"]), (1, &"key-5".into()), "{value}");
+        }
+    }
+}
+
+#[test]
+fn another_build_is_tried_and_one_of_another_kind_is_refused() {
+    let (place, _) =
+        crash("", "fragile", "config.poison = ['number 11500.']", &["--state", "state"]);
+    let file = &capsules(&place, "state/capsules")[0];
+    // It takes any configuration, and is keyed.
+    let (said, code) = replay(file, &["--with", &component("misbehave-keyed")]);
+    assert_eq!((code, &said["crashes"], &said["same_build"]), (0, &false.into(), &false.into()));
+    let path = file.to_str().unwrap();
+    let text = cofferdam(&["replay", path, "--with", &component("misbehave-keyed")]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("it does not crash any more") && text.contains("another build"),
+        "{text}"
+    );
+    let other = cofferdam(&["replay", path, "--with", &component("identity")]);
+    assert_eq!(other.status.code(), Some(2));
+    let said = String::from_utf8(other.stderr).unwrap();
+    assert!(said.contains("an operator without keyed state, but the capsule is of"), "{said}");
+}
+
+#[test]
+fn a_replay_tells_people_what_crashed_where_and_on_which_record() {
+    let (place, _) =
+        crash("", "fragile", "config.poison = ['number 11500.']", &["--state", "state"]);
+    let said = cofferdam(&["replay", capsules(&place, "state/capsules")[1].to_str().unwrap()]);
+    let text = String::from_utf8(said.stdout).unwrap();
+    for part in [
+        "crash of `guest` (subtask 0 of 1) in job `crashes`",
+        "begins at checkpoint ",
+        "then: guest trap: `fold`",
+        "now: it crashes in the same way, in event ",
+        "guest_fragile::Fragile",
+        "crashes by itself:\n  key   \"key-30\"",
+        "number 11500.",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_redacted_capsule_has_no_payload_and_says_that_it_may_not_crash() {
+    let (place, _) = crash(
+        "capsules = 'redacted'",
+        "stateful-count",
+        "config.poison = 'number 11500.'",
+        &["--state", "state"],
+    );
+    let file = &capsules(&place, "state/capsules")[1];
+    let bytes = fs::read(file).unwrap();
+    for payload in ["key-1", "number 11499"] {
+        let found = bytes.windows(payload.len()).any(|window| window == payload.as_bytes());
+        assert!(!found, "{payload} is in it");
+    }
+    let (said, code) = replay(file, &[]);
+    assert_eq!((code, &said["redacted"]), (0, &true.into()));
+    assert!(said["incomplete"].as_str().unwrap().contains("may not crash again"), "{said}");
+}
+
+#[test]
+fn capsules_go_where_they_are_told_to_and_nowhere_if_there_are_to_be_none() {
+    let operator = "config.poison = ['number 11500.']";
+    let (place, _) = crash("", "fragile", operator, &["--capsules", "kept/here"]);
+    assert_eq!(capsules(&place, "kept/here").len(), 2);
+    let (place, ended) = crash("capsules = 'off'", "fragile", operator, &["--state", "state"]);
+    assert!(capsules(&place, "state/capsules").is_empty());
+    assert!(!ended.stderr.contains("to see it again"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_damaged_or_cut_capsule_is_refused_with_what_is_wrong() {
+    let (place, _) =
+        crash("", "fragile", "config.poison = ['number 11500.']", &["--state", "state"]);
+    let good = fs::read(&capsules(&place, "state/capsules")[0]).unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    let mut newer = good.clone();
+    newer[8] = 9;
+    for (bytes, says) in [
+        (&good[..good.len() / 2], "it is cut off"),
+        (&good[..10], "it is cut off"),
+        (&flipped[..], "its checksum is wrong"),
+        (&newer[..], "it has format version 9"),
+        (&b"hello"[..], "it is no capsule"),
+        (&[][..], "it is no capsule"),
+    ] {
+        place.write("bad.capsule", bytes);
+        let said = cofferdam(&["replay", place.path("bad.capsule").to_str().unwrap()]);
+        assert_eq!(said.status.code(), Some(2));
+        let text = String::from_utf8(said.stderr).unwrap();
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let said = cofferdam(&["replay", "missing.capsule"]);
+    assert_eq!(said.status.code(), Some(2));
+}
+
+#[test]
+fn two_versions_are_compared_on_what_a_capsule_holds() {
+    let (place, _) =
+        crash("", "fragile", "config.poison = ['number 11500.']", &["--state", "state"]);
+    let file = capsules(&place, "state/capsules")[1].to_str().unwrap().to_owned();
+    let compare = |new: &str, more: &[&str]| {
+        let new = component(new);
+        let said = cofferdam(&[&["operator", "compare", &file, "--new", &new], more].concat());
+        (String::from_utf8(said.stdout).unwrap(), said.status.code())
+    };
+    let (text, code) = compare("misbehave-keyed", &[]);
+    assert!(code == Some(1) && text.contains("the old version crashes"), "{text}");
+    let (text, code) = compare("fragile", &["--json"]);
+    let said: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &said["comparison"]["verdict"]), (Some(1), &"both-crash".into()));
+}
