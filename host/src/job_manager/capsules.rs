@@ -27,7 +27,7 @@ use crate::{
     stream::keys::{KeyGroup, KeyGroups},
     task_manager::{
         SubtaskId,
-        recorder::{Crash, Recorded, Segment},
+        recorder::{Crash, Recorded, Recording, Segment},
     },
 };
 
@@ -82,7 +82,7 @@ impl Capsules {
             let Some(capsule) = compose(&deployer, id, crash, taken_at) else {
                 return;
             };
-            if let Err(error) = write(&path, &capsule) {
+            if let Err(error) = keep(&path, &capsule) {
                 tracing::warn!("no capsule was written: {}: {error}", path.display());
             }
         }));
@@ -135,6 +135,36 @@ fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> O
     Some(match deployer.spec.job.capsules {
         CapsulePolicy::Redacted => capsule.redacted(&rand::random()),
         CapsulePolicy::Full | CapsulePolicy::Off => capsule,
+    })
+}
+
+/// A recording as a capsule. None if the subtask is no operator's.
+#[must_use]
+pub fn of_recording(
+    deployer: &Deployer,
+    id: SubtaskId,
+    recording: Recording,
+    taken_at: i64,
+) -> Option<Capsule> {
+    let operator = settings(deployer, id)?;
+    let keyed = recording.state.keyed.into_iter();
+    let keyed = keyed.map(|(group, chunk)| (group, vec![ByteBuf::from(chunk)])).collect();
+    let guest = recording.state.guest.map(ByteBuf::from);
+    let incomplete = (!recording.whole).then(|| {
+        "fewer batches than were asked for: they were too large, or the input ended".to_owned()
+    });
+    Some(Capsule {
+        written_by: Capsule::this_program(),
+        contract: CONTRACT.to_owned(),
+        taken_at,
+        job: deployer.spec.job.name.clone(),
+        operator,
+        redacted: false,
+        from: From::Checkpoint(recording.since),
+        state: SavedState { keyed, guest, redacted_bytes: 0 },
+        events: recording.events.iter().map(Event::of).collect(),
+        incomplete,
+        failure: None,
     })
 }
 
@@ -259,16 +289,24 @@ fn settings(deployer: &Deployer, id: SubtaskId) -> Option<OperatorSettings> {
     })
 }
 
-/// Writes a capsule under its name at once, and drops the oldest if there are too many.
+/// Writes a crash's capsule, and drops the oldest if there are too many.
+fn keep(path: &Path, capsule: &Capsule) -> io::Result<()> {
+    write(path, capsule)?;
+    path.parent().map_or(Ok(()), drop_oldest)
+}
+
+/// Writes a capsule or recording under its name at once; says how many bytes it has.
 ///
 /// # Errors
 /// If that cannot be done; then there is no file of that name.
-pub fn write(path: &Path, capsule: &Capsule) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
+pub fn write(path: &Path, capsule: &Capsule) -> io::Result<u64> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let bytes = capsule.encode();
     let unfinished = path.with_extension("unfinished");
     let written = fs::File::create(&unfinished).and_then(|mut file| {
-        file.write_all(&capsule.encode())?;
+        file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&unfinished, path)
     });
@@ -276,7 +314,7 @@ pub fn write(path: &Path, capsule: &Capsule) -> io::Result<()> {
         let _ = fs::remove_file(&unfinished);
     }
     written?;
-    drop_oldest(dir)
+    Ok(bytes.len() as u64)
 }
 
 fn drop_oldest(dir: &Path) -> io::Result<()> {
@@ -323,7 +361,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let capsule = crate::capsule::model::tests::capsule();
         for i in 0..MOST_CAPSULES + 3 {
-            write(&dir.path().join(format!("o-0-{i:02}.{EXTENSION}")), &capsule).unwrap();
+            keep(&dir.path().join(format!("o-0-{i:02}.{EXTENSION}")), &capsule).unwrap();
         }
         let mut left: Vec<String> = fs::read_dir(dir.path())
             .unwrap()

@@ -51,6 +51,12 @@ impl KeyedOperator {
         self.calls.state.snapshot()
     }
 
+    /// All of the state, as a base of each key group.
+    #[must_use]
+    pub fn whole_state(&self) -> Vec<(KeyGroup, Vec<u8>)> {
+        self.calls.state.chunks_of(|_| true)
+    }
+
     /// When the next processing-time timer is due.
     #[must_use]
     pub fn next_processing(&self) -> Option<i64> {

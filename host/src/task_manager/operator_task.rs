@@ -21,7 +21,7 @@ use crate::{
         output::{OutputPort, Outputs},
         poison::Watch,
         processor_task::ProcessorOperator,
-        recorder::{Crash, Recorded, Recorder},
+        recorder::{Crash, Recorded, Recorder, StateThen},
         relocation::OperatorCommand,
         source_task::RejectedLimit,
     },
@@ -153,6 +153,10 @@ impl OperatorTask {
                 self.relocate(*to).await?;
                 return Ok(None);
             }
+            Next::Command(OperatorCommand::Record(batches, done)) => {
+                context.recorder.request(batches, done);
+                return Ok(None);
+            }
         };
         match event {
             InputEvent::Batch(port, batch) => {
@@ -216,11 +220,25 @@ impl OperatorTask {
             sync_micros: clock.micros(),
         };
         self.context.recorder.barrier(barrier.checkpoint);
+        if self.context.recorder.is_waiting() {
+            let state = self.state_then(&snapshot);
+            self.context.recorder.begin(barrier.checkpoint, state);
+        }
         self.context.reporter.snapshot(barrier.checkpoint, snapshot).await;
         Ok(barrier.stop.then_some(TaskEnd::Stopped))
     }
 
+    /// All of the state, of which a snapshot was taken just now.
+    fn state_then(&self, snapshot: &Snapshot) -> StateThen {
+        let keyed = match &self.operator {
+            Operator::Keyed(keyed) => keyed.whole_state(),
+            Operator::Processor(_) => Vec::new(),
+        };
+        StateThen { keyed, guest: snapshot.guest.clone() }
+    }
+
     async fn finish(&mut self) -> Result<TaskEnd, TaskError> {
+        self.context.recorder.end();
         if let Operator::Processor(own) = &mut self.operator
             && !self.context.was_finished
         {

@@ -14,6 +14,8 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::oneshot;
+
 use crate::{
     failure::Failure,
     ids::CheckpointId,
@@ -88,11 +90,22 @@ pub struct Crash {
     pub segments: Vec<Segment>,
 }
 
-/// A stretch of a subtask's input, recorded on request.
+/// The state of an operator at a barrier.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StateThen {
+    /// Of a keyed operator: a base of each key group.
+    pub keyed: Vec<(KeyGroup, Vec<u8>)>,
+    /// Of a guest that keeps its own: what it said.
+    pub guest: Option<Vec<u8>>,
+}
+
+/// A stretch of a subtask's life, recorded on request.
 #[derive(Debug)]
 pub struct Recording {
-    /// The checkpoint that it begins at.
+    /// The checkpoint at whose barrier it begins.
     pub since: CheckpointId,
+    /// The state there.
+    pub state: StateThen,
     /// In order.
     pub events: Vec<Recorded>,
     /// Whether all batches that were asked for are in it; not if there were too many
@@ -108,6 +121,7 @@ struct Request {
     bytes: usize,
     /// Begins at the next barrier.
     recording: Option<Recording>,
+    done: oneshot::Sender<Recording>,
 }
 
 /// Remembers.
@@ -120,8 +134,6 @@ pub struct Recorder {
     lost: bool,
     limit: usize,
     request: Option<Request>,
-    /// A request that has been met.
-    done: Option<Recording>,
 }
 
 impl Recorder {
@@ -137,7 +149,6 @@ impl Recorder {
             lost: false,
             limit: limit.min(MOST_RECORDED),
             request: None,
-            done: None,
         }
     }
 
@@ -192,11 +203,20 @@ impl Recorder {
         while self.segments.len() > CHECKPOINTS {
             self.drop_oldest();
         }
-        if let Some(request) = &mut self.request
-            && request.recording.is_none()
-        {
-            let recording = Recording { since: checkpoint, events: Vec::new(), whole: true };
-            request.recording = Some(recording);
+    }
+
+    /// Whether a recording was requested that begins at the next barrier, for which
+    /// [`begin`](Self::begin) needs the state there.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.recording.is_none())
+    }
+
+    /// The recording that was requested begins, at a checkpoint's barrier.
+    pub fn begin(&mut self, since: CheckpointId, state: StateThen) {
+        if let Some(request) = &mut self.request {
+            let events = Vec::new();
+            request.recording = Some(Recording { since, state, events, whole: true });
         }
     }
 
@@ -208,8 +228,9 @@ impl Recorder {
 
     /// Records the next so many batches after the next barrier, in place of what was
     /// requested before.
-    pub fn request(&mut self, batches: u32) {
-        self.request = Some(Request { batches: batches.max(1), bytes: 0, recording: None });
+    pub fn request(&mut self, batches: u32, done: oneshot::Sender<Recording>) {
+        let batches = batches.max(1);
+        self.request = Some(Request { batches, bytes: 0, recording: None, done });
     }
 
     fn note_requested(&mut self, event: &Recorded) {
@@ -224,21 +245,24 @@ impl Recorder {
             }
         }
         if !recording.whole || request.batches == 0 {
-            self.done = self.request.take().and_then(|request| request.recording);
+            self.answer();
         }
     }
 
     /// The input ends: what was requested and begun is as whole as it gets.
     pub fn end(&mut self) {
-        if let Some(mut recording) = self.request.take().and_then(|request| request.recording) {
+        let recording = self.request.as_mut().and_then(|request| request.recording.as_mut());
+        if let Some(recording) = recording {
             recording.whole = false;
-            self.done = Some(recording);
         }
+        self.answer();
     }
 
-    /// What was requested, once it is there.
-    pub fn take_recording(&mut self) -> Option<Recording> {
-        self.done.take()
+    fn answer(&mut self) {
+        if let Some(Request { recording: Some(recording), done, .. }) = self.request.take() {
+            // Who asked may be gone.
+            let _ = done.send(recording);
+        }
     }
 }
 
@@ -289,17 +313,21 @@ mod tests {
     fn a_request_records_from_the_next_barrier_on_whether_or_not_all_is_remembered() {
         for on in [true, false] {
             let mut recorder = Recorder::new(on, None, MOST_RECORDED);
-            recorder.request(2);
+            let (done, mut heard) = oneshot::channel();
+            recorder.request(2, done);
             recorder.note(batch(1));
+            assert!(recorder.is_waiting());
             recorder.barrier(CheckpointId(7));
-            assert!(recorder.is_on());
+            let state = StateThen { guest: Some(vec![1]), ..StateThen::default() };
+            recorder.begin(CheckpointId(7), state.clone());
+            assert!(recorder.is_on() && !recorder.is_waiting());
             recorder.note(batch(2));
             recorder.note(Recorded::Watermark { now: Now { watermark: Some(1), processing: 0 } });
-            assert!(recorder.take_recording().is_none());
+            assert!(heard.try_recv().is_err());
             recorder.note(batch(3));
-            let recording = recorder.take_recording().unwrap();
+            let recording = heard.try_recv().unwrap();
             assert_eq!((recording.since, recording.events.len()), (CheckpointId(7), 3));
-            assert!(recording.whole);
+            assert!(recording.whole && recording.state == state);
             assert_eq!(recorder.is_on(), on);
         }
     }
@@ -307,16 +335,18 @@ mod tests {
     #[test]
     fn a_recording_that_is_too_large_or_cut_short_says_so() {
         let mut recorder = Recorder::new(false, None, 2 * batch(1_000).bytes());
-        recorder.request(5);
-        recorder.barrier(CheckpointId(1));
+        let (done, mut heard) = oneshot::channel();
+        recorder.request(5, done);
+        recorder.begin(CheckpointId(1), StateThen::default());
         (0..3).for_each(|_| recorder.note(batch(1_000)));
-        let recording = recorder.take_recording().unwrap();
+        let recording = heard.try_recv().unwrap();
         assert_eq!((recording.events.len(), recording.whole), (2, false));
-        recorder.request(5);
-        recorder.barrier(CheckpointId(2));
+        let (done, mut heard) = oneshot::channel();
+        recorder.request(5, done);
+        recorder.begin(CheckpointId(2), StateThen::default());
         recorder.note(batch(1));
         recorder.end();
-        let recording = recorder.take_recording().unwrap();
+        let recording = heard.try_recv().unwrap();
         assert_eq!((recording.events.len(), recording.whole), (1, false));
     }
 }

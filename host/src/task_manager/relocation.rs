@@ -13,6 +13,7 @@ use crate::{
         TaskError,
         guest::Guest,
         operator_task::{Operator, OperatorTask, out_of_memory},
+        recorder::Recording,
     },
 };
 
@@ -20,6 +21,8 @@ use crate::{
 pub enum OperatorCommand {
     /// Go on in another slot.
     Relocate(Box<Relocation>),
+    /// Record the next so many batches after the next barrier.
+    Record(u32, oneshot::Sender<Recording>),
 }
 
 /// A slot with an instance that was opened there, and waits for its state.
