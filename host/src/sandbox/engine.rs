@@ -107,6 +107,22 @@ impl Sandbox {
         Ok(Self { engine, cache, compiler, metering, pooling, stop })
     }
 
+    /// One for components with many memories, from a pool or one by one.
+    #[cfg(test)]
+    pub(super) fn of_many_memories(pool: bool) -> Self {
+        let mut config = engine_config(None, Metering::Time);
+        if pool {
+            let mut pooling = PoolingAllocationConfig::new();
+            pooling.total_memories(64).max_memories_per_component(16).max_memories_per_module(16);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+        }
+        let engine = Engine::new(&config).expect("an engine starts");
+        let stop = Arc::new(AtomicBool::new(false));
+        start_ticker(engine.clone(), stop.clone()).expect("a thread starts");
+        let (compiler, metering) = (Compiler::Here, Metering::Time);
+        Self { engine, cache: None, compiler, metering, pooling: pool, stop }
+    }
+
     /// Compiles components there, and no longer in this process.
     #[must_use]
     pub fn compiling_in(mut self, compiler: Compiler) -> Self {
