@@ -102,6 +102,10 @@ impl Capsules {
     }
 }
 
+/// Why a capsule of an operator with `state = "memory"` is not whole.
+const NO_MEMORY: &str =
+    "what the operator had in its memory (`state = \"memory\"`) does not go into a capsule";
+
 /// All that is known of a crash. None if the subtask is no operator's.
 fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
@@ -226,8 +230,10 @@ fn state_of(
         let chunks: Result<Vec<ByteBuf>, String> = chunks.iter().map(&read).collect();
         state.keyed.push((*group, chunks?));
     }
-    if let Some(GuestState::Exported(chunk)) = guest {
-        state.guest = Some(read(chunk)?);
+    match guest {
+        Some(GuestState::Exported(chunk)) => state.guest = Some(read(chunk)?),
+        Some(GuestState::Memory(_)) => return Err(NO_MEMORY.to_owned()),
+        None => {}
     }
     Ok(state)
 }

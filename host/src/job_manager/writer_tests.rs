@@ -200,10 +200,11 @@ fn check(
             triggered_at: 0,
             changed: all,
             subtasks: BTreeMap::from([(subtask, (Default::default(), guest.clone()))]),
+            memories: BTreeMap::new(),
             took: BTreeMap::new(),
         };
         script.lock().unwrap().clone_from(failures);
-        let written = writer.write(&ready, begun(), chunks.clone());
+        let written = writer.write(&ready, begun(), chunks.clone(), None);
         writer.tidy();
         script.lock().unwrap().clear();
         match written {
@@ -292,9 +293,10 @@ fn a_large_state_of_which_little_changes_is_written_little_by_little() {
             triggered_at: 0,
             changed,
             subtasks: BTreeMap::from([(subtask, Default::default())]),
+            memories: BTreeMap::new(),
             took: BTreeMap::new(),
         };
-        let written = writer.write(&ready, begun(), chunks).unwrap();
+        let written = writer.write(&ready, begun(), chunks, None).unwrap();
         assert!(written.details.full_bytes > whole, "{:?}", written.details);
         writer.tidy();
         chunks = written.chunks;

@@ -47,4 +47,5 @@ pub use compile::{CompileLimits, Compiler};
 pub use engine::{Metering, Sandbox, SandboxConfig};
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
 pub use log_budget::LogBudget;
+pub use memory_snapshot::{MemoryDelta, MemoryPages};
 pub use meter::CpuMeter;

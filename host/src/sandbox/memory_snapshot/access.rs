@@ -1,7 +1,7 @@
 //! Calls into the access that was added to a component: taking a snapshot of an
 //! instance between two calls, and restoring a fresh one.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use wasmtime::{
     Store,
@@ -11,7 +11,7 @@ use wasmtime::{
 };
 
 use super::{
-    PAGE, Rewritten, WASM_PAGE,
+    PAGE, PAGE_BYTES, Rewritten, WASM_PAGE,
     accessor::INTERFACE,
     changes::Changes,
     copies::{Charged, Copies},
@@ -263,6 +263,23 @@ impl Instance {
         Ok(pages)
     }
 
+    /// The pages of a memory of that size that hold anything.
+    async fn pages_not_empty(
+        &mut self,
+        calls: &MemoryCalls,
+        wasm_pages: u32,
+    ) -> Result<BTreeSet<u32>, Failure> {
+        if wasm_pages == 0 {
+            return Ok(BTreeSet::new());
+        }
+        let fuel = self.store.hostcall_fuel();
+        self.store.set_hostcall_fuel(usize::MAX);
+        let viewed = self.access(&calls.view, ()).await;
+        self.store.set_hostcall_fuel(fuel);
+        let bytes = viewed?.0.as_le_slice(&self.store);
+        Ok(Changes::default().find(bytes).into_iter().collect())
+    }
+
     async fn size(&mut self, calls: &MemoryCalls) -> Result<u32, Failure> {
         let (pages,) = self.access(&calls.size, ()).await?;
         if pages > MOST_PAGES {
@@ -295,13 +312,16 @@ impl Instance {
 pub struct Restoring {
     instance: Instance,
     access: Box<MemoryAccess>,
+    /// Pages of each memory that are not empty in a fresh instance, and were not written
+    /// yet.
+    fresh: Vec<BTreeSet<u32>>,
 }
 
 impl Restoring {
     pub(in crate::sandbox) fn new(mut instance: Instance) -> Result<Self, Failure> {
         let access = instance.memory_access.take();
         let access = access.ok_or_else(|| bug("a memory was to be restored without access"))?;
-        Ok(Self { instance, access })
+        Ok(Self { instance, access, fresh: Vec::new() })
     }
 
     /// Grows the memories to what they were: `wasm_pages` of each.
@@ -317,6 +337,8 @@ impl Restoring {
         }
         for (calls, pages) in calls.iter().zip(wasm_pages) {
             let now = self.instance.size(calls).await?;
+            let not_empty = self.instance.pages_not_empty(calls, now).await?;
+            self.fresh.push(not_empty);
             let more = pages.checked_sub(now).ok_or_else(other_shape)?;
             if more == 0 {
                 continue;
@@ -339,6 +361,12 @@ impl Restoring {
     /// # Errors
     /// If they do not fit into it.
     pub async fn write(&mut self, memory: usize, at: u32, bytes: &[u8]) -> Result<(), Failure> {
+        if let Some(fresh) = self.fresh.get_mut(memory).filter(|fresh| !fresh.is_empty()) {
+            let (first, end) = (at as usize / PAGE, (at as usize + bytes.len()) / PAGE);
+            for page in first..end {
+                fresh.remove(&u32::try_from(page).unwrap_or(u32::MAX));
+            }
+        }
         let (mut levels, mut memory) = (self.access.levels.iter(), memory);
         let (seek, calls) = loop {
             let level = levels.next().ok_or_else(other_shape)?;
@@ -356,6 +384,12 @@ impl Restoring {
     /// # Errors
     /// If there are not as many.
     pub async fn finish(mut self, globals: &[u64]) -> Result<Instance, Failure> {
+        for (memory, pages) in std::mem::take(&mut self.fresh).into_iter().enumerate() {
+            for page in pages {
+                let at = page * PAGE_BYTES;
+                self.write(memory, at, &[0; PAGE]).await?;
+            }
+        }
         let mut values = globals.iter();
         for level in &self.access.levels {
             for slot in 0..level.slots {

@@ -52,6 +52,12 @@ impl MemoryPages {
 }
 
 impl MemoryDelta {
+    /// One that is charged to nobody.
+    #[must_use]
+    pub fn new(complete: bool, memories: Vec<MemoryPages>, globals: Vec<u64>) -> Self {
+        Self { complete, memories, globals, charged: Vec::new() }
+    }
+
     /// How many bytes of pages there are.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -80,7 +86,7 @@ mod tests {
         let numbers = pages.iter().map(|(number, _)| *number).collect();
         let bytes = pages.iter().flat_map(|(_, byte)| [*byte; PAGE]).collect();
         let memories = vec![MemoryPages { wasm_pages: 1, numbers, bytes }];
-        MemoryDelta { complete, memories, globals: vec![7], ..MemoryDelta::default() }
+        MemoryDelta::new(complete, memories, vec![7])
     }
 
     fn firsts(delta: &MemoryDelta) -> Vec<(u32, u8)> {

@@ -52,7 +52,9 @@ use reasons::Reasons;
 use shape::{MAX_GLOBALS, MAX_INSTANCES, MAX_MEMORIES, Shape};
 
 /// What a snapshot is divided into, in bytes: a page of the machine.
-pub const PAGE: usize = 4096;
+pub const PAGE: usize = PAGE_BYTES as usize;
+/// The same, as an address is counted.
+pub const PAGE_BYTES: u32 = 4096;
 /// Bytes of a page of WebAssembly.
 pub const WASM_PAGE: usize = 64 << 10;
 

@@ -163,6 +163,8 @@
       (import "s" "n" (func $n (param i64) (result i64)))
       (import "s" "o" (func $o (param i64) (result i64)))
       (memory (export "memory") 2)
+      ;; Not empty in a fresh instance, and empty once it was opened.
+      (data (i32.const 8192) "\ff\ff\ff\ff")
       (global $heap (mut i32) (i32.const 65536))
       (func (export "realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
         (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
@@ -170,6 +172,7 @@
         (local.get $at))
       (func (export "open") (param i32 i32 i32 i32 i32 i32) (result i32)
         (i32.store8 (i32.const 5000) (i32.const 1))
+        (i32.store (i32.const 8192) (i32.const 0))
         (i32.const 16))
       (func (export "finish") (result i32) (i32.const 16))
       (func (export "process") (param $port i32) (param $len i32)
@@ -185,6 +188,7 @@
               (i64.xor (call $n (local.get $x)) (call $o (local.get $x))))))))))
         ;; An instance that was neither opened nor restored is found out.
         (local.set $x (i64.add (local.get $x) (i64.load8_u (i32.const 5000))))
+      (local.set $x (i64.add (local.get $x) (i64.load (i32.const 8192))))
         (i32.store (i32.const 1036) (i32.const 2048))
         (i32.store (i32.const 1040) (i32.const 1))
         (i32.store (i32.const 2048) (i32.const 0))
