@@ -15,7 +15,7 @@ use crate::{
     ids::{CheckpointId, OperatorName},
     job_manager::plan::{Plan, Role},
     sandbox::{
-        Artifact, Instance, MemoryDelta, MemoryPages,
+        Artifact, Instance, MemoryDelta, MemoryPages, OperatorKind,
         memory_snapshot::{PAGE, PAGE_BYTES, Restoring},
     },
     task_manager::gate::turn::breathe,
@@ -141,6 +141,12 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// Whether an operator keeps state that cannot be divided.
+#[must_use]
+pub fn keeps_own_state(spec: &OperatorSpec, kind: OperatorKind) -> bool {
+    kind == OperatorKind::Processor { snapshot: true } || spec.state == Some(StateKeeping::Memory)
 }
 
 /// Whether an operator can go on from such a state.

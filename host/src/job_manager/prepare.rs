@@ -162,7 +162,9 @@ impl Prepared {
         let plan = Plan::new(&spec, &kinds).map_err(|e| e.to_string())?;
         let changed = now.plan.vertices.iter().zip(&plan.vertices);
         for (_, vertex) in changed.filter(|(old, new)| old.parallelism != new.parallelism) {
-            if let Role::Operator(_, OperatorKind::Processor { snapshot: true }) = vertex.role {
+            if let Role::Operator(spec, kind) = &vertex.role
+                && images::keeps_own_state(spec, *kind)
+            {
                 return Err(format!(
                     "`{}` keeps its own state, which cannot be divided: its parallelism stays",
                     vertex.name

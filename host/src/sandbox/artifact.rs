@@ -16,7 +16,7 @@ use crate::{
         compile,
         engine::{Metering, Sandbox},
         guest_log,
-        memory_snapshot::{self, MemoryExports},
+        memory_snapshot::{self, MemoryExports, PageWatch},
         wasi,
     },
 };
@@ -127,6 +127,8 @@ pub struct Artifact {
     pub(super) exports: Exports,
     /// Access to its memory, if that is to be saved.
     pub(super) memory: Option<Arc<MemoryExports>>,
+    /// How what changed of it is found.
+    pub(super) watch: Option<Arc<PageWatch>>,
     /// Whether its code counts fuel.
     pub(super) fuel: bool,
     kind: OperatorKind,
@@ -257,7 +259,8 @@ impl Sandbox {
             Exports::Keyed { merge, .. } => OperatorKind::Keyed { merge: merge.is_some() },
         };
         let fuel = self.metering == Metering::Fuel;
-        Ok(Artifact { pre, exports, memory, fuel, kind, digest, size })
+        let watch = self.watch.clone();
+        Ok(Artifact { pre, exports, memory, watch, fuel, kind, digest, size })
     }
 
     /// Interfaces that hold functions must have been granted; those of types

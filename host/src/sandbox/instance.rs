@@ -215,7 +215,8 @@ impl Artifact {
             )
         };
         let memory_access = self.memory.as_ref().map(|exports| {
-            MemoryAccess::new(exports, &mut store, instance, settings.memory.clone()).map(Box::new)
+            let (meter, watch) = (settings.memory.clone(), self.watch.clone());
+            MemoryAccess::new(exports, &mut store, instance, meter, watch).map(Box::new)
         });
         let memory_access = memory_access.transpose().map_err(wrong_type)?;
         let mut find = Finder { store: &mut store, instance };

@@ -47,5 +47,5 @@ pub use compile::{CompileLimits, Compiler};
 pub use engine::{Metering, Sandbox, SandboxConfig};
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
 pub use log_budget::LogBudget;
-pub use memory_snapshot::{MemoryDelta, MemoryPages};
+pub use memory_snapshot::{MemoryDelta, MemoryPages, PageWatch};
 pub use meter::CpuMeter;

@@ -13,10 +13,12 @@ use wasmtime::{
 use super::{
     PAGE, PAGE_BYTES, Rewritten, WASM_PAGE,
     accessor::INTERFACE,
-    changes::Changes,
+    changes::{Changes, not_empty},
     copies::{Charged, Copies},
     delta::{MemoryDelta, MemoryPages},
+    huge,
     shape::Shape,
+    written::PageWatch,
 };
 use crate::{
     failure::{Failure, FailureKind},
@@ -91,6 +93,7 @@ impl MemoryExports {
 pub(in crate::sandbox) struct MemoryAccess {
     levels: Vec<Level>,
     copies: Arc<Copies>,
+    watch: Option<Arc<PageWatch>>,
     /// What is held for finding changes.
     held: Vec<Charged>,
     /// Whether there was a snapshot before, or a restore.
@@ -131,6 +134,7 @@ impl MemoryAccess {
         store: &mut Store<SlotState>,
         instance: wasmtime::component::Instance,
         meter: Arc<SlotMeter>,
+        watch: Option<Arc<PageWatch>>,
     ) -> wasmtime::Result<Self> {
         let mut levels = Vec::new();
         for level in &exports.levels {
@@ -152,7 +156,8 @@ impl MemoryAccess {
                 memories,
             });
         }
-        Ok(Self { levels, copies: Copies::new(meter), held: Vec::new(), known: false })
+        let copies = Copies::new(meter);
+        Ok(Self { levels, copies, watch, held: Vec::new(), known: false })
     }
 
     fn charge(&self, bytes: usize) -> Result<Charged, Failure> {
@@ -190,12 +195,7 @@ impl Instance {
             .take()
             .ok_or_else(|| bug("a memory was to be saved that cannot be reached"))?;
         self.check_handles()?;
-        let fuel = self.store.hostcall_fuel();
-        // Nothing is copied, however long the list is.
-        self.store.set_hostcall_fuel(usize::MAX);
-        let delta = self.collect(&mut access).await;
-        self.store.set_hostcall_fuel(fuel);
-        let delta = delta?;
+        let delta = self.collect(&mut access).await?;
         access.known = true;
         self.memory_access = Some(access);
         Ok(delta)
@@ -244,16 +244,21 @@ impl Instance {
         if wasm_pages == 0 {
             return Ok(pages);
         }
-        let (list,) = self.access(&calls.view, ()).await?;
+        let list = self.view(&calls).await?;
         let bytes = list.as_le_slice(&self.store);
-        let changes = &access.levels[level].memories[memory].changes;
-        let numbers = changes.find(bytes);
+        let watch = access.watch.clone();
+        let changes = &mut access.levels[level].memories[memory].changes;
+        let numbers = changes.find(bytes, watch.as_ref()).map_err(|error| {
+            let what = format!("what was written to its memory cannot be found out: {error}");
+            Failure::new(FailureKind::CheckpointFailure, what)
+        })?;
         let kept = changes.grows_by(bytes);
         let copied = numbers.len() * PAGE;
         charged.push(access.charge(copied)?);
         let held = access.charge(kept)?;
         access.held.push(held);
         pages.bytes.reserve_exact(copied);
+        huge::ask_for_room(&mut pages.bytes);
         for number in &numbers {
             let from = *number as usize * PAGE;
             pages.bytes.extend_from_slice(&bytes[from..from + PAGE]);
@@ -272,12 +277,18 @@ impl Instance {
         if wasm_pages == 0 {
             return Ok(BTreeSet::new());
         }
+        let list = self.view(calls).await?;
+        let bytes = list.as_le_slice(&self.store);
+        Ok(not_empty(bytes, 0).into_iter().collect())
+    }
+
+    /// All of a memory. Nothing is copied, however long the list is.
+    async fn view(&mut self, calls: &MemoryCalls) -> Result<WasmList<u8>, Failure> {
         let fuel = self.store.hostcall_fuel();
         self.store.set_hostcall_fuel(usize::MAX);
         let viewed = self.access(&calls.view, ()).await;
         self.store.set_hostcall_fuel(fuel);
-        let bytes = viewed?.0.as_le_slice(&self.store);
-        Ok(Changes::default().find(bytes).into_iter().collect())
+        viewed.map(|(list,)| list)
     }
 
     async fn size(&mut self, calls: &MemoryCalls) -> Result<u32, Failure> {
@@ -310,8 +321,9 @@ impl Instance {
 /// A fresh instance, into whose memory a snapshot is written.
 #[derive(Debug)]
 pub struct Restoring {
-    instance: Instance,
+    /// Dropped before the memory is.
     access: Box<MemoryAccess>,
+    instance: Instance,
     /// Pages of each memory that are not empty in a fresh instance, and were not written
     /// yet.
     fresh: Vec<BTreeSet<u32>>,
@@ -352,6 +364,8 @@ impl Restoring {
                 };
                 return Err(Failure::new(FailureKind::OutOfMemory, what));
             }
+            let list = self.instance.view(calls).await?;
+            huge::ask_for(list.as_le_slice(&self.instance.store));
         }
         Ok(())
     }
@@ -402,8 +416,26 @@ impl Restoring {
         }
         // A start function may have left something.
         self.instance.check_handles()?;
+        self.access.known = self.watch().await?;
         self.instance.memory_access = Some(self.access);
         Ok(self.instance)
+    }
+}
+
+impl Restoring {
+    /// What is written from now on is all that changes. Whether that will be known.
+    async fn watch(&mut self) -> Result<bool, Failure> {
+        let (watch, mut known) = (self.access.watch.clone(), true);
+        for memory in self.access.levels.iter_mut().flat_map(|level| &mut level.memories) {
+            if self.instance.size(&memory.calls).await? == 0 {
+                continue;
+            }
+            let list = self.instance.view(&memory.calls).await?;
+            let bytes = list.as_le_slice(&self.instance.store);
+            huge::no_more(bytes);
+            known &= memory.changes.begin(bytes, watch.as_ref());
+        }
+        Ok(known)
     }
 }
 

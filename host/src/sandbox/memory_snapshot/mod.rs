@@ -16,8 +16,9 @@
 //! | `accessor`, `shape` | what is added, and how much there is to save |
 //! | `access` | calls into what was added |
 //! | `changes` | which pages changed since the last snapshot |
+//! | [`written`] | which were written to, as the kernel knows |
 //! | [`delta`] | what a snapshot hands over |
-//! | `copies` | the slot is charged for it |
+//! | `copies`, `huge` | the slot is charged for it; large copies are made quickly |
 //!
 //! A snapshot is exact because of what is refused: after all that, the state of an
 //! instance between two calls is its memories and its mutable globals, and nothing else.
@@ -33,6 +34,7 @@ mod code;
 mod component;
 mod copies;
 pub mod delta;
+mod huge;
 mod module;
 mod reasons;
 mod sections;
@@ -40,6 +42,7 @@ mod shape;
 mod starts;
 #[cfg(test)]
 mod tests;
+pub mod written;
 
 use std::rc::Rc;
 
@@ -47,6 +50,7 @@ pub use access::Restoring;
 pub(super) use access::{MemoryAccess, MemoryExports};
 pub use delta::{MemoryDelta, MemoryPages};
 pub use reasons::{Reason, Refused, Why};
+pub use written::PageWatch;
 
 use reasons::Reasons;
 use shape::{MAX_GLOBALS, MAX_INSTANCES, MAX_MEMORIES, Shape};

@@ -4,9 +4,21 @@
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
-use crate::stream::{Batch, BatchBuilder};
+use crate::{
+    sandbox::PageWatch,
+    stream::{Batch, BatchBuilder},
+};
 
 const MEMORY: usize = 64 << 20;
+
+/// The kernel tells what was written, where it can.
+fn watching(sandbox: Sandbox) -> Sandbox {
+    let watch = PageWatch::open().ok();
+    if watch.is_none() {
+        tracing::warn!("no userfaultfd here: memories are compared");
+    }
+    sandbox.watching(watch)
+}
 
 /// A record with a number as its value.
 fn number(n: u64) -> Batch {
@@ -79,6 +91,15 @@ async fn a_thousand_rounds_of_a_component_of_many_modules_are_as_if_left_alone()
 #[tokio::test]
 async fn a_thousand_rounds_of_a_rust_guest_are_as_if_left_alone() {
     assert!(rounds(&sandbox(), true, 2, 1000).await > 100);
+}
+
+#[tokio::test]
+async fn a_thousand_rounds_in_which_the_kernel_tells_what_was_written() {
+    let one_by_one = watching(Sandbox::of_many_memories(false));
+    assert!(rounds(&one_by_one, false, 4, 1000).await > 100);
+    assert!(rounds(&watching(sandbox()), true, 5, 1000).await > 100);
+    let pooled = watching(Sandbox::of_many_memories(true));
+    assert!(rounds(&pooled, false, 6, 300).await > 30);
 }
 
 #[tokio::test]
