@@ -6,8 +6,7 @@ use super::{
     graph::{Graph, Kind},
     job::{
         ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, PoisonPolicy, StateKeeping,
-        WindowAssigner,
-        WindowSpec,
+        WindowAssigner, WindowSpec,
     },
     node::{Node, Value},
     read::Surroundings,

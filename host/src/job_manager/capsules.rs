@@ -19,7 +19,7 @@ use crate::{
         model::{Event, From, OperatorSettings, SavedState},
     },
     checkpoint::{GuestState, OperatorState, StoreError, StoredChunk},
-    config::job::{ArtifactRef, CapsulePolicy, Grant, OperatorSpec},
+    config::job::{ArtifactRef, CapsulePolicy, Grant, OperatorSpec, StateKeeping},
     ids::CheckpointId,
     job_manager::{control::RunOptions, deploy::Deployer, plan::Role},
     sandbox::{OperatorKind, artifact::CONTRACT},
@@ -110,14 +110,17 @@ const NO_MEMORY: &str =
 fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
     let keeps_state = operator.kind == (OperatorKind::Processor { snapshot: true });
+    let memory = saves_memory(deployer, id).then(|| NO_MEMORY.to_owned());
     let Start { from, state, events, incomplete } = match crash.before {
         // Nothing else is remembered of it, and nothing else is needed.
-        Some(before) if crash.segments.is_empty() => Start::of_call(before),
+        Some(before) if crash.segments.is_empty() => {
+            Start { incomplete: memory, ..Start::of_call(before) }
+        }
         before => match (Start::checkpointed(deployer, &operator, &crash.segments), before) {
             (Ok(start), _) => start,
-            (Err(_), Some(before)) => Start::of_call(before),
+            (Err(_), Some(before)) => Start { incomplete: memory, ..Start::of_call(before) },
             (Err(why), None) => {
-                let incomplete = keeps_state.then_some(why);
+                let incomplete = memory.or(keeps_state.then_some(why));
                 Start { incomplete, ..Start::nothing() }
             }
         },
@@ -236,6 +239,11 @@ fn state_of(
         None => {}
     }
     Ok(state)
+}
+
+fn saves_memory(deployer: &Deployer, id: SubtaskId) -> bool {
+    let role = &deployer.plan.vertices[id.vertex].role;
+    matches!(role, Role::Operator(spec, _) if spec.state == Some(StateKeeping::Memory))
 }
 
 fn settings(deployer: &Deployer, id: SubtaskId) -> Option<OperatorSettings> {

@@ -43,7 +43,7 @@ use crate::{
         chain::{Chain, ChainEnd, Run},
         folding::Folding,
         gate::{Pass, turn::breathe},
-        guest::Guest,
+        guest::{Guest, Maker},
         input::Input,
         keyed_task::KeyedOperator,
         operator_task::{Operator, OperatorContext, OperatorTask, out_of_memory},

@@ -245,6 +245,7 @@ fn a_checkpoint_that_somebody_reads_is_kept_until_it_was_read() {
     let writer = writer(Box::new(MemoryStore::default()), &script, 1);
     let write = |n| {
         let ready = Ready {
+            memories: BTreeMap::new(),
             id: CheckpointId(n),
             purpose: Purpose::Periodic,
             triggered_at: 0,
@@ -252,7 +253,7 @@ fn a_checkpoint_that_somebody_reads_is_kept_until_it_was_read() {
             subtasks: BTreeMap::new(),
             took: BTreeMap::new(),
         };
-        writer.write(&ready, begun(), LiveChunks::new()).unwrap();
+        writer.write(&ready, begun(), LiveChunks::new(), None).unwrap();
         writer.tidy();
         let all = writer.store.lock().unwrap().list().unwrap();
         all.iter().map(|id| id.0).collect::<Vec<_>>()

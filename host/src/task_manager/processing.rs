@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     failure::Failure,
     memory::SlotMeter,
-    sandbox::{Instance, MemoryDelta, Outcome},
+    sandbox::{MemoryDelta, Outcome},
     stream::Batch,
     task_manager::{gate::turn::breathe, guest::Guest, operator_task::charge_call},
 };
@@ -197,7 +197,7 @@ impl Processing {
     /// What of its memory changed since the last time.
     ///
     /// # Errors
-    /// As [`Instance::memory_delta`].
+    /// As [`memory_delta`](crate::sandbox::Instance::memory_delta) of the instance.
     pub async fn memory_delta(&mut self) -> Result<MemoryDelta, Failure> {
         self.guest.instance()?.memory_delta().await
     }

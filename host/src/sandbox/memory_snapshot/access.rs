@@ -11,12 +11,11 @@ use wasmtime::{
 };
 
 use super::{
-    PAGE, PAGE_BYTES, Rewritten, WASM_PAGE,
+    PAGE, Rewritten, WASM_PAGE,
     accessor::INTERFACE,
     changes::{Changes, not_empty},
     copies::{Charged, Copies},
     delta::{MemoryDelta, MemoryPages},
-    huge,
     shape::Shape,
     written::PageWatch,
 };
@@ -33,7 +32,7 @@ use crate::{
 /// A memory of 4 GiB has more bytes than the length of a list can tell.
 const MOST_PAGES: u32 = (1 << 16) - 1;
 /// What `memory.grow` says when it does not.
-const NOT_GROWN: u32 = u32::MAX;
+pub(super) const NOT_GROWN: u32 = u32::MAX;
 
 /// Where the functions of a component's access are.
 #[derive(Debug, Clone)]
@@ -91,34 +90,34 @@ impl MemoryExports {
 
 /// Access to the state of an instance.
 pub(in crate::sandbox) struct MemoryAccess {
-    levels: Vec<Level>,
+    pub(super) levels: Vec<Level>,
     copies: Arc<Copies>,
-    watch: Option<Arc<PageWatch>>,
+    pub(super) watch: Option<Arc<PageWatch>>,
     /// What is held for finding changes.
     held: Vec<Charged>,
     /// Whether there was a snapshot before, or a restore.
-    known: bool,
+    pub(super) known: bool,
 }
 
-struct Level {
-    seek: TypedFunc<(u32,), ()>,
+pub(super) struct Level {
+    pub(super) seek: TypedFunc<(u32,), ()>,
     get: TypedFunc<(u32,), (u64,)>,
-    set: TypedFunc<(u32, u64), ()>,
-    slots: u32,
-    memories: Vec<Memory>,
+    pub(super) set: TypedFunc<(u32, u64), ()>,
+    pub(super) slots: u32,
+    pub(super) memories: Vec<Memory>,
 }
 
-struct Memory {
-    calls: MemoryCalls,
-    changes: Changes,
+pub(super) struct Memory {
+    pub(super) calls: MemoryCalls,
+    pub(super) changes: Changes,
 }
 
 #[derive(Clone, Copy)]
-struct MemoryCalls {
+pub(super) struct MemoryCalls {
     size: TypedFunc<(), (u32,)>,
     view: TypedFunc<(), (WasmList<u8>,)>,
-    grow: TypedFunc<(u32,), (u32,)>,
-    write: TypedFunc<(&'static [u8],), ()>,
+    pub(super) grow: TypedFunc<(u32,), (u32,)>,
+    pub(super) write: TypedFunc<(&'static [u8],), ()>,
 }
 
 impl fmt::Debug for MemoryAccess {
@@ -172,7 +171,7 @@ fn no_room(refused: &Refusal) -> Failure {
     Failure::new(FailureKind::OutOfMemory, what)
 }
 
-fn bug(what: &str) -> Failure {
+pub(super) fn bug(what: &str) -> Failure {
     Failure::new(FailureKind::HostBug, what)
 }
 
@@ -201,9 +200,41 @@ impl Instance {
         Ok(delta)
     }
 
+    /// All of its memory, for another instance that goes on in its place. What the next
+    /// [`memory_delta`](Self::memory_delta) holds does not depend on it.
+    ///
+    /// # Errors
+    /// As [`memory_delta`](Self::memory_delta).
+    pub async fn whole_memory(&mut self) -> Result<MemoryDelta, Failure> {
+        let access = self
+            .memory_access
+            .take()
+            .ok_or_else(|| bug("a memory was to be moved that cannot be reached"))?;
+        self.check_handles()?;
+        let mut whole = MemoryDelta { complete: true, ..MemoryDelta::default() };
+        for i in 0..access.levels.len() {
+            for m in 0..access.levels[i].memories.len() {
+                let calls = access.levels[i].memories[m].calls;
+                let wasm_pages = self.size(&calls).await?;
+                let mut pages = MemoryPages { wasm_pages, ..MemoryPages::default() };
+                if wasm_pages > 0 {
+                    let list = self.view(&calls).await?;
+                    let bytes = list.as_le_slice(&self.store);
+                    let numbers = not_empty(bytes, 0);
+                    whole.charged.push(access.charge(numbers.len() * PAGE)?);
+                    pages.copy(bytes, numbers);
+                }
+                whole.memories.push(pages);
+            }
+            self.read_globals(&access.levels[i], &mut whole.globals).await?;
+        }
+        self.memory_access = Some(access);
+        Ok(whole)
+    }
+
     /// Handles are numbers in the guest's memory and things in the host's tables; a
     /// restored guest would have the numbers without the things.
-    fn check_handles(&self) -> Result<(), Failure> {
+    pub(super) fn check_handles(&self) -> Result<(), Failure> {
         if self.store.data().holds_handles() {
             return Err(Failure::new(
                 FailureKind::BadArtifact,
@@ -222,14 +253,17 @@ impl Instance {
                 let pages = self.changed_pages(access, (i, m), &mut delta.charged).await?;
                 delta.memories.push(pages);
             }
-            let level = &access.levels[i];
-            let (get, slots) = (level.get, level.slots);
-            for slot in 0..slots {
-                let (value,) = self.access(&get, (slot,)).await?;
-                delta.globals.push(value);
-            }
+            self.read_globals(&access.levels[i], &mut delta.globals).await?;
         }
         Ok(delta)
+    }
+
+    async fn read_globals(&mut self, level: &Level, to: &mut Vec<u64>) -> Result<(), Failure> {
+        for slot in 0..level.slots {
+            let (value,) = self.access(&level.get, (slot,)).await?;
+            to.push(value);
+        }
+        Ok(())
     }
 
     async fn changed_pages(
@@ -257,19 +291,13 @@ impl Instance {
         charged.push(access.charge(copied)?);
         let held = access.charge(kept)?;
         access.held.push(held);
-        pages.bytes.reserve_exact(copied);
-        huge::ask_for_room(&mut pages.bytes);
-        for number in &numbers {
-            let from = *number as usize * PAGE;
-            pages.bytes.extend_from_slice(&bytes[from..from + PAGE]);
-        }
-        access.levels[level].memories[memory].changes.saved(bytes, &numbers);
-        pages.numbers = numbers;
+        pages.copy(bytes, numbers);
+        access.levels[level].memories[memory].changes.saved(bytes, &pages.numbers);
         Ok(pages)
     }
 
     /// The pages of a memory of that size that hold anything.
-    async fn pages_not_empty(
+    pub(super) async fn pages_not_empty(
         &mut self,
         calls: &MemoryCalls,
         wasm_pages: u32,
@@ -283,7 +311,7 @@ impl Instance {
     }
 
     /// All of a memory. Nothing is copied, however long the list is.
-    async fn view(&mut self, calls: &MemoryCalls) -> Result<WasmList<u8>, Failure> {
+    pub(super) async fn view(&mut self, calls: &MemoryCalls) -> Result<WasmList<u8>, Failure> {
         let fuel = self.store.hostcall_fuel();
         self.store.set_hostcall_fuel(usize::MAX);
         let viewed = self.access(&calls.view, ()).await;
@@ -291,7 +319,7 @@ impl Instance {
         viewed.map(|(list,)| list)
     }
 
-    async fn size(&mut self, calls: &MemoryCalls) -> Result<u32, Failure> {
+    pub(super) async fn size(&mut self, calls: &MemoryCalls) -> Result<u32, Failure> {
         let (pages,) = self.access(&calls.size, ()).await?;
         if pages > MOST_PAGES {
             let what = "its memory has grown to 4 GiB, which cannot be saved (`state = \
@@ -302,7 +330,11 @@ impl Instance {
     }
 
     /// A call into what was added. It is the guest's time, as `snapshot` would be.
-    async fn access<P, R>(&mut self, function: &TypedFunc<P, R>, params: P) -> Result<R, Failure>
+    pub(super) async fn access<P, R>(
+        &mut self,
+        function: &TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R, Failure>
     where
         P: ComponentNamedList + Lower + Send + Sync,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
@@ -316,135 +348,6 @@ impl Instance {
         }
         ended.map_err(|e| trap::classify(&e, self.store.data(), "memory snapshot"))
     }
-}
-
-/// A fresh instance, into whose memory a snapshot is written.
-#[derive(Debug)]
-pub struct Restoring {
-    /// Dropped before the memory is.
-    access: Box<MemoryAccess>,
-    instance: Instance,
-    /// Pages of each memory that are not empty in a fresh instance, and were not written
-    /// yet.
-    fresh: Vec<BTreeSet<u32>>,
-}
-
-impl Restoring {
-    pub(in crate::sandbox) fn new(mut instance: Instance) -> Result<Self, Failure> {
-        let access = instance.memory_access.take();
-        let access = access.ok_or_else(|| bug("a memory was to be restored without access"))?;
-        Ok(Self { instance, access, fresh: Vec::new() })
-    }
-
-    /// Grows the memories to what they were: `wasm_pages` of each.
-    ///
-    /// # Errors
-    /// If there are not as many, or one is larger already, which is another component's
-    /// snapshot; if the slot has no room for them.
-    pub async fn grow(&mut self, wasm_pages: &[u32]) -> Result<(), Failure> {
-        let memories = self.access.levels.iter().flat_map(|level| &level.memories);
-        let calls: Vec<MemoryCalls> = memories.map(|memory| memory.calls).collect();
-        if calls.len() != wasm_pages.len() {
-            return Err(other_shape());
-        }
-        for (calls, pages) in calls.iter().zip(wasm_pages) {
-            let now = self.instance.size(calls).await?;
-            let not_empty = self.instance.pages_not_empty(calls, now).await?;
-            self.fresh.push(not_empty);
-            let more = pages.checked_sub(now).ok_or_else(other_shape)?;
-            if more == 0 {
-                continue;
-            }
-            let (before,) = self.instance.access(&calls.grow, (more,)).await?;
-            if before == NOT_GROWN {
-                let state = self.instance.store.data();
-                let what = match &state.limits.refused {
-                    Some(refused) => format!("restoring its memory asked for {refused}"),
-                    None => format!("its memory cannot grow to {pages} pages again"),
-                };
-                return Err(Failure::new(FailureKind::OutOfMemory, what));
-            }
-            let list = self.instance.view(calls).await?;
-            huge::ask_for(list.as_le_slice(&self.instance.store));
-        }
-        Ok(())
-    }
-
-    /// Writes bytes to an address of a memory, counted in the order of the component.
-    ///
-    /// # Errors
-    /// If they do not fit into it.
-    pub async fn write(&mut self, memory: usize, at: u32, bytes: &[u8]) -> Result<(), Failure> {
-        if let Some(fresh) = self.fresh.get_mut(memory).filter(|fresh| !fresh.is_empty()) {
-            let (first, end) = (at as usize / PAGE, (at as usize + bytes.len()) / PAGE);
-            for page in first..end {
-                fresh.remove(&u32::try_from(page).unwrap_or(u32::MAX));
-            }
-        }
-        let (mut levels, mut memory) = (self.access.levels.iter(), memory);
-        let (seek, calls) = loop {
-            let level = levels.next().ok_or_else(other_shape)?;
-            match level.memories.get(memory) {
-                Some(found) => break (level.seek, found.calls),
-                None => memory -= level.memories.len(),
-            }
-        };
-        self.instance.access(&seek, (at,)).await?;
-        self.instance.access(&calls.write, (bytes,)).await
-    }
-
-    /// Sets all mutable globals: then the instance is what it was.
-    ///
-    /// # Errors
-    /// If there are not as many.
-    pub async fn finish(mut self, globals: &[u64]) -> Result<Instance, Failure> {
-        for (memory, pages) in std::mem::take(&mut self.fresh).into_iter().enumerate() {
-            for page in pages {
-                let at = page * PAGE_BYTES;
-                self.write(memory, at, &[0; PAGE]).await?;
-            }
-        }
-        let mut values = globals.iter();
-        for level in &self.access.levels {
-            for slot in 0..level.slots {
-                let value = *values.next().ok_or_else(other_shape)?;
-                self.instance.access(&level.set, (slot, value)).await?;
-            }
-        }
-        if values.next().is_some() {
-            return Err(other_shape());
-        }
-        // A start function may have left something.
-        self.instance.check_handles()?;
-        self.access.known = self.watch().await?;
-        self.instance.memory_access = Some(self.access);
-        Ok(self.instance)
-    }
-}
-
-impl Restoring {
-    /// What is written from now on is all that changes. Whether that will be known.
-    async fn watch(&mut self) -> Result<bool, Failure> {
-        let (watch, mut known) = (self.access.watch.clone(), true);
-        for memory in self.access.levels.iter_mut().flat_map(|level| &mut level.memories) {
-            if self.instance.size(&memory.calls).await? == 0 {
-                continue;
-            }
-            let list = self.instance.view(&memory.calls).await?;
-            let bytes = list.as_le_slice(&self.instance.store);
-            huge::no_more(bytes);
-            known &= memory.changes.begin(bytes, watch.as_ref());
-        }
-        Ok(known)
-    }
-}
-
-fn other_shape() -> Failure {
-    Failure::new(
-        FailureKind::CheckpointFailure,
-        "the checkpoint's snapshot of its memory has another shape than this component: it was \
-         not taken of it",
-    )
 }
 
 /// Pages of WebAssembly are whole pages of ours.

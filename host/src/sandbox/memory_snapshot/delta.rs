@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PAGE, copies::Charged};
+use super::{PAGE, copies::Charged, huge};
 
 /// What changed in an instance since its last snapshot.
 #[derive(Debug, Default)]
@@ -33,6 +33,27 @@ impl MemoryPages {
     /// The pages with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.numbers.iter().copied().zip(self.bytes.chunks(PAGE))
+    }
+
+    /// Copies these pages of a memory.
+    pub(super) fn copy(&mut self, memory: &[u8], numbers: Vec<u32>) {
+        self.bytes.reserve_exact(numbers.len() * PAGE);
+        huge::ask_for_room(&mut self.bytes);
+        for number in &numbers {
+            let from = *number as usize * PAGE;
+            self.bytes.extend_from_slice(&memory[from..from + PAGE]);
+        }
+        self.numbers = numbers;
+    }
+
+    /// Pages that follow one another, as one: the first one's number, and all their bytes.
+    pub fn runs(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let mut at = 0;
+        self.numbers.chunk_by(|a, b| a + 1 == *b).map(move |run| {
+            let from = at * PAGE;
+            at += run.len();
+            (run[0], &self.bytes[from..at * PAGE])
+        })
     }
 
     /// The later of two contents of each page.
@@ -98,6 +119,8 @@ mod tests {
         let both = delta(true, &[(1, 1), (3, 1)]).then(delta(false, &[(0, 2), (3, 2)]));
         assert!(both.complete, "nothing before the first one is needed");
         assert_eq!(firsts(&both), [(0, 2), (1, 1), (3, 2)]);
+        let runs = both.memories[0].runs().map(|(first, bytes)| (first, bytes.len() / PAGE));
+        assert_eq!(runs.collect::<Vec<_>>(), [(0, 2), (3, 1)]);
         let both = both.then(delta(true, &[(9, 3)]));
         assert_eq!(firsts(&both), [(9, 3)]);
     }

@@ -14,7 +14,7 @@
 //! | `reasons` | why a component does not qualify |
 //! | `sections`, `code`, `module`, `component`, `starts` | reading it, and adding to it |
 //! | `accessor`, `shape` | what is added, and how much there is to save |
-//! | `access` | calls into what was added |
+//! | `access`, `restore` | calls into what was added |
 //! | `changes` | which pages changed since the last snapshot |
 //! | [`written`] | which were written to, as the kernel knows |
 //! | [`delta`] | what a snapshot hands over |
@@ -37,6 +37,7 @@ pub mod delta;
 mod huge;
 mod module;
 mod reasons;
+mod restore;
 mod sections;
 mod shape;
 mod starts;
@@ -46,10 +47,10 @@ pub mod written;
 
 use std::rc::Rc;
 
-pub use access::Restoring;
 pub(super) use access::{MemoryAccess, MemoryExports};
 pub use delta::{MemoryDelta, MemoryPages};
 pub use reasons::{Reason, Refused, Why};
+pub use restore::Restoring;
 pub use written::PageWatch;
 
 use reasons::Reasons;

@@ -66,6 +66,16 @@ async fn rounds(sandbox: &Sandbox, rust: bool, seed: u64, rounds: u32) -> u32 {
             let expected = said(&mut alone, &batch).await;
             assert_eq!(said(&mut moved, &batch).await, expected, "round {round}, seed {seed}");
         }
+        if rng.random_ratio(1, 10) {
+            // Into another slot: what comes next builds on nothing.
+            let whole = moved.whole_memory().await.unwrap();
+            drop(moved);
+            let fresh = artifact.restore_memory(&slot).await.unwrap();
+            moved = fresh.fill(&whole).await.unwrap();
+            let delta = moved.memory_delta().await.unwrap();
+            assert!(delta.complete);
+            image.take(&delta);
+        }
         if rng.random_ratio(2, 3) {
             image.take(&moved.memory_delta().await.unwrap());
             if rng.random_ratio(1, 3) {
