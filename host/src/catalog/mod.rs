@@ -61,7 +61,7 @@ fn list(paths: &[PathBuf]) -> String {
 pub struct Catalog {
     sandbox: Arc<Sandbox>,
     dirs: Vec<PathBuf>,
-    loaded: HashMap<(PathBuf, Vec<Grant>), Artifact>,
+    loaded: HashMap<(PathBuf, Vec<Grant>, bool), Artifact>,
 }
 
 impl Catalog {
@@ -71,7 +71,8 @@ impl Catalog {
         Self { sandbox, dirs, loaded: HashMap::new() }
     }
 
-    /// An artifact, loaded and checked.
+    /// An artifact, loaded and checked; with `saving_memory`, for instances whose memory
+    /// is saved without their help.
     ///
     /// # Errors
     /// If it cannot be found or read, or is refused.
@@ -79,9 +80,10 @@ impl Catalog {
         &mut self,
         reference: &ArtifactRef,
         grants: &[Grant],
+        saving_memory: bool,
     ) -> Result<Artifact, CatalogError> {
         let path = locate(reference, &self.dirs).ok_or_else(|| self.not_found(reference))?;
-        let key = (path, grants.to_vec());
+        let key = (path, grants.to_vec(), saving_memory);
         if let Some(artifact) = self.loaded.get(&key) {
             return Ok(artifact.clone());
         }
@@ -90,7 +92,12 @@ impl Catalog {
         let bytes = read_bounded(path)
             .map_err(|source| CatalogError::Unreadable { path: path.clone(), source })?
             .map_err(refused)?;
-        let artifact = self.sandbox.load(&bytes, grants).map_err(refused)?;
+        let artifact = if saving_memory {
+            self.sandbox.load_saving_memory(&bytes, grants)
+        } else {
+            self.sandbox.load(&bytes, grants)
+        };
+        let artifact = artifact.map_err(refused)?;
         self.loaded.insert(key, artifact.clone());
         Ok(artifact)
     }

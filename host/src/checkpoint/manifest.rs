@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checkpoint::format::{self, BadFrame, Kind},
+    checkpoint::{
+        format::{self, BadFrame, Kind},
+        image::MemoryImage,
+    },
     ids::{ArtifactDigest, CheckpointId, JobName, OperatorName},
     metrics::Counters,
     stream::keys::KeyGroup,
@@ -96,14 +99,18 @@ pub struct SubtaskState {
 pub enum GuestState {
     /// What it said in its `snapshot`.
     Exported(StoredChunk),
+    /// Its memory, which was saved without its help.
+    Memory(MemoryImage),
 }
 
 impl GuestState {
     /// The chunks that hold it.
     pub fn chunks(&self) -> impl Iterator<Item = StoredChunk> + '_ {
-        match self {
-            Self::Exported(chunk) => std::iter::once(*chunk),
-        }
+        let (exported, image) = match self {
+            Self::Exported(chunk) => (Some(*chunk), None),
+            Self::Memory(image) => (None, Some(image)),
+        };
+        exported.into_iter().chain(image.into_iter().flat_map(MemoryImage::chunks))
     }
 }
 
@@ -156,6 +163,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::image::ImageMemory;
 
     /// Byte by byte as in `docs/checkpoint-format.md`. What fails here cannot be
     /// read by hosts that are out there: raise the format version.
@@ -225,6 +233,18 @@ mod tests {
             &[1, 2, 3, 4, 5, 6],
         ]
         .concat();
+        assert_eq!(
+            postcard::to_stdvec(&GuestState::Memory(MemoryImage {
+                memories: vec![ImageMemory {
+                    pages: 2,
+                    blocks: BTreeMap::from([(7, ChunkDigest([6; 32]))]),
+                }],
+                globals: vec![128],
+            }))
+            .unwrap(),
+            // memory, one of two pages with one block, one global
+            [&[1, 1, 2, 1, 7][..], &[6; 32], &[1, 0x80, 1]].concat()
+        );
         let bytes = manifest.encode();
         assert_eq!(format::unframe(Kind::Manifest, &bytes).unwrap(), expected);
         let header =

@@ -20,6 +20,7 @@ pub mod details;
 mod directory;
 pub mod file;
 pub mod format;
+pub mod image;
 pub mod manifest;
 mod marker;
 pub mod memory_store;
@@ -29,5 +30,6 @@ pub mod store;
 pub mod verify;
 
 pub use details::{Details, SubtaskDetails, Trigger};
+pub use image::{ImageMemory, MemoryImage};
 pub use manifest::{ChunkDigest, GuestState, Manifest, OperatorState, StoredChunk, SubtaskState};
 pub use store::{CheckpointStore, Owner, StoreError};

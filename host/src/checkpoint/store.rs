@@ -141,6 +141,15 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: ChunkDamage,
     },
+    /// What changed builds on something that is not there.
+    #[error(
+        "checkpoint {id} cannot be written: what changed in a memory is known, and what it was \
+         before is not"
+    )]
+    NoBase {
+        /// Which one.
+        id: CheckpointId,
+    },
 }
 
 /// What is wrong with a chunk.

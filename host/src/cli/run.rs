@@ -1,7 +1,7 @@
 //! `cofferdam run`: runs a job in this process to its end, shows progress, and
 //! turns Ctrl-C into a final checkpoint.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use indicatif::MultiProgress;
 use tokio::{
@@ -19,7 +19,7 @@ use super::{
     terminal::{self, Display, Mode},
 };
 use crate::{
-    config::job::{JobSpec, SinkConnector},
+    config::job::{JobSpec, OperatorSpec, SinkConnector, StateKeeping},
     hardening::{self, Report},
     job_manager::{
         self,
@@ -29,7 +29,7 @@ use crate::{
     },
     memory::Admission,
     remote::server::Listener,
-    sandbox::{Compiler, Metering},
+    sandbox::{Compiler, Metering, PageWatch},
     task_manager::{self, TaskManagerSettings, tenants::Follower},
 };
 
@@ -74,6 +74,7 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
     if let Some(owner) = &owner {
         owner.add_needs(&mut needs);
     }
+    options.settings.page_watch = page_watch(&file.spec);
     let listener = args.state.as_deref().and_then(listen);
     // Before there is any other thread: what follows starts them.
     let hardened = harden(args.hardening, &needs)?;
@@ -82,6 +83,18 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
         Some(owner) => Some(owner.take(&mut options, &file)?),
     };
     Ok(Prepared { spec: file.spec, options, follower, hardened, listener })
+}
+
+/// What tells which pages guests have written to. Before the process is hardened: it
+/// cannot be had later, and a job that does not need it does not have it.
+fn page_watch(spec: &JobSpec) -> Option<Arc<PageWatch>> {
+    let saved = |operator: &OperatorSpec| operator.state == Some(StateKeeping::Memory);
+    if !spec.operators.iter().any(saved) {
+        return None;
+    }
+    let opened = PageWatch::open();
+    let told = "no userfaultfd: memories are compared with copies to find what changed";
+    opened.inspect_err(|error| tracing::info!("{told}: {error}")).ok()
 }
 
 /// Where other processes ask something of the job. Without it the job runs all the same.

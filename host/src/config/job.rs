@@ -370,6 +370,8 @@ pub struct OperatorSpec {
     /// `memory`: how much the slot's linear memories and tables may hold; 256 MiB
     /// if not given.
     pub memory: usize,
+    /// `state`: where its state is; as its exports say if not given.
+    pub state: Option<StateKeeping>,
     /// `deadline`: how long the guest may take for one batch; 30 s if not given.
     pub deadline: Duration,
     /// `cpu_cap`: what each of its slots may use at most, of one core; no limit if
@@ -414,6 +416,32 @@ pub enum PoisonPolicy {
     DeadLetter,
     /// `"fail"`: the restart strategy decides, each time.
     Fail,
+}
+
+/// Where an operator's state is, and how it gets into a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateKeeping {
+    /// `"fold"`: by key, kept by the host. Of operators that export `keyed-processor`.
+    Fold,
+    /// `"export"`: in the guest, which says what it is. Of operators that export
+    /// `snapshot`.
+    Export,
+    /// `"memory"`: in the guest, whose memory is saved without its help. Of operators
+    /// that export `processor` and qualify for it. Neither their parallelism nor their
+    /// code can be changed.
+    Memory,
+}
+
+impl StateKeeping {
+    /// As it is written in a job file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fold => "fold",
+            Self::Export => "export",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// Which component an operator runs.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{
     graph::{Graph, Kind},
     job::{
-        ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, PoisonPolicy, WindowAssigner,
-        WindowSpec,
+        ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, PoisonPolicy, StateKeeping,
+        WindowAssigner, WindowSpec,
     },
     node::{Node, Value},
     read::Surroundings,
@@ -35,6 +35,12 @@ pub(super) const GRANTS: &[(&str, Grant)] = &[
 const POISON: &[(&str, PoisonPolicy)] =
     &[("dead-letter", PoisonPolicy::DeadLetter), ("fail", PoisonPolicy::Fail)];
 
+const STATES: &[(&str, StateKeeping)] = &[
+    ("fold", StateKeeping::Fold),
+    ("export", StateKeeping::Export),
+    ("memory", StateKeeping::Memory),
+];
+
 pub(super) fn read(
     node: Node,
     around: &Surroundings<'_>,
@@ -53,6 +59,7 @@ pub(super) fn read(
     let memory = section
         .get("memory", section::memory_size(LEAST_MEMORY..=MOST_MEMORY))
         .unwrap_or(256 << 20);
+    let state = section.get("state", section::one_of(STATES));
     let deadline = section.get("deadline", section::millis).unwrap_or(Duration::from_secs(30));
     let cpu_cap = section.get("cpu_cap", cpu_share);
     let poison = section.get("poison", section::one_of(POISON)).unwrap_or_default();
@@ -86,6 +93,7 @@ pub(super) fn read(
         ports,
         window,
         memory,
+        state,
         deadline,
         cpu_cap,
         poison,

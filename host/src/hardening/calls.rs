@@ -66,6 +66,7 @@ const REFUSED: &[c_long] = &[
     // Whole machines inside the kernel. What goes through a ring of `io_uring` passes
     // no filter.
     libc::SYS_bpf,
+    // A job that saves guests' memories has made the one that it needs before.
     libc::SYS_userfaultfd,
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,

@@ -19,7 +19,7 @@ use crate::{
         model::{Event, From, OperatorSettings, SavedState},
     },
     checkpoint::{GuestState, OperatorState, StoreError, StoredChunk},
-    config::job::{ArtifactRef, CapsulePolicy, Grant, OperatorSpec},
+    config::job::{ArtifactRef, CapsulePolicy, Grant, OperatorSpec, StateKeeping},
     ids::CheckpointId,
     job_manager::{control::RunOptions, deploy::Deployer, plan::Role},
     sandbox::{OperatorKind, artifact::CONTRACT},
@@ -102,18 +102,25 @@ impl Capsules {
     }
 }
 
+/// Why a capsule of an operator with `state = "memory"` is not whole.
+const NO_MEMORY: &str =
+    "what the operator had in its memory (`state = \"memory\"`) does not go into a capsule";
+
 /// All that is known of a crash. None if the subtask is no operator's.
 fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
     let keeps_state = operator.kind == (OperatorKind::Processor { snapshot: true });
+    let memory = saves_memory(deployer, id).then(|| NO_MEMORY.to_owned());
     let Start { from, state, events, incomplete } = match crash.before {
         // Nothing else is remembered of it, and nothing else is needed.
-        Some(before) if crash.segments.is_empty() => Start::of_call(before),
+        Some(before) if crash.segments.is_empty() => {
+            Start { incomplete: memory, ..Start::of_call(before) }
+        }
         before => match (Start::checkpointed(deployer, &operator, &crash.segments), before) {
             (Ok(start), _) => start,
-            (Err(_), Some(before)) => Start::of_call(before),
+            (Err(_), Some(before)) => Start { incomplete: memory, ..Start::of_call(before) },
             (Err(why), None) => {
-                let incomplete = keeps_state.then_some(why);
+                let incomplete = memory.or(keeps_state.then_some(why));
                 Start { incomplete, ..Start::nothing() }
             }
         },
@@ -256,10 +263,17 @@ fn state_of(
         let chunks: Result<Vec<ByteBuf>, String> = chunks.iter().map(&read).collect();
         state.keyed.push((*group, chunks?));
     }
-    if let Some(GuestState::Exported(chunk)) = guest {
-        state.guest = Some(read(chunk)?);
+    match guest {
+        Some(GuestState::Exported(chunk)) => state.guest = Some(read(chunk)?),
+        Some(GuestState::Memory(_)) => return Err(NO_MEMORY.to_owned()),
+        None => {}
     }
     Ok(state)
+}
+
+fn saves_memory(deployer: &Deployer, id: SubtaskId) -> bool {
+    let role = &deployer.plan.vertices[id.vertex].role;
+    matches!(role, Role::Operator(spec, _) if spec.state == Some(StateKeeping::Memory))
 }
 
 fn settings(deployer: &Deployer, id: SubtaskId) -> Option<OperatorSettings> {

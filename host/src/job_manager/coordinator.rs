@@ -17,6 +17,7 @@ use crate::{
     checkpoint::{SubtaskDetails, SubtaskState},
     ids::CheckpointId,
     job_manager::pieces::Pieces,
+    sandbox::MemoryDelta,
     stream::{Barrier, keys::KeyGroup},
     task_manager::{Command, Snapshot, SubtaskId},
 };
@@ -82,6 +83,8 @@ pub struct Ready {
     pub subtasks: BTreeMap<SubtaskId, (SubtaskState, Option<Vec<u8>>)>,
     /// How long it took each subtask that answered it.
     pub took: BTreeMap<SubtaskId, SubtaskDetails>,
+    /// What changed in guests' memories since the last one that was written.
+    pub memories: BTreeMap<SubtaskId, MemoryDelta>,
 }
 
 #[derive(Debug)]
@@ -112,6 +115,7 @@ pub struct Coordinator {
     /// What every subtask said last.
     answers: BTreeMap<SubtaskId, (SubtaskState, Option<Vec<u8>>)>,
     changed: BTreeMap<(usize, KeyGroup), Pieces>,
+    memories: BTreeMap<SubtaskId, MemoryDelta>,
     /// What subtasks said at their end, after they had answered the checkpoint
     /// that is under way.
     held: Vec<(SubtaskId, Snapshot)>,
@@ -128,6 +132,7 @@ impl Coordinator {
             finished: BTreeSet::new(),
             answers: BTreeMap::new(),
             changed: BTreeMap::new(),
+            memories: BTreeMap::new(),
             held: Vec::new(),
         }
     }
@@ -259,6 +264,7 @@ impl Coordinator {
         self.finished.retain(|id| !gone(*id));
         self.answers.retain(|id, _| !gone(*id));
         self.held.retain(|(id, _)| !gone(*id));
+        self.memories.retain(|id, _| !gone(*id));
         // Subtasks of a keyed operator are fed by the same exchange: they go together.
         self.changed.retain(|(vertex, _), _| !vertices.contains(vertex));
     }
@@ -268,13 +274,29 @@ impl Coordinator {
         for (key, pieces) in ready.changed {
             self.changed.entry(key).or_default().follow(pieces);
         }
+        for (subtask, earlier) in ready.memories {
+            self.add_memory(subtask, earlier, true);
+        }
     }
 
     fn take(&mut self, subtask: SubtaskId, snapshot: Snapshot) {
         for (group, chunk) in snapshot.key_groups {
             self.changed.entry((subtask.vertex, group)).or_default().add(chunk);
         }
+        if let Some(memory) = snapshot.memory {
+            self.add_memory(subtask, *memory, false);
+        }
         self.answers.insert(subtask, (snapshot.state, snapshot.guest));
+    }
+
+    /// Puts what changed in a memory before or behind what is known already.
+    fn add_memory(&mut self, subtask: SubtaskId, delta: MemoryDelta, first: bool) {
+        let both = match self.memories.remove(&subtask) {
+            None => delta,
+            Some(known) if first => delta.then(known),
+            Some(known) => known.then(delta),
+        };
+        self.memories.insert(subtask, both);
     }
 
     fn complete(&mut self) -> Option<Box<Ready>> {
@@ -286,6 +308,7 @@ impl Coordinator {
             changed: std::mem::take(&mut self.changed),
             subtasks: self.answers.clone(),
             took: pending.took,
+            memories: std::mem::take(&mut self.memories),
         };
         self.take_held();
         Some(Box::new(ready))

@@ -22,6 +22,7 @@ use crate::{
         coordinator::Part,
         crashes::CrashBook,
         deployment::{DeployedRegion, Deployment, Member, Shared},
+        images,
         instances::{self, Accounts},
         plan::{Edge, Plan, Role, Vertex},
         regions::{RegionId, Regions},
@@ -42,7 +43,7 @@ use crate::{
         chain::{Chain, ChainEnd, Run},
         folding::Folding,
         gate::{Pass, turn::breathe},
-        guest::Guest,
+        guest::{Guest, Maker},
         input::Input,
         keyed_task::KeyedOperator,
         operator_task::{Operator, OperatorContext, OperatorTask, out_of_memory},
@@ -528,14 +529,18 @@ impl Builder<'_> {
         let recorder = Recorder::new(capsules && (keeps_state || suspect), since, spec.memory / 16);
         let operator = match kind {
             OperatorKind::Processor { .. } => {
-                let restored = self.guest_snapshot()?;
-                let guest = self.guest(spec, memory.clone(), restored.as_deref()).await?;
-                let on = watch.is_on();
-                let calls = Processing::new(guest, memory.clone(), keeps_state, on, restored);
+                let (guest, restored) = self.processor(spec, memory.clone()).await?;
+                // Of a memory that is saved there is no way back but the checkpoint.
+                let exported = keeps_state && !guest.saves_memory();
+                let keeps_state = keeps_state || guest.saves_memory();
+                let watched = watch.is_on() && exported;
+                let calls = Processing::new(guest, memory.clone(), keeps_state, watched, restored);
                 Operator::Processor(Box::new(ProcessorOperator { calls }))
             }
             OperatorKind::Keyed { .. } => {
-                let mut guest = self.guest(spec, memory.clone(), None).await?;
+                let maker = self.maker(spec, memory.clone());
+                let instance = maker.open().await?;
+                let mut guest = Guest::new(maker, instance);
                 let state = self.keyed_state(spec, &memory).await?;
                 self.check_states(&state, guest.instance()?).await?;
                 let calls = Folding { guest, state, memory: memory.clone() };
@@ -574,23 +579,41 @@ impl Builder<'_> {
         book.deploy(self.id, self.from.map(|manifest| manifest.id))
     }
 
-    /// The operator's instance, as it was at the checkpoint.
-    async fn guest(
-        &self,
-        spec: &OperatorSpec,
-        memory: Arc<SlotMeter>,
-        restored: Option<&[u8]>,
-    ) -> Result<Guest, Failure> {
+    fn maker(&self, spec: &OperatorSpec, memory: Arc<SlotMeter>) -> Maker {
         let deployer = self.deployer;
         let artifact = &deployer.artifacts[&spec.name];
         let (subtask, parallelism) = (self.id.index, self.vertex.parallelism);
         let accounts = deployer.accounts(self.id, &spec.name, memory, self.guest_metrics.clone());
-        let maker = instances::maker(artifact, spec, subtask, parallelism, accounts);
-        let mut instance = maker.open().await?;
-        if let Some(snapshot) = restored {
-            instance.restore(snapshot).await?;
+        instances::maker(artifact, spec, subtask, parallelism, accounts)
+    }
+
+    /// The instance of an operator that may keep its own state, as it was at the
+    /// checkpoint; and what it had exported there.
+    async fn processor(
+        &self,
+        spec: &OperatorSpec,
+        memory: Arc<SlotMeter>,
+    ) -> Result<(Guest, Option<Vec<u8>>), Failure> {
+        let maker = self.maker(spec, memory);
+        let saved = self.guest_state()?;
+        if let Some((state, _)) = saved {
+            images::matches(state, spec).map_err(images::mismatch)?;
         }
-        Ok(Guest::new(maker, instance))
+        let (instance, restored) = match saved {
+            Some((GuestState::Memory(image), manifest)) => {
+                let fresh = maker.begin_restore().await?;
+                let read = |digest| self.chunk(manifest, digest);
+                (images::restore(fresh, image, read).await?, None)
+            }
+            Some((GuestState::Exported(chunk), manifest)) => {
+                let mut instance = maker.open().await?;
+                let snapshot = self.chunk(manifest, chunk.digest)?;
+                instance.restore(&snapshot).await?;
+                (instance, Some(snapshot))
+            }
+            None => (maker.open().await?, None),
+        };
+        Ok((Guest::new(maker, instance), restored))
     }
 
     /// Has another version of an operator say whether it can go on from the states that are
@@ -624,8 +647,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What the guest said in its snapshot.
-    fn guest_snapshot(&self) -> Result<Option<Vec<u8>>, Failure> {
+    /// What the guest left at the checkpoint.
+    fn guest_state(&self) -> Result<Option<(&GuestState, &Manifest)>, Failure> {
         let Some(saved) = self.saved else { return Ok(None) };
         let with_state = saved.subtasks.iter().any(|s| s.guest.is_some());
         if with_state && self.own_state().is_none() {
@@ -639,12 +662,7 @@ impl Builder<'_> {
                 ),
             ));
         }
-        match (self.own_state().and_then(|s| s.guest.as_ref()), self.from) {
-            (Some(GuestState::Exported(chunk)), Some(manifest)) => {
-                self.chunk(manifest, chunk.digest).map(Some)
-            }
-            _ => Ok(None),
-        }
+        Ok(self.own_state().and_then(|s| s.guest.as_ref()).zip(self.from))
     }
 
     async fn keyed_state(

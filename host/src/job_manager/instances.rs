@@ -84,10 +84,16 @@ pub async fn open_each(
             log: LogBudget::new(Arc::from(operator.name.as_str()), 0, Clock::default()),
         };
         let maker = maker(artifact, operator, SubtaskIndex(0), parallelism, accounts);
-        if let Err(failure) = maker.open().await {
+        let (key, failure) = match maker.open().await {
+            Ok(mut instance) if instance.saves_memory() => {
+                ("state", instance.memory_delta().await.err())
+            }
+            opened => ("", opened.err()),
+        };
+        if let Some(failure) = failure {
             faults.push(OperatorFault {
                 operator: operator.name.clone(),
-                key: key_for(failure.kind),
+                key: if key.is_empty() { key_for(failure.kind) } else { key },
                 message: failure.to_string(),
             });
         }

@@ -16,7 +16,8 @@
 //! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), [`crashes`] (who is
 //! watched for poison), and the `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them, [`regions`] of it
 //! at a time, and [`deployment`] is what then runs; [`writer`] writes checkpoints beside the job. [`check`] finds out what would keep a job from
-//! starting, and [`instances`] makes instances for it and for deployments. [`needs`]
+//! starting, and [`instances`] makes instances for it and for deployments; [`images`] is about the
+//! memories of guests in checkpoints. [`needs`]
 //! says which files of this machine a job goes on needing; [`capsules`] keeps what is known of crashes.
 
 pub mod capsules;
@@ -26,6 +27,7 @@ pub mod coordinator;
 pub mod crashes;
 pub mod deploy;
 pub mod deployment;
+pub mod images;
 pub mod instances;
 pub mod master;
 pub mod needs;

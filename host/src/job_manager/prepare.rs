@@ -17,14 +17,14 @@ use crate::{
     clock::Clock,
     config::{
         OperatorFault,
-        job::{JobSpec, OperatorSpec},
+        job::{JobSpec, OperatorSpec, StateKeeping},
     },
     ids::{ArtifactDigest, OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         capsules,
         control::{Outcome, RunOptions},
         deploy::Deployer,
-        placement,
+        images, placement,
         plan::{Plan, Role},
         regions::Regions,
         writer::{SharedStore, Writer},
@@ -72,6 +72,8 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let mut resumed = find_checkpoint(&*store, &spec, &plan)?;
     if let Some(manifest) = &mut resumed {
         drop_non_restored(manifest, &plan, options.allow_non_restored_state)?;
+        images::check(manifest, &plan, &artifacts)
+            .map_err(|error| Outcome::StateUnusable { error })?;
     }
     let owner = store
         .own(&format!("running the job `{}`", spec.job.name))
@@ -160,7 +162,9 @@ impl Prepared {
         let plan = Plan::new(&spec, &kinds).map_err(|e| e.to_string())?;
         let changed = now.plan.vertices.iter().zip(&plan.vertices);
         for (_, vertex) in changed.filter(|(old, new)| old.parallelism != new.parallelism) {
-            if let Role::Operator(_, OperatorKind::Processor { snapshot: true }) = vertex.role {
+            if let Role::Operator(spec, kind) = &vertex.role
+                && images::keeps_own_state(spec, *kind)
+            {
                 return Err(format!(
                     "`{}` keeps its own state, which cannot be divided: its parallelism stays",
                     vertex.name
@@ -264,8 +268,12 @@ pub fn load(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
     let mut catalog = Catalog::new(task_manager.sandbox.clone(), dirs);
     let (mut artifacts, mut faults) = (HashMap::new(), Vec::new());
     for operator in &spec.operators {
-        match catalog.load(&operator.artifact, &operator.grants) {
+        let saving_memory = operator.state == Some(StateKeeping::Memory);
+        match catalog.load(&operator.artifact, &operator.grants, saving_memory) {
             Ok(artifact) => {
+                if let Some(fault) = state_fault(operator, artifact.kind()) {
+                    faults.push(fault);
+                }
                 artifacts.insert(operator.name.clone(), artifact);
             }
             Err(error) => faults.push(OperatorFault {
@@ -276,6 +284,29 @@ pub fn load(spec: &JobSpec, options: &RunOptions) -> Result<Loaded, String> {
         }
     }
     Ok(Loaded { task_manager, artifacts, faults })
+}
+
+/// What is wrong with where an operator's state is said to be.
+fn state_fault(spec: &OperatorSpec, kind: OperatorKind) -> Option<OperatorFault> {
+    let state = spec.state?;
+    let wrong = match (state, kind) {
+        (StateKeeping::Fold, OperatorKind::Keyed { .. })
+        | (StateKeeping::Export, OperatorKind::Processor { snapshot: true })
+        | (StateKeeping::Memory, OperatorKind::Processor { .. }) => return None,
+        (StateKeeping::Fold, OperatorKind::Processor { .. }) => {
+            "is for operators that export `keyed-processor`, and this one exports `processor`"
+        }
+        (StateKeeping::Export, OperatorKind::Processor { snapshot: false }) => {
+            "is for operators that export `snapshot`, and this one does not; what it keeps in its \
+             memory can be saved with `state = \"memory\"`"
+        }
+        (StateKeeping::Export | StateKeeping::Memory, OperatorKind::Keyed { .. }) => {
+            "is for operators that keep state themselves, and this one exports \
+             `keyed-processor`: its state is kept by the host (`state = \"fold\"`)"
+        }
+    };
+    let message = format!("`state = \"{}\"` {wrong}", state.word());
+    Some(OperatorFault { operator: spec.name.clone(), key: "state", message })
 }
 
 /// A slot for each subtask of an operator: what a TaskManager needs that is made for
@@ -290,6 +321,7 @@ pub fn slots_of(spec: &JobSpec) -> u32 {
 fn key_for(error: &CatalogError) -> &'static str {
     match error {
         CatalogError::Refused { source: LoadError::NotGranted { .. }, .. } => "grants",
+        CatalogError::Refused { source: LoadError::MemoryNotSaved(_), .. } => "state",
         _ => "artifact",
     }
 }

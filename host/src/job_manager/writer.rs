@@ -7,19 +7,21 @@ use std::{
 
 use crate::{
     checkpoint::{
-        CheckpointStore, Details, GuestState, Manifest, OperatorState, StoreError, StoredChunk,
-        SubtaskDetails, Trigger,
+        CheckpointStore, Details, GuestState, Manifest, MemoryImage, OperatorState, StoreError,
+        StoredChunk, SubtaskDetails, Trigger,
         store::{ChunkDamage, superseded},
     },
     clock::{Clock, Stopwatch},
     ids::{ArtifactDigest, CheckpointId, JobName, OperatorName},
     job_manager::{
         coordinator::{Purpose, Ready},
+        images,
         pieces::Pieces,
         plan::Plan,
     },
     state::merge::{merge, merge_from},
     stream::keys::KeyGroup,
+    task_manager::SubtaskId,
 };
 
 /// A store that the job's master and its writer share.
@@ -91,7 +93,8 @@ pub struct Begun {
 }
 
 impl Writer {
-    /// Writes a checkpoint. Blocks. Those that it supersedes go with
+    /// Writes a checkpoint; `last` is the one that changes of memories are counted from.
+    /// Blocks. Those that it supersedes go with
     /// [`tidy`](Self::tidy).
     ///
     /// # Errors
@@ -101,6 +104,7 @@ impl Writer {
         ready: &Ready,
         begun: Begun,
         mut chunks: LiveChunks,
+        last: Option<&Manifest>,
     ) -> Result<Written, StoreError> {
         let writing = Stopwatch::start();
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +131,12 @@ impl Writer {
                 let (chunk, written) = store.put_chunk(guest)?;
                 *by_vertex.entry(subtask.vertex).or_default() += written as u64;
                 state.guest = Some(GuestState::Exported(chunk));
+            }
+            let before = last.and_then(|m| self.memory_in(m, *subtask));
+            let image = images::write(&mut **store, ready.id, before, ready.memories.get(subtask))?;
+            if let Some((image, written)) = image {
+                *by_vertex.entry(subtask.vertex).or_default() += written;
+                state.guest = Some(GuestState::Memory(image));
             }
             let subtasks = &mut self.operator(&mut manifest, subtask.vertex).subtasks;
             let index = subtask.index.0 as usize;
@@ -202,6 +212,15 @@ impl Writer {
     pub fn find(&self, id: CheckpointId) -> Option<Manifest> {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         store.manifest(id).ok()
+    }
+
+    /// The memory of a subtask's guest at an earlier checkpoint.
+    fn memory_in<'a>(&self, manifest: &'a Manifest, of: SubtaskId) -> Option<&'a MemoryImage> {
+        let operator = manifest.operators.get(&self.plan.vertices[of.vertex].name)?;
+        match operator.subtasks.get(of.index.0 as usize)?.guest.as_ref()? {
+            GuestState::Memory(image) => Some(image),
+            GuestState::Exported(_) => None,
+        }
     }
 
     fn empty_manifest(&self, ready: &Ready) -> Manifest {

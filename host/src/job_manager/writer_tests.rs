@@ -200,10 +200,11 @@ fn check(
             triggered_at: 0,
             changed: all,
             subtasks: BTreeMap::from([(subtask, (Default::default(), guest.clone()))]),
+            memories: BTreeMap::new(),
             took: BTreeMap::new(),
         };
         script.lock().unwrap().clone_from(failures);
-        let written = writer.write(&ready, begun(), chunks.clone());
+        let written = writer.write(&ready, begun(), chunks.clone(), None);
         writer.tidy();
         script.lock().unwrap().clear();
         match written {
@@ -244,6 +245,7 @@ fn a_checkpoint_that_somebody_reads_is_kept_until_it_was_read() {
     let writer = writer(Box::new(MemoryStore::default()), &script, 1);
     let write = |n| {
         let ready = Ready {
+            memories: BTreeMap::new(),
             id: CheckpointId(n),
             purpose: Purpose::Periodic,
             triggered_at: 0,
@@ -251,7 +253,7 @@ fn a_checkpoint_that_somebody_reads_is_kept_until_it_was_read() {
             subtasks: BTreeMap::new(),
             took: BTreeMap::new(),
         };
-        writer.write(&ready, begun(), LiveChunks::new()).unwrap();
+        writer.write(&ready, begun(), LiveChunks::new(), None).unwrap();
         writer.tidy();
         let all = writer.store.lock().unwrap().list().unwrap();
         all.iter().map(|id| id.0).collect::<Vec<_>>()
@@ -292,9 +294,10 @@ fn a_large_state_of_which_little_changes_is_written_little_by_little() {
             triggered_at: 0,
             changed,
             subtasks: BTreeMap::from([(subtask, Default::default())]),
+            memories: BTreeMap::new(),
             took: BTreeMap::new(),
         };
-        let written = writer.write(&ready, begun(), chunks).unwrap();
+        let written = writer.write(&ready, begun(), chunks, None).unwrap();
         assert!(written.details.full_bytes > whole, "{:?}", written.details);
         writer.tidy();
         chunks = written.chunks;

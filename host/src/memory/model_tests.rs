@@ -27,8 +27,13 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (tenant, slot) = (0..TENANTS, 0..SLOTS);
     let bytes = prop_oneof![0..3 * SEGMENT, 0..60 * SEGMENT];
-    let part =
-        prop_oneof![Just(Part::Guest), Just(Part::State), Just(Part::Queued), Just(Part::Call)];
+    let part = prop_oneof![
+        Just(Part::Guest),
+        Just(Part::State),
+        Just(Part::Queued),
+        Just(Part::Call),
+        Just(Part::Copies)
+    ];
     let at = (tenant.clone(), slot);
     let step = prop_oneof![
         2 => (at.clone(), 0..8 * SEGMENT)
@@ -117,6 +122,7 @@ impl Model {
                         Part::State => &mut before.state,
                         Part::Queued => &mut before.queued,
                         Part::Call => &mut before.call,
+                        Part::Copies => &mut before.copies,
                     };
                     assert!(bytes > *own, "less is never refused");
                 }
@@ -125,7 +131,7 @@ impl Model {
                 let Some(meter) = self.slots.get(&(tenant, slot)) else { return };
                 let before = meter.usage();
                 match meter.settle(state, queued) {
-                    Ok(used) => assert_eq!(used, before.guest + state + queued),
+                    Ok(used) => assert_eq!(used, before.guest + before.copies + state + queued),
                     Err(_) => assert_eq!(meter.usage(), before),
                 }
             }

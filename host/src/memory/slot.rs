@@ -33,6 +33,8 @@ pub enum Part {
     Queued,
     /// The host's copies of the batches and states of the running call.
     Call,
+    /// The host's copies of the guest's memory, for checkpoints.
+    Copies,
 }
 
 /// What a slot uses, in bytes.
@@ -46,13 +48,16 @@ pub struct Usage {
     pub queued: usize,
     /// The host's copies of the batches and states of the running call.
     pub call: usize,
+    /// The host's copies of the guest's memory, for checkpoints.
+    pub copies: usize,
 }
 
 impl Usage {
     /// All together.
     #[must_use]
     pub fn total(&self) -> usize {
-        [self.guest, self.state, self.queued, self.call].into_iter().fold(0, usize::saturating_add)
+        let parts = [self.guest, self.state, self.queued, self.call, self.copies];
+        parts.into_iter().fold(0, usize::saturating_add)
     }
 
     fn part(&mut self, part: Part) -> &mut usize {
@@ -61,6 +66,7 @@ impl Usage {
             Part::State => &mut self.state,
             Part::Queued => &mut self.queued,
             Part::Call => &mut self.call,
+            Part::Copies => &mut self.copies,
         }
     }
 }
@@ -81,7 +87,7 @@ pub struct Refusal {
     /// The slot's own limit.
     pub slot_limit: usize,
     /// What the slot uses.
-    pub usage: Usage,
+    pub usage: Box<Usage>,
     /// What is set aside for queues and calls, and counts even if it is unused.
     pub buffers: usize,
 }
@@ -90,9 +96,13 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { asked, held, limit, slot_held, slot_limit, .. } = self;
-        let Usage { guest, state, queued, call } = self.usage;
+        let Usage { guest, state, queued, call, copies } = *self.usage;
+        let copies = match copies {
+            0 => String::new(),
+            bytes => format!(", copies for checkpoints {bytes}"),
+        };
         let split = format!(
-            "guest {guest}, keyed state {state}, queued {queued}, in the call {call}; \
+            "guest {guest}, keyed state {state}{copies}, queued {queued}, in the call {call}; \
              {} set aside for the last two",
             self.buffers
         );
@@ -161,7 +171,8 @@ impl Account {
     /// What counts against the limit.
     fn held(&self, usage: &Usage) -> usize {
         let buffers = usage.queued.saturating_add(usage.call).max(self.buffers);
-        usage.guest.saturating_add(usage.state).saturating_add(buffers)
+        let kept = usage.guest.saturating_add(usage.state).saturating_add(usage.copies);
+        kept.saturating_add(buffers)
     }
 
     /// Uses so much from now on, if that may be.
@@ -205,7 +216,7 @@ impl Account {
             limit: shortage.limit,
             slot_held: self.held(&self.usage),
             slot_limit: self.limit,
-            usage: self.usage,
+            usage: Box::new(self.usage),
             buffers: self.buffers,
         }
     }

@@ -1,7 +1,7 @@
 //! A component that was checked against the contract, and is ready to be
 //! instantiated.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,7 +15,9 @@ use crate::{
         capabilities::{self, SlotState},
         compile,
         engine::{Metering, Sandbox},
-        guest_log, wasi,
+        guest_log,
+        memory_snapshot::{self, MemoryExports, PageWatch},
+        wasi,
     },
 };
 
@@ -110,6 +112,9 @@ pub enum LoadError {
         /// What to write into the job file, if anything helps.
         hint: &'static str,
     },
+    /// Its memory is to be saved, and cannot be.
+    #[error("its memory cannot be saved (`state = \"memory\"`): {0}")]
+    MemoryNotSaved(memory_snapshot::Refused),
     /// It does not fit in some other way, such as a function of a wrong type.
     #[error("it does not fit the contract: {0}")]
     Mismatch(String),
@@ -120,6 +125,10 @@ pub enum LoadError {
 pub struct Artifact {
     pub(super) pre: InstancePre<SlotState>,
     pub(super) exports: Exports,
+    /// Access to its memory, if that is to be saved.
+    pub(super) memory: Option<Arc<MemoryExports>>,
+    /// How what changed of it is found.
+    pub(super) watch: Option<Arc<PageWatch>>,
     /// Whether its code counts fuel.
     pub(super) fuel: bool,
     kind: OperatorKind,
@@ -191,17 +200,43 @@ impl Sandbox {
     pub fn load(&self, bytes: &[u8], grants: &[Grant]) -> Result<Artifact, LoadError> {
         check_header(bytes)?;
         let digest = digest_of(bytes);
-        let component = match self.cache.as_ref().and_then(|c| c.load(&self.engine, &digest)) {
-            Some(component) => component,
-            None => {
-                let code = self.compiler.compile(self, bytes)?;
-                if let Some(cache) = &self.cache {
-                    cache.store(&code, &digest);
-                }
-                compile::load_compiled(&self.engine, &code)?
-            }
-        };
-        self.link(&component, (digest, bytes.len()), grants)
+        let component = self.compiled(bytes, &digest)?;
+        self.link(&component, (digest, bytes.len()), grants, None)
+    }
+
+    /// As [`load`](Self::load), for instances whose memory is saved.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and if there is more to an instance than its memory and
+    /// its globals, with every reason.
+    pub fn load_saving_memory(
+        &self,
+        bytes: &[u8],
+        grants: &[Grant],
+    ) -> Result<Artifact, LoadError> {
+        check_header(bytes)?;
+        let rewritten = memory_snapshot::rewrite(bytes).map_err(LoadError::MemoryNotSaved)?;
+        check_header(&rewritten.bytes)?;
+        // What is compiled is another component, and it is another one again when what
+        // is added to it changes.
+        let component = self.compiled(&rewritten.bytes, &digest_of(&rewritten.bytes))?;
+        let memory = MemoryExports::find(&component, &rewritten).ok_or_else(|| {
+            LoadError::Mismatch("the access to its memory that was added is not there".to_owned())
+        })?;
+        let own = (digest_of(bytes), bytes.len());
+        self.link(&component, own, grants, Some(Arc::new(memory)))
+    }
+
+    /// Compiles a component, or takes its code from the cache.
+    fn compiled(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
+        if let Some(component) = self.cache.as_ref().and_then(|c| c.load(&self.engine, digest)) {
+            return Ok(component);
+        }
+        let code = self.compiler.compile(self, bytes)?;
+        if let Some(cache) = &self.cache {
+            cache.store(&code, digest);
+        }
+        compile::load_compiled(&self.engine, &code)
     }
 
     fn link(
@@ -209,6 +244,7 @@ impl Sandbox {
         component: &Component,
         (digest, size): (String, usize),
         grants: &[Grant],
+        memory: Option<Arc<MemoryExports>>,
     ) -> Result<Artifact, LoadError> {
         let exports = find_exports(component)?
             .ok_or_else(|| LoadError::NoOperator { found: self.export_names(component) })?;
@@ -223,7 +259,8 @@ impl Sandbox {
             Exports::Keyed { merge, .. } => OperatorKind::Keyed { merge: merge.is_some() },
         };
         let fuel = self.metering == Metering::Fuel;
-        Ok(Artifact { pre, exports, fuel, kind, digest, size })
+        let watch = self.watch.clone();
+        Ok(Artifact { pre, exports, memory, watch, fuel, kind, digest, size })
     }
 
     /// Interfaces that hold functions must have been granted; those of types

@@ -156,6 +156,11 @@ impl SlotState {
         self.wasi.get_or_insert_with(make)
     }
 
+    /// Whether the guest holds anything of the host's.
+    pub(super) fn holds_handles(&self) -> bool {
+        self.wasi.as_ref().is_some_and(|wasi| wasi.holds_handles())
+    }
+
     /// A new call begins: what belongs to the last one is forgotten.
     pub(super) fn begin_call(&mut self) {
         self.limits.refused = None;

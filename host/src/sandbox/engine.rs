@@ -16,7 +16,7 @@ use wasmtime::{
 };
 
 use crate::{
-    sandbox::{cache::CompiledCache, compile::Compiler},
+    sandbox::{cache::CompiledCache, compile::Compiler, memory_snapshot::PageWatch},
     threads::ask_for_short_slices,
 };
 
@@ -76,6 +76,8 @@ pub struct Sandbox {
     pub(super) cache: Option<CompiledCache>,
     pub(super) compiler: Compiler,
     pub(super) metering: Metering,
+    /// How what changed of guests' memories is found; they are compared if not given.
+    pub(super) watch: Option<Arc<PageWatch>>,
     pooling: bool,
     stop: Arc<AtomicBool>,
 }
@@ -104,13 +106,37 @@ impl Sandbox {
         let stop = Arc::new(AtomicBool::new(false));
         start_ticker(engine.clone(), stop.clone())?;
         let (compiler, metering) = (Compiler::Here, config.metering);
-        Ok(Self { engine, cache, compiler, metering, pooling, stop })
+        Ok(Self { engine, cache, compiler, metering, watch: None, pooling, stop })
+    }
+
+    /// One for components with many memories, from a pool or one by one.
+    #[cfg(test)]
+    pub(super) fn of_many_memories(pool: bool) -> Self {
+        let mut config = engine_config(None, Metering::Time);
+        if pool {
+            let mut pooling = PoolingAllocationConfig::new();
+            pooling.total_memories(64).max_memories_per_component(16).max_memories_per_module(16);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+        }
+        let engine = Engine::new(&config).expect("an engine starts");
+        let stop = Arc::new(AtomicBool::new(false));
+        start_ticker(engine.clone(), stop.clone()).expect("a thread starts");
+        let (compiler, metering) = (Compiler::Here, Metering::Time);
+        Self { engine, cache: None, compiler, metering, watch: None, pooling: pool, stop }
     }
 
     /// Compiles components there, and no longer in this process.
     #[must_use]
     pub fn compiling_in(mut self, compiler: Compiler) -> Self {
         self.compiler = compiler;
+        self
+    }
+
+    /// Has the kernel tell what guests have written to their memories, where those are
+    /// saved.
+    #[must_use]
+    pub fn watching(mut self, watch: Option<Arc<PageWatch>>) -> Self {
+        self.watch = watch;
         self
     }
 

@@ -19,6 +19,7 @@ use crate::{
     sandbox::{
         Artifact, LogBudget, abi,
         capabilities::{GuestMetrics, SlotState},
+        memory_snapshot::{MemoryAccess, Restoring},
         meter::{self, CallClock, CpuMeter},
         outcome, trap,
     },
@@ -114,12 +115,14 @@ type Open = TypedFunc<(abi::Context<'static>,), Answer<()>>;
 /// An operator instance in its sandbox. After a failure that was not the
 /// guest's own `err`, it is done for: drop it.
 pub struct Instance {
-    store: Store<SlotState>,
+    /// Access to its memory, if that is saved. Dropped before the memory is.
+    pub(super) memory_access: Option<Box<MemoryAccess>>,
+    pub(super) store: Store<SlotState>,
     calls: Calls,
-    clock: Arc<CallClock>,
-    cpu: CpuMeter,
+    pub(super) clock: Arc<CallClock>,
+    pub(super) cpu: CpuMeter,
     /// Whether fuel is counted.
-    fuel: bool,
+    pub(super) fuel: bool,
 }
 
 impl std::fmt::Debug for Instance {
@@ -161,6 +164,29 @@ impl Artifact {
     /// If the component's start fails, its functions have wrong types, its `open`
     /// refuses, usually because of the configuration, or a folder cannot be opened.
     pub async fn instantiate(&self, settings: &SlotSettings) -> Result<Instance, Failure> {
+        let (mut instance, open) = self.start(settings).await?;
+        let context = abi::Context {
+            operator: &settings.operator,
+            subtask: settings.subtask,
+            parallelism: settings.parallelism,
+            inputs: settings.inputs,
+            outputs: settings.outputs,
+        };
+        instance.call(&open, (context,), "open").await?;
+        Ok(instance)
+    }
+
+    /// Makes an instance whose memory will be what it was in another one, which was
+    /// opened: this one is not.
+    ///
+    /// # Errors
+    /// If the component's start fails, or its memory cannot be reached.
+    pub async fn restore_memory(&self, settings: &SlotSettings) -> Result<Restoring, Failure> {
+        let (instance, _) = self.start(settings).await?;
+        Restoring::new(instance)
+    }
+
+    async fn start(&self, settings: &SlotSettings) -> Result<(Instance, Open), Failure> {
         let mut store = Store::new(self.pre.engine(), SlotState::new(settings)?);
         store.limiter(|state| &mut state.limits);
         let clock = Arc::new(CallClock::new(settings.cpu.is_measured()));
@@ -182,24 +208,21 @@ impl Artifact {
             count_fuel(&mut store, &settings.cpu);
         }
         let instance = started.map_err(|e| trap::classify(&e, store.data(), "instantiate"))?;
-        let mut find = Finder { store: &mut store, instance };
-        let (open, calls) = find.calls(self.exports).map_err(|e| {
+        let wrong_type = |e: wasmtime::Error| {
             Failure::new(
                 FailureKind::BadArtifact,
                 format!("a function has another type than the contract says: {e:#}"),
             )
-        })?;
-        let mut instance =
-            Instance { store, calls, clock, cpu: settings.cpu.clone(), fuel: self.fuel };
-        let context = abi::Context {
-            operator: &settings.operator,
-            subtask: settings.subtask,
-            parallelism: settings.parallelism,
-            inputs: settings.inputs,
-            outputs: settings.outputs,
         };
-        instance.call(&open, (context,), "open").await?;
-        Ok(instance)
+        let memory_access = self.memory.as_ref().map(|exports| {
+            let (meter, watch) = (settings.memory.clone(), self.watch.clone());
+            MemoryAccess::new(exports, &mut store, instance, meter, watch).map(Box::new)
+        });
+        let memory_access = memory_access.transpose().map_err(wrong_type)?;
+        let mut find = Finder { store: &mut store, instance };
+        let (open, calls) = find.calls(self.exports).map_err(wrong_type)?;
+        let (cpu, fuel) = (settings.cpu.clone(), self.fuel);
+        Ok((Instance { memory_access, store, calls, clock, cpu, fuel }, open))
     }
 }
 
@@ -243,7 +266,7 @@ impl Finder<'_> {
     }
 }
 
-fn begin_call(store: &mut Store<SlotState>, clock: &CallClock) {
+pub(super) fn begin_call(store: &mut Store<SlotState>, clock: &CallClock) {
     store.data_mut().begin_call();
     clock.begin();
     store.set_epoch_deadline(1);
@@ -254,7 +277,7 @@ const FUEL: u64 = 1 << 62;
 
 /// Counts the fuel that an instance has used since it was last looked at. There is
 /// none where the engine does not count it.
-fn count_fuel(store: &mut Store<SlotState>, cpu: &CpuMeter) {
+pub(super) fn count_fuel(store: &mut Store<SlotState>, cpu: &CpuMeter) {
     if let Ok(left) = store.get_fuel() {
         cpu.count_fuel(FUEL.saturating_sub(left));
     }

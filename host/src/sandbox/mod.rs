@@ -12,6 +12,7 @@
 //!   lines go, and `log_budget`: how many.
 //! - [`meter`], [`cap`]: how long guests run, and how long they may.
 //! - `probe`: what a slot that is suspect has to bear.
+//! - [`memory_snapshot`]: a component's memory, saved without its help.
 //! - `limits`, `trap`: what holds a guest, and what is said when it hits a limit.
 //!
 //! No guest input may panic, hang or bloat the host.
@@ -30,6 +31,7 @@ mod http;
 pub mod instance;
 mod limits;
 mod log_budget;
+pub mod memory_snapshot;
 pub mod meter;
 mod outcome;
 mod probe;
@@ -45,4 +47,5 @@ pub use compile::{CompileLimits, Compiler};
 pub use engine::{Metering, Sandbox, SandboxConfig};
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
 pub use log_budget::LogBudget;
+pub use memory_snapshot::{MemoryDelta, MemoryPages, PageWatch};
 pub use meter::CpuMeter;

@@ -121,6 +121,11 @@ impl Wasi {
         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
     }
 
+    /// Whether the guest holds anything of it.
+    pub(super) fn holds_handles(&self) -> bool {
+        !self.table.is_empty()
+    }
+
     pub(super) fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.http.view(&mut self.table)
     }

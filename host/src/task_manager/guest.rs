@@ -3,7 +3,7 @@
 
 use crate::{
     failure::{Failure, FailureKind},
-    sandbox::{Artifact, Instance, SlotSettings},
+    sandbox::{Artifact, Instance, MemoryDelta, SlotSettings, memory_snapshot::Restoring},
 };
 
 /// Makes instances of one subtask's operator, each in a sandbox of its own.
@@ -22,6 +22,14 @@ impl Maker {
     /// As [`Artifact::instantiate`].
     pub async fn open(&self) -> Result<Instance, Failure> {
         self.artifact.instantiate(&self.settings).await
+    }
+
+    /// Makes an instance whose memory will be what it was in another one.
+    ///
+    /// # Errors
+    /// As [`Artifact::restore_memory`].
+    pub async fn begin_restore(&self) -> Result<Restoring, Failure> {
+        self.artifact.restore_memory(&self.settings).await
     }
 }
 
@@ -53,6 +61,23 @@ impl Guest {
     #[must_use]
     pub fn memory(&self) -> usize {
         self.instance.as_ref().map_or(0, Instance::memory)
+    }
+
+    /// Whether its memory is saved.
+    #[must_use]
+    pub fn saves_memory(&self) -> bool {
+        self.instance.as_ref().is_some_and(Instance::saves_memory)
+    }
+
+    /// Drops the instance, and makes one in its place that goes on with the memory of
+    /// another one.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    pub async fn take_memory(&mut self, whole: &MemoryDelta) -> Result<(), Failure> {
+        self.instance = None;
+        self.instance = Some(self.maker.begin_restore().await?.fill(whole).await?);
+        Ok(())
     }
 
     /// Drops the instance, and makes a fresh one in its place: the slot never has to

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use crate::{
     ids::SlotId,
     memory::{Admission, TaskManagerMemory},
-    sandbox::{self, Compiler, Metering, Sandbox, SandboxConfig},
+    sandbox::{self, Compiler, Metering, PageWatch, Sandbox, SandboxConfig},
     task_manager::{
         gate::{Gate, GateSettings, policy::Policy},
         restarts::Restarts,
@@ -38,6 +38,9 @@ pub struct TaskManagerSettings {
     pub cache_dir: Option<PathBuf>,
     /// Where operators are compiled; in this process if not given.
     pub compiler: Compiler,
+    /// How what guests wrote to their memories is found, where those are saved; they are
+    /// compared with copies if not given.
+    pub page_watch: Option<Arc<PageWatch>>,
 }
 
 impl Default for TaskManagerSettings {
@@ -52,6 +55,7 @@ impl Default for TaskManagerSettings {
             metering: Metering::default(),
             cache_dir: sandbox::default_cache_dir(),
             compiler: Compiler::default(),
+            page_watch: None,
         }
     }
 }
@@ -137,7 +141,11 @@ impl TaskManager {
             slots: Slots::new(total, settings.placement, settings.spread),
             gate,
             memory,
-            sandbox: Arc::new(sandbox.compiling_in(settings.compiler.clone())),
+            sandbox: Arc::new(
+                sandbox
+                    .compiling_in(settings.compiler.clone())
+                    .watching(settings.page_watch.clone()),
+            ),
             workers: Arc::new(workers),
             restarts: Arc::default(),
             book: Book::default(),

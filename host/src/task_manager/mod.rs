@@ -50,6 +50,7 @@ use crate::{
     failure::Failure,
     ids::{CheckpointId, SubtaskIndex},
     metrics::SharedMetrics,
+    sandbox::MemoryDelta,
     state::{GroupChunk, chunks::BadChunk},
     stream::{Barrier, channel::Closed, keys::KeyGroup},
 };
@@ -75,6 +76,8 @@ pub struct Snapshot {
     pub key_groups: Vec<(KeyGroup, GroupChunk)>,
     /// What a guest that keeps its own state said.
     pub guest: Option<Vec<u8>>,
+    /// What changed in the memory of a guest whose memory is saved.
+    pub memory: Option<Box<MemoryDelta>>,
     /// The rest. Its `guest` is not set.
     pub state: SubtaskState,
     /// How long it took.

@@ -254,6 +254,10 @@ impl OperatorTask {
         let watermark = self.context.watermark();
         let state = SubtaskState { finished, watermark, ..SubtaskState::default() };
         Ok(match &mut self.operator {
+            Operator::Processor(own) if own.calls.saves_memory() => {
+                let memory = Some(Box::new(own.calls.memory_delta().await?));
+                Snapshot { memory, state, ..Snapshot::default() }
+            }
             Operator::Processor(own) => {
                 let guest = own.calls.snapshot(self.context.watch.is_on()).await?;
                 Snapshot { guest, state, ..Snapshot::default() }

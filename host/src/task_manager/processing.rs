@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     failure::Failure,
     memory::SlotMeter,
-    sandbox::Outcome,
+    sandbox::{MemoryDelta, Outcome},
     stream::Batch,
     task_manager::{gate::turn::breathe, guest::Guest, operator_task::charge_call},
 };
@@ -86,7 +86,12 @@ impl Processing {
         mut guest: Guest,
         memory: Arc<SlotMeter>,
     ) -> Result<Result<(), Failure>, Failure> {
-        if let Some(state) = self.guest.instance()?.snapshot().await?
+        if self.saves_memory() {
+            let whole = self.guest.instance()?.whole_memory().await?;
+            if let Err(failure) = guest.take_memory(&whole).await {
+                return Ok(Err(failure));
+            }
+        } else if let Some(state) = self.guest.instance()?.snapshot().await?
             && let Err(failure) = guest.instance()?.restore(&state).await
         {
             return Ok(Err(failure));
@@ -181,6 +186,20 @@ impl Processing {
         let snapshot = self.guest.instance()?.snapshot().await?;
         self.back = self.back.take().filter(|_| watched).map(|_| WayBack::from(snapshot.clone()));
         Ok(snapshot)
+    }
+
+    /// Whether the guest's memory is saved.
+    #[must_use]
+    pub fn saves_memory(&self) -> bool {
+        self.guest.saves_memory()
+    }
+
+    /// What of its memory changed since the last time.
+    ///
+    /// # Errors
+    /// As [`memory_delta`](crate::sandbox::Instance::memory_delta) of the instance.
+    pub async fn memory_delta(&mut self) -> Result<MemoryDelta, Failure> {
+        self.guest.instance()?.memory_delta().await
     }
 
     /// Bytes of the guest's memories and tables.

@@ -10,6 +10,7 @@
 mod isolation;
 mod jobs;
 mod machine;
+mod memsnap;
 mod native;
 mod neighbours;
 mod recovery;
@@ -67,6 +68,7 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
             log_to_nowhere();
             runtime.block_on(neighbours::measure(places, &mut report))?;
         }
+        "memsnap" => runtime.block_on(memsnap::measure(places, &mut report))?,
         "crowd" => runtime.block_on(neighbours::crowd(places, &mut report))?,
         "recovery" => runtime.block_on(recovery::measure(places, &mut report))?,
         // One part of the spine, while working on it.
@@ -75,7 +77,7 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
         other => match other.strip_prefix("job:") {
             Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
             None => anyhow::bail!(
-                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, recovery, slots, start, job:NAME"
+                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, recovery, memsnap, slots, start, job:NAME"
             ),
         },
     }

@@ -159,7 +159,10 @@ impl Attempt<'_> {
             let ready: Arc<Ready> = Arc::from(ready);
             let writer = self.master.prepared.writer.clone();
             let (to_write, begun, chunks) = (ready.clone(), self.begun, self.chunks.clone());
-            let task = tokio::task::spawn_blocking(move || writer.write(&to_write, begun, chunks));
+            let last = self.master.last.clone();
+            let task = tokio::task::spawn_blocking(move || {
+                writer.write(&to_write, begun, chunks, last.as_deref())
+            });
             self.writing = Some(Writing { ready, task });
         }
         None

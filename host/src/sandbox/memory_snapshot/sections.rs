@@ -1,0 +1,32 @@
+//! A module or component, cut into its sections.
+
+use wasmparser::{BinaryReader, BinaryReaderError};
+
+/// Magic and version.
+const HEADER: usize = 8;
+
+/// A section as it stands in the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Section<'a> {
+    pub(super) id: u8,
+    pub(super) content: &'a [u8],
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn reader(&self) -> BinaryReader<'a> {
+        BinaryReader::new(self.content, 0)
+    }
+}
+
+/// The sections of a module or a component, in order.
+pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, BinaryReaderError> {
+    let mut reader = BinaryReader::new(bytes, 0);
+    reader.read_bytes(HEADER)?;
+    let mut sections = Vec::new();
+    while !reader.eof() {
+        let id = reader.read_u8()?;
+        let length = reader.read_var_u32()? as usize;
+        sections.push(Section { id, content: reader.read_bytes(length)? });
+    }
+    Ok(sections)
+}
