@@ -125,7 +125,9 @@ impl Attempt<'_> {
             return None;
         }
         let now = self.master.clock.now_millis();
+        let id = self.coordinator.next_id();
         let actions = self.coordinator.begin(purpose, now)?;
+        tracing::debug!("checkpoint {id} begins: {purpose:?}");
         self.last_started = Instant::now();
         self.act(actions)
     }
@@ -148,6 +150,7 @@ impl Attempt<'_> {
         }
         if let Some(ready) = actions.ready {
             let ready: Arc<Ready> = Arc::from(ready);
+            tracing::debug!("checkpoint {} has every answer and is being written", ready.id);
             let writer = self.master.prepared.writer.clone();
             let (to_write, chunks) = (ready.clone(), self.chunks.clone());
             let task = tokio::task::spawn_blocking(move || writer.write(&to_write, chunks));
