@@ -14,7 +14,7 @@ mod scan;
 use anyhow::{Result, anyhow, bail};
 
 use crate::{
-    fuzz,
+    chaos, fuzz,
     guests::{self, Toolchain},
     process,
     stopwatch::Stopwatch,
@@ -50,8 +50,8 @@ struct Bench {
 /// A check by its name.
 type Check = (&'static str, fn(&mut Bench) -> Outcome);
 
-/// Quick ones first. `guest-clippy` and `test` need what `guests` made.
-const CHECKS: [Check; 13] = [
+/// Quick ones first. `guest-clippy`, `test` and `chaos` need what `guests` made.
+const CHECKS: [Check; 14] = [
     ("fmt", |b| cargo(b, &["fmt", "--all", "--check"])),
     ("direction", |b| direction::check(&b.workspace.root)),
     ("lengths", |b| lengths::check(&b.workspace.root)),
@@ -64,8 +64,12 @@ const CHECKS: [Check; 13] = [
     ("clippy", |b| cargo(b, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("docs", docs),
     ("test", tests),
+    ("chaos", |_| chaos::short(CHAOS_SEED).map(Some)),
     ("fuzz", fuzz),
 ];
+
+/// What is done to the jobs of the short chaos run.
+const CHAOS_SEED: u64 = 4;
 
 /// How long each target is fuzzed.
 const FUZZ_SECONDS: u64 = 30;

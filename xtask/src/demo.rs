@@ -20,7 +20,7 @@ const JOB: &str = "examples/flights/job.toml";
 
 /// How late a row of the whole year's file can come: its months stand in the
 /// order 1, 10, 11, 12, 2, ..., so February comes 334 days after December.
-const FULL_YEAR_OUT_OF_ORDERNESS: &str = "340d";
+pub(crate) const FULL_YEAR_OUT_OF_ORDERNESS: &str = "340d";
 
 /// What the job writes, and what it is.
 const RESULTS: [(&str, &str); 4] = [

@@ -1,10 +1,11 @@
-//! The project's chores: `cargo xtask guests | demo | test | bench | fuzz | ci`. One file a
+//! The project's chores: `cargo xtask guests | demo | test | bench | fuzz | chaos | ci`. One file a
 //! chore; what they share stands in `workspace` (where things lie), `process`
 //! (running programs) and `stopwatch`. Nothing that Cofferdam itself needs when
 //! it runs lives here.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks")]
 
 mod bench;
+mod chaos;
 mod ci;
 mod demo;
 mod fuzz;
@@ -38,6 +39,8 @@ enum Chore {
     Bench(bench::Arguments),
     /// Throws mutated outcomes and components at the host
     Fuzz(fuzz::Arguments),
+    /// Kills and disturbs jobs, and compares what they write with what they should
+    Chaos(chaos::Arguments),
     /// Runs every check and reports all that failed
     Ci(ci::Arguments),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        Chore::Chaos(arguments) => chaos::run(&arguments),
         Chore::Ci(arguments) => ci::run(&arguments),
     };
     match done {

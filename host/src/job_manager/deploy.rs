@@ -387,6 +387,15 @@ fn least(mut times: impl Iterator<Item = Option<i64>>) -> Option<i64> {
     times.try_fold(first, |least, time| time.map(|time| least.min(time)))
 }
 
+/// How far event time had come in all subtasks of a vertex. A subtask may have been further,
+/// but only as to those that sent to it then: where these have another parallelism now, it
+/// gets records of others, which are not late.
+fn common_watermark(subtasks: &[SubtaskState]) -> i64 {
+    let known = least(subtasks.iter().map(|s| s.watermark));
+    // A job that is run again after its end may have more to read.
+    known.filter(|w| *w != watermark::END).unwrap_or(watermark::NONE)
+}
+
 /// Builds one subtask.
 struct Builder<'a> {
     deployer: &'a Deployer,
@@ -441,16 +450,9 @@ impl Builder<'_> {
         Ok(Input::new(gate, ports, self.restored_watermark()))
     }
 
-    /// How far event time had come here; where the parallelism changed, how far
-    /// it had come everywhere.
+    /// How far event time had come.
     fn restored_watermark(&self) -> i64 {
-        let known = match (self.own_state(), self.saved) {
-            (Some(own), _) => own.watermark,
-            (None, Some(saved)) => least(saved.subtasks.iter().map(|s| s.watermark)),
-            (None, None) => None,
-        };
-        // A job that is run again after its end may have more to read.
-        known.filter(|w| *w != watermark::END).unwrap_or(watermark::NONE)
+        common_watermark(self.saved.map_or(&[], |saved| &saved.subtasks))
     }
 
     fn commands(&mut self) -> mpsc::Receiver<Command> {
@@ -702,5 +704,23 @@ impl Builder<'_> {
         store
             .chunk(manifest.id, digest)
             .map_err(|e| Failure::new(FailureKind::CheckpointFailure, e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restored_subtask_takes_nothing_for_late_that_another_one_would_have_got_before() {
+        let at = |watermarks: &[Option<i64>]| {
+            let state = |w: &Option<i64>| SubtaskState { watermark: *w, ..SubtaskState::default() };
+            common_watermark(&watermarks.iter().map(state).collect::<Vec<_>>())
+        };
+        assert_eq!(at(&[Some(90), Some(100)]), 90);
+        assert_eq!(at(&[Some(90), None]), watermark::NONE);
+        assert_eq!(at(&[Some(90), Some(watermark::END)]), 90, "an input may have ended");
+        assert_eq!(at(&[Some(watermark::END); 2]), watermark::NONE);
+        assert_eq!(at(&[]), watermark::NONE);
     }
 }

@@ -110,6 +110,7 @@ impl SinkTask {
             Command::Prepare { .. } | Command::Trigger(_) => {}
             Command::Commit { checkpoint, last } => {
                 self.sink.commit(checkpoint.0).await.map_err(|e| failure(&e))?;
+                tracing::debug!("a sink has committed checkpoint {checkpoint}");
                 return Ok(last);
             }
         }

@@ -131,7 +131,9 @@ impl Attempt<'_> {
             return None;
         }
         let now = self.master.clock.now_millis();
+        let id = self.coordinator.next_id();
         let actions = self.coordinator.begin(purpose, now)?;
+        tracing::debug!("checkpoint {id} begins: {purpose:?}");
         self.last_started = Instant::now();
         self.begun = Begun { trigger, clock: Stopwatch::start() };
         self.act(actions)
@@ -157,6 +159,7 @@ impl Attempt<'_> {
         }
         if let Some(ready) = actions.ready {
             let ready: Arc<Ready> = Arc::from(ready);
+            tracing::debug!("checkpoint {} has every answer and is being written", ready.id);
             let writer = self.master.prepared.writer.clone();
             let (to_write, begun, chunks) = (ready.clone(), self.begun, self.chunks.clone());
             let last = self.master.last.clone();

@@ -249,6 +249,7 @@ impl Master {
     async fn hold(&mut self, holding: &mut Holding) -> Option<Outcome> {
         loop {
             self.leave_bad_slots(holding, |_| true);
+            tracing::debug!("deploying from {}", self.from_where());
             let deployed = self.prepared.deployer.deploy(&holding.memory, self.last.as_ref()).await;
             let end = match deployed {
                 Ok(deployment) => self.attempt(deployment, holding).await,
@@ -323,6 +324,14 @@ impl Master {
                 tracing::warn!("slot {slot} is in quarantine: its instances crash");
                 task_manager.probe_later(*slot);
             }
+        }
+    }
+
+    /// What the job goes on from, in words.
+    fn from_where(&self) -> String {
+        match &self.last {
+            Some(manifest) => format!("checkpoint {}", manifest.id),
+            None => "the beginning".to_owned(),
         }
     }
 
@@ -403,10 +412,7 @@ impl Master {
                 let deployer = &self.prepared.deployer;
                 let pace = &deployer.task_manager.restarts;
                 let delay = delay.max(pace.take(&deployer.tenant, now));
-                let from = match &self.last {
-                    Some(manifest) => format!("checkpoint {}", manifest.id),
-                    None => "the beginning".to_owned(),
-                };
+                let from = self.from_where();
                 tracing::warn!("{what}\nrestarting from {from} in {delay:?}");
                 self.progress.status.restarts.count += 1;
                 self.progress.status.restarts.last_failure = Some(what);
@@ -458,6 +464,7 @@ impl Master {
         let coordinator = Coordinator::new(deployment.parts(), self.next_checkpoint);
         let chunks = self.last.as_ref().map(|m| self.live_chunks(m)).unwrap_or_default();
         self.progress.enter(JobState::Running);
+        tracing::debug!("the job runs");
         self.answer_rescaled();
         self.publish();
         if let Some(usage) = &mut self.usage {

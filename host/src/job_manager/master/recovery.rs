@@ -143,6 +143,7 @@ impl Attempt<'_> {
                     }
                     self.deployment.add(deployed);
                 }
+                tracing::debug!("the region that failed runs again");
                 self.show_recovering();
                 None
             }

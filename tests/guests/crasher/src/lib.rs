@@ -16,9 +16,12 @@ struct Config {
     /// Panics at the first record after so many snapshots, `traps` times in all:
     /// with 2, each time after a complete checkpoint.
     trap_after_snapshots: Option<u64>,
+    /// So many records later than that.
+    #[serde(default)]
+    late_by: u64,
     /// How many instances, each restored from a snapshot of the one before, do so.
     #[serde(default = "once")]
-    traps: u8,
+    traps: u32,
     /// Goes down in this subtask only.
     only_subtask: Option<u32>,
     /// Works so many turns of a loop for each record, to be slow.
@@ -36,7 +39,7 @@ struct Config {
     refuse: Option<String>,
 }
 
-fn once() -> u8 {
+fn once() -> u32 {
     1
 }
 
@@ -45,8 +48,10 @@ fn once() -> u8 {
 pub struct Crasher {
     config: Config,
     seen: u64,
+    /// How many records it has seen since it made enough snapshots to go down.
+    due: u64,
     /// How many there were before this one, as far as snapshots tell.
-    before: u8,
+    before: u32,
     snapshots: Cell<u64>,
 }
 
@@ -58,7 +63,7 @@ impl Processor for Crasher {
         }
         match config.refuse {
             Some(message) => Err(message.into()),
-            None => Ok(Self { config, seen: 0, before: 0, snapshots: Cell::new(0) }),
+            None => Ok(Self { config, seen: 0, due: 0, before: 0, snapshots: Cell::new(0) }),
         }
     }
 
@@ -72,7 +77,10 @@ impl Processor for Crasher {
             if self.before < self.config.traps
                 && self.config.trap_after_snapshots.is_some_and(|n| self.snapshots.get() >= n)
             {
-                panic!("trap_after_snapshots = {}, as configured", self.snapshots.get());
+                if self.due >= self.config.late_by {
+                    panic!("trap_after_snapshots = {}, as configured", self.snapshots.get());
+                }
+                self.due += 1;
             }
             for turn in 0..self.config.work {
                 std::hint::black_box(turn);
@@ -99,12 +107,12 @@ impl Processor for Crasher {
 impl Snapshot for Crasher {
     fn snapshot(&self) -> Result<Vec<u8>, Error> {
         self.snapshots.set(self.snapshots.get() + 1);
-        Ok(vec![self.before.saturating_add(1)])
+        Ok(self.before.saturating_add(1).to_le_bytes().to_vec())
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), Error> {
-        let [before] = snapshot else { return Err("not a snapshot of this guest's".into()) };
-        self.before = *before;
+        let before = snapshot.try_into().map_err(|_| "not a snapshot of this guest's")?;
+        self.before = u32::from_le_bytes(before);
         Ok(())
     }
 }
@@ -172,6 +180,15 @@ mod tests {
         harness.restart().unwrap();
         harness.restart().unwrap();
         assert_eq!(harness.values(["a"]).unwrap().texts(0), ["a"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "trap_after_snapshots = 0")]
+    fn it_can_go_down_some_records_later() {
+        let config = json!({"trap_after_snapshots": 0, "late_by": 2});
+        let mut harness = Harness::processor::<Crasher>(config).unwrap();
+        assert_eq!(harness.values(["a", "b"]).unwrap().texts(0), ["a", "b"]);
+        let _ = harness.values(["c"]);
     }
 
     #[test]
