@@ -94,6 +94,19 @@ impl Place {
         Ok(serde_json::from_slice(&ended.stdout).expect("an answer in JSON"))
     }
 
+    /// As [`command`](Self::command), of a program that may say no and yet answer: whether it
+    /// ended well, and what it said; null if nothing.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn answer(&self, arguments: &[&str]) -> (bool, Value) {
+        let ended = program().current_dir(self.dir.path()).args(arguments).output();
+        let ended = ended.expect("the program starts");
+        let answer = serde_json::from_slice(&ended.stdout).unwrap_or_default();
+        (ended.status.success(), answer)
+    }
+
     /// The lines of all files whose names begin with `prefix` (a sink may write
     /// several), sorted: between parallel subtasks there is no order.
     ///

@@ -8,7 +8,7 @@ use super::{
     capsule_args::{OperatorCommand, REPLAY_HELP, ReplayArgs},
     checkpoint_args::CheckpointCommand,
     exit::EXIT_CODES,
-    running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs},
+    running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs, UpgradeArgs},
     tenant_args::{TenantArgs, TenantCommand},
 };
 use crate::{
@@ -81,6 +81,9 @@ pub enum JobCommand {
     Stop(StopArgs),
     /// Have a job that runs go on with another parallelism
     Rescale(RescaleArgs),
+    /// Try another version of an operator beside the one that runs, and go on with it if it does
+    /// the same
+    Upgrade(UpgradeArgs),
 }
 
 /// `cofferdam run`

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::{hardening::Mode, sandbox::Metering};
+use super::running_args::{JobArgs, operator};
+use crate::{hardening::Mode, ids::OperatorName, sandbox::Metering};
 
 /// What both have.
 #[derive(Debug, Args)]
@@ -48,6 +49,32 @@ pub enum OperatorCommand {
     /// Feed a recording to two versions of an operator, and say how they differ
     #[command(after_help = COMPARE_HELP)]
     Compare(CompareArgs),
+    /// Record a stretch of an operator's life in a job that runs: its state, and what comes in
+    Record(RecordArgs),
+}
+
+/// `cofferdam operator record`
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// The operator's name in the job
+    #[arg(value_name = "NAME", value_parser = operator)]
+    pub operator: OperatorName,
+
+    /// Which parallel instance, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub subtask: u32,
+
+    /// How many batches
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batches: u32,
+
+    /// Where to put it; it stays in `recordings` in the state directory if not given
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub job: JobArgs,
 }
 
 /// `cofferdam operator compare`

@@ -46,6 +46,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::{
     args::{Cli, Command, JobCommand},
+    capsule_args::OperatorCommand,
     checkpoint_args::CheckpointCommand,
     exit::Exit,
 };
@@ -66,6 +67,8 @@ pub fn main() -> ExitCode {
         Command::Job(JobCommand::Status(args)) => running::status(&args),
         Command::Job(JobCommand::Stop(args)) => running::stop(&args),
         Command::Job(JobCommand::Rescale(args)) => running::rescale(&args),
+        Command::Job(JobCommand::Upgrade(args)) => running::upgrade(&args),
+        Command::Operator(OperatorCommand::Record(args)) => running::record(&args),
         Command::Savepoint(command) => running::savepoint(&command),
         Command::Slot(command) => running::slot(&command),
         Command::Tenant(command) => tenant::tenant(&command),

@@ -9,10 +9,12 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    capsule_args::RecordArgs,
     exit::Exit,
     human,
     running_args::{
         JobArgs, RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs, TakeArgs,
+        UpgradeArgs,
     },
     terminal,
 };
@@ -81,24 +83,7 @@ pub(super) fn stop(args: &StopArgs) -> Exit {
 
 fn take(args: &TakeArgs) -> Exit {
     let ask = Ask::Savepoint { name: None, stop: args.stop };
-    let mut answer = match client::ask(&args.job.state, &ask) {
-        Ok(answer) => answer,
-        Err(error) => return refused(&error),
-    };
-    let mut path = PathBuf::from(text(&answer["path"]));
-    if let Some(to) = &args.to {
-        if let Err(error) = carry(&path, to) {
-            terminal::say(&format!(
-                "error: the savepoint {} was taken, but it cannot be put at {}: {error}",
-                path.display(),
-                to.display()
-            ));
-            return Exit::State;
-        }
-        path.clone_from(to);
-        answer["path"] = path.display().to_string().into();
-    }
-    show(args.job.json, &answer, |answer| {
+    fetch(&args.job, &ask, args.to.as_deref(), "savepoint", |answer, path| {
         format!(
             "savepoint of checkpoint {}: {} ({}){}",
             answer["id"],
@@ -107,6 +92,140 @@ fn take(args: &TakeArgs) -> Exit {
             if args.stop { "; the job has stopped" } else { "" }
         )
     })
+}
+
+/// Has the job write a file, and puts it where it is wanted.
+fn fetch(
+    job: &JobArgs,
+    ask: &Ask,
+    to: Option<&Path>,
+    what: &str,
+    words: impl Fn(&Value, &Path) -> String,
+) -> Exit {
+    let mut answer = match client::ask(&job.state, ask) {
+        Ok(answer) => answer,
+        Err(error) => return refused(&error),
+    };
+    // Its last two parts, below the directory as it is called here: the job may have been
+    // started elsewhere.
+    let told = PathBuf::from(text(&answer["path"]));
+    let folder = told.parent().and_then(Path::file_name).unwrap_or_default();
+    let mut path = job.state.join(folder).join(told.file_name().unwrap_or_default());
+    answer["path"] = path.display().to_string().into();
+    if let Some(to) = to {
+        if let Err(error) = carry(&path, to) {
+            terminal::say(&format!(
+                "error: the {what} {} was taken, but it cannot be put at {}: {error}",
+                path.display(),
+                to.display()
+            ));
+            return Exit::State;
+        }
+        to.clone_into(&mut path);
+        answer["path"] = path.display().to_string().into();
+    }
+    show(job.json, &answer, |answer| words(answer, &path))
+}
+
+pub(super) fn record(args: &RecordArgs) -> Exit {
+    let RecordArgs { operator, subtask, batches, to, job } = args;
+    let ask = Ask::Record { operator: operator.clone(), subtask: *subtask, batches: *batches };
+    fetch(job, &ask, to.as_deref(), "recording", |answer, path| {
+        format!(
+            "recording of `{operator}/{subtask}`: {} ({}, {} events){}",
+            path.display(),
+            human::bytes(answer["bytes"].as_f64().unwrap_or(0.0)),
+            answer["events"],
+            if answer["whole"] == true { "" } else { "; fewer batches than were asked for" }
+        )
+    })
+}
+
+pub(super) fn upgrade(args: &UpgradeArgs) -> Exit {
+    let component = match lend(&args.with, &args.job.state) {
+        Ok(component) => component,
+        Err(error) => {
+            terminal::say(&format!(
+                "error: the component {} cannot be given to the job: {error}",
+                args.with.display()
+            ));
+            return Exit::Usage;
+        }
+    };
+    let ask = Ask::Upgrade {
+        operator: args.operator.clone(),
+        component: component.clone(),
+        batches: args.batches,
+        dry_run: args.dry_run,
+        accept_differences: args.accept_differences,
+    };
+    let answer = client::ask(&args.job.state, &ask);
+    // The job has read it by now, or does not want it.
+    let _ = fs::remove_file(&component);
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return refused(&error),
+    };
+    show(args.job.json, &answer, |answer| {
+        let mut lines: Vec<String> = Vec::new();
+        for (i, tried) in answer["comparisons"].as_array().into_iter().flatten().enumerate() {
+            lines.push(format!("{}/{i}: {}", args.operator, compared(tried)));
+        }
+        lines.push(match &answer["not_promoted"] {
+            Value::Null => format!(
+                "the job runs with the new version, from checkpoint {}, after a pause of {} ms; \
+                 name it in the job file, too",
+                answer["from"], answer["pause_millis"]
+            ),
+            why => format!("the old version runs on: {}", text(why)),
+        });
+        lines.join("\n")
+    });
+    let tried_only = args.dry_run
+        && answer["comparisons"]
+            .as_array()
+            .is_some_and(|all| all.iter().all(|c| c["verdict"] == "same"));
+    if answer["not_promoted"].is_null() || tried_only { Exit::Success } else { Exit::JobFailed }
+}
+
+/// What came of a version on one subtask.
+fn compared(tried: &Value) -> String {
+    let side = |side: &Value| {
+        format!(
+            "{:.1} ms of guest time, {} at most",
+            side["guest_nanos"].as_f64().unwrap_or(0.0) / 1e6,
+            human::bytes(side["most_memory"].as_f64().unwrap_or(0.0))
+        )
+    };
+    let mut line = format!(
+        "{}: {} events with {} records, {} of them with other outcomes\n    old: {}\n    new: {}",
+        text(&tried["verdict"]),
+        tried["events"],
+        tried["records"],
+        tried["differing_events"],
+        side(&tried["old"]),
+        side(&tried["new"]),
+    );
+    for (what, value) in [
+        ("first difference", &tried["first"]),
+        ("first state that differs", &tried["state"]["first"]),
+        ("the new version crashed", &tried["new"]["crash"]["message"]),
+    ] {
+        if !value.is_null() {
+            line += &format!("\n    {what}: {value}");
+        }
+    }
+    line
+}
+
+/// Copies a component to where the job may read it.
+fn lend(component: &Path, state: &Path) -> io::Result<PathBuf> {
+    let directory = state.join("upgrades");
+    fs::create_dir_all(&directory)?;
+    let path = directory.join(format!("{}.wasm", std::process::id()));
+    fs::copy(component, &path)?;
+    // As the job sees it, which may have been started in another directory.
+    fs::canonicalize(path)
 }
 
 /// Moves a file, also to another file system.

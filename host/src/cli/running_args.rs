@@ -42,6 +42,34 @@ pub struct RescaleArgs {
     pub job: JobArgs,
 }
 
+/// `cofferdam job upgrade`
+#[derive(Debug, Args)]
+pub struct UpgradeArgs {
+    /// The operator's name in the job
+    #[arg(value_name = "NAME", value_parser = operator)]
+    pub operator: OperatorName,
+
+    /// The component of the new version
+    #[arg(long, value_name = "NEW.wasm")]
+    pub with: PathBuf,
+
+    /// With how many batches each subtask is tried
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batches: u32,
+
+    /// Only try it
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Go on with it although what it makes of the same records differs
+    #[arg(long)]
+    pub accept_differences: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub job: JobArgs,
+}
+
 /// `cofferdam savepoint …`
 #[derive(Debug, Subcommand)]
 pub enum SavepointCommand {
@@ -100,7 +128,7 @@ pub struct SlotArgs {
     pub job: JobArgs,
 }
 
-fn operator(text: &str) -> Result<OperatorName, String> {
+pub(super) fn operator(text: &str) -> Result<OperatorName, String> {
     OperatorName::new(text).map_err(|error| error.to_string())
 }
 

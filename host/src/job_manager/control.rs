@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    capsule::compare::Comparison,
     ids::{CheckpointId, OperatorName, SlotId, TenantId},
     job_manager::status::JobStatus,
     task_manager::{TaskManager, TaskManagerSettings, slots::health::SlotCondition},
@@ -71,6 +72,30 @@ pub enum Ask {
         /// How many subtasks.
         parallelism: u32,
     },
+    /// Record a stretch of a subtask's life: its state at the next barrier, and what comes
+    /// in after it.
+    Record {
+        /// Of which operator.
+        operator: OperatorName,
+        /// Of which subtask.
+        subtask: u32,
+        /// How many batches.
+        batches: u32,
+    },
+    /// Try another version of an operator beside the one that runs, and go on with it if it
+    /// does the same.
+    Upgrade {
+        /// Which operator.
+        operator: OperatorName,
+        /// The component, where the job can read it.
+        component: PathBuf,
+        /// How many batches each subtask is tried with.
+        batches: u32,
+        /// Whether it is only tried.
+        dry_run: bool,
+        /// Whether it takes over although its outcomes differ.
+        accept_differences: bool,
+    },
     /// How are the slots?
     Slots,
     /// Move whatever is in a slot to another one, and leave it empty.
@@ -116,6 +141,28 @@ pub enum Answer {
         /// The checkpoint that it went on from.
         from: Option<CheckpointId>,
         /// From when its sources stopped to when it ran again.
+        pause_millis: u64,
+    },
+    /// A recording was made.
+    Recorded {
+        /// Where it is.
+        path: PathBuf,
+        /// How long the file is.
+        bytes: u64,
+        /// How many events are in it.
+        events: usize,
+        /// Whether all batches that were asked for are.
+        whole: bool,
+    },
+    /// A version was tried.
+    Upgraded {
+        /// What came of it, for each subtask.
+        comparisons: Vec<Comparison>,
+        /// Why it does not run, if it does not.
+        not_promoted: Option<String>,
+        /// The checkpoint that it went on from.
+        from: Option<CheckpointId>,
+        /// From when the job was asked to stop for it to when it ran again.
         pause_millis: u64,
     },
     /// The slots of its TaskManager.

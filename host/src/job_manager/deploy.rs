@@ -154,15 +154,26 @@ impl Deployer {
         from: Option<Arc<Manifest>>,
     ) -> Result<Vec<DeployedRegion>, Failure> {
         let own = self.clone();
-        let work = async move { own.build(&regions, &shared, &memory, from.as_deref()).await };
-        let mut deploying = JoinSet::new();
+        self.in_turns(async move { own.build(&regions, &shared, &memory, from.as_deref()).await })
+            .await
+    }
+
+    /// Does some work of this job's where guests run, in turns of its tenant's.
+    ///
+    /// # Errors
+    /// As the work, and if it panics.
+    pub async fn in_turns<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut working = JoinSet::new();
         let turns = self.pass().turns(Box::pin(work));
-        self.task_manager.workers.spawn(&mut deploying, turns);
-        match deploying.join_next().await {
-            Some(Ok(deployed)) => deployed,
+        self.task_manager.workers.spawn(&mut working, turns);
+        match working.join_next().await {
+            Some(Ok(done)) => done,
             ended => Err(Failure::new(
                 FailureKind::HostBug,
-                format!("deploying ended without a word: {:?}", ended.map(|e| e.err())),
+                format!("work for the job ended without a word: {:?}", ended.map(|e| e.err())),
             )),
         }
     }
@@ -255,7 +266,7 @@ impl Deployer {
         metrics: Arc<Mutex<GuestMetrics>>,
     ) -> Result<(Guest, Arc<SlotMeter>), Failure> {
         let own = self.clone();
-        let work = async move {
+        self.in_turns(async move {
             let vertex = &own.plan.vertices[id.vertex];
             let Role::Operator(spec, _) = &vertex.role else {
                 return Err(Failure::new(FailureKind::HostBug, "only operators are in slots"));
@@ -269,13 +280,8 @@ impl Deployer {
             let maker = instances::maker(artifact, spec, id.index, vertex.parallelism, accounts);
             let instance = maker.open().await?;
             Ok((Guest::new(maker, instance), slot))
-        };
-        let mut opening = JoinSet::new();
-        self.task_manager.workers.spawn(&mut opening, self.pass().turns(Box::pin(work)));
-        match opening.join_next().await {
-            Some(Ok(opened)) => opened,
-            _ => Err(Failure::new(FailureKind::HostBug, "opening another slot ended in a panic")),
-        }
+        })
+        .await
     }
 
     /// Who counts what the instance of a subtask uses.

@@ -176,16 +176,51 @@ impl Prepared {
         }
         let asked = placement::request(now, &plan);
         now.task_manager.slots.check(&asked).map_err(|refused| refused.to_string())?;
+        Ok(self.changed(spec, plan, now.artifacts.clone()))
+    }
+
+    /// The job with another version of an operator.
+    ///
+    /// # Errors
+    /// In words, if it cannot run like that.
+    pub fn upgraded(
+        &self,
+        operator: &OperatorName,
+        artifact: Artifact,
+    ) -> Result<Deployer, String> {
+        let mut artifacts = self.deployer.artifacts.clone();
+        artifacts.insert(operator.clone(), artifact);
+        let kinds = artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
+        let spec = self.deployer.spec.clone();
+        let plan = Plan::new(&spec, &kinds).map_err(|e| e.to_string())?;
+        Ok(self.changed(spec, plan, artifacts))
+    }
+
+    /// So many slots more than the job needs, if it has a TaskManager of its own.
+    pub fn grow_slots(&self, more: u32) {
+        if self.own_slots {
+            let needed = self.deployer.plan.slots().saturating_add(more);
+            self.deployer.task_manager.slots.grow(needed);
+        }
+    }
+
+    fn changed(
+        &self,
+        spec: JobSpec,
+        plan: Plan,
+        artifacts: HashMap<OperatorName, Artifact>,
+    ) -> Deployer {
+        let now = &self.deployer;
         let mut meters = meters(&plan, &now.tenant, &now.task_manager);
         meters.extend(now.meters.iter().map(|(id, meter)| (*id, meter.clone())));
         let mut logs = logs(&plan, &now.clock);
         logs.extend(now.logs.iter().map(|(id, log)| (*id, log.clone())));
-        Ok(Deployer {
+        Deployer {
             tenant: now.tenant.clone(),
             spec,
             regions: Arc::new(Regions::of(&plan)),
             plan: Arc::new(plan),
-            artifacts: now.artifacts.clone(),
+            artifacts,
             task_manager: now.task_manager.clone(),
             meters,
             logs,
@@ -194,12 +229,13 @@ impl Prepared {
             crashes: Mutex::default(),
             keeps_capsules: now.keeps_capsules,
             clock: now.clock.clone(),
-        })
+        }
     }
 
     /// Runs it like that from now on. Returns how it was run before.
     pub fn use_deployer(&mut self, deployer: Arc<Deployer>) -> Arc<Deployer> {
         self.writer.plan = deployer.plan.clone();
+        self.writer.artifacts = digests(&deployer.plan, &deployer.artifacts);
         std::mem::replace(&mut self.deployer, deployer)
     }
 }

@@ -13,6 +13,7 @@ use super::{
     recovery::{Deployed, Recovery, deployed},
     requests::{Moving, moved, requested},
     stop_requested,
+    upgrade::{Trial, Tried, tried},
 };
 use crate::{
     checkpoint::{StoreError, Trigger},
@@ -55,6 +56,8 @@ pub(super) struct Attempt<'a> {
     pub(super) moving: Vec<Moving>,
     /// When an instance was last moved since it was short of memory.
     pub(super) relieved: BTreeMap<SubtaskId, Instant>,
+    /// A version that is being tried.
+    pub(super) trial: Option<Trial>,
 }
 
 /// What woke the master up.
@@ -64,6 +67,7 @@ enum Wake {
     Deployed(Deployed),
     Requested(Request),
     Moved(usize, Result<Duration, String>),
+    Tried(Result<Tried, String>),
     Written(Result<Result<Written, StoreError>, JoinError>),
     Due(Trigger),
     Expired,
@@ -87,6 +91,7 @@ impl Attempt<'_> {
                 }
                 Wake::Deployed(deployed) => self.on_deployed(deployed),
                 Wake::Requested(request) => self.on_request(request),
+                Wake::Tried(tried) => self.on_tried(tried),
                 Wake::Moved(i, end) => {
                     self.on_moved(i, end);
                     None
@@ -136,6 +141,7 @@ impl Attempt<'_> {
             }
             region = deployed(&mut self.recovering) => Wake::Deployed(region),
             request = requested(&mut self.master.requests) => Wake::Requested(request),
+            end = tried(&mut self.trial) => Wake::Tried(end),
             (i, end) = moved(&mut self.moving) => Wake::Moved(i, end),
             _ = publish.tick() => Wake::Publish,
             () = stop_requested(&mut self.master.control), if !asked => Wake::StopRequested,

@@ -47,6 +47,7 @@ impl Attempt<'_> {
     /// sinks are taken back to.
     pub(super) async fn settle(&mut self) {
         self.end_moves().await;
+        self.end_trial().await;
         self.end_recoveries().await;
         self.deployment.stop().await;
         if let Some(tidying) = self.tidying.take() {

@@ -9,6 +9,7 @@
 //! | `checkpoints` | the checkpoints of an attempt, from trigger to commit |
 //! | `recovery` | a failed region's way back, while the others go on |
 //! | `requests` | what people ask of a running job |
+//! | `upgrade` | another version of an operator, tried before it takes over |
 //! | `savepoints` | savepoints as files, and going on with another parallelism |
 
 mod attempt;
@@ -16,6 +17,7 @@ mod checkpoints;
 mod recovery;
 mod requests;
 mod savepoints;
+mod upgrade;
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +26,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -38,7 +40,7 @@ use crate::{
     ids::CheckpointId,
     job_manager::{
         capsules::Capsules,
-        control::{Control, Controls, Outcome, Request, RunOptions},
+        control::{Ask, Control, Controls, Outcome, Request, RunOptions},
         coordinator::Coordinator,
         deploy::Deployer,
         deployment::Deployment,
@@ -424,6 +426,12 @@ impl Master {
         }
     }
 
+    /// Has the next checkpoint taken as soon as can be, for nobody in particular.
+    fn ask_checkpoint(&mut self) {
+        let (answer, _) = oneshot::channel();
+        self.asked.push(Request { ask: Ask::Checkpoint, answer });
+    }
+
     /// A subtask sees records.
     fn note_began(&mut self, subtask: SubtaskId) {
         if let Some(failed) = self.failed.remove(&subtask) {
@@ -487,6 +495,7 @@ impl Master {
             recovering: BTreeMap::new(),
             moving: Vec::new(),
             relieved: BTreeMap::new(),
+            trial: None,
         };
         let end = attempt.run().await;
         attempt.settle().await;

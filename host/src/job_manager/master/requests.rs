@@ -66,7 +66,7 @@ pub(super) async fn moved(moving: &mut [Moving]) -> (usize, Result<Duration, Str
 }
 
 /// Nobody need be there any more to hear the answer.
-fn answer(request: Request, answer: Result<Answer, String>) {
+pub(super) fn answer(request: Request, answer: Result<Answer, String>) {
     let _ = request.answer.send(answer);
 }
 
@@ -98,11 +98,17 @@ impl Attempt<'_> {
                     Ok(deployer) => {
                         let deployer = Arc::new(deployer);
                         let since = Stopwatch::start();
-                        self.master.rescaling = Some(Rescaling::Stopping(deployer, request, since));
+                        self.master.rescaling = Some(Rescaling::Stopping {
+                            deployer,
+                            request,
+                            since,
+                            comparisons: None,
+                        });
                         return self.stop(Stopping::Rescaled);
                     }
                 }
             }
+            Ask::Record { .. } | Ask::Upgrade { .. } => self.begin_trial(request),
             Ask::Slots => answer(request, Ok(self.view_slots())),
             Ask::DrainSlot { slot } => self.drain(slot, request),
             Ask::RestoreSlot { slot } => {

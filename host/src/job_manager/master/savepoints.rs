@@ -1,4 +1,4 @@
-//! Savepoints as files, and going on with another parallelism.
+//! Savepoints as files, and going on with another parallelism or other code.
 
 use std::{
     fs::{self, File},
@@ -9,6 +9,7 @@ use std::{
 
 use super::Master;
 use crate::{
+    capsule::compare::Comparison,
     checkpoint::file,
     clock::Stopwatch,
     ids::CheckpointId,
@@ -19,10 +20,19 @@ use crate::{
     },
 };
 
-/// Another parallelism, on its way.
+/// Another parallelism or other code, on its way.
 pub(super) enum Rescaling {
     /// The job stops for it.
-    Stopping(Arc<Deployer>, Request, Stopwatch),
+    Stopping {
+        /// As it is to be.
+        deployer: Arc<Deployer>,
+        /// Who asked.
+        request: Request,
+        /// Since the job was asked to stop.
+        since: Stopwatch,
+        /// How a new version did when it was tried, if that is what is new.
+        comparisons: Option<Vec<Comparison>>,
+    },
     /// The job is deployed with it. What it had before is there to go back to.
     Deploying {
         /// As it was.
@@ -31,6 +41,8 @@ pub(super) enum Rescaling {
         request: Request,
         /// Since the job was asked to stop.
         since: Stopwatch,
+        /// As above.
+        comparisons: Option<Vec<Comparison>>,
     },
 }
 
@@ -59,28 +71,38 @@ impl Master {
 
     /// The job has stopped to go on with another parallelism.
     pub(super) fn rescale(&mut self) {
-        let Some(Rescaling::Stopping(deployer, request, since)) = self.rescaling.take() else {
+        let Some(Rescaling::Stopping { deployer, request, since, comparisons }) =
+            self.rescaling.take()
+        else {
             return;
         };
         let before = self.prepared.use_deployer(deployer);
         self.show_parallelism();
-        self.rescaling = Some(Rescaling::Deploying { before, request, since });
+        self.rescaling = Some(Rescaling::Deploying { before, request, since, comparisons });
     }
 
     /// It did not stop for that after all.
     pub(super) fn forget_rescaling(&mut self) {
-        if let Some(Rescaling::Stopping(_, request, _)) = self.rescaling.take() {
-            let why = "the job ended or failed before it could stop with a checkpoint; it has its \
-                       old parallelism";
+        if let Some(Rescaling::Stopping { request, .. }) = self.rescaling.take() {
+            let why = "the job ended or failed before it could stop with a checkpoint; it is as \
+                       it was";
             let _ = request.answer.send(Err(why.to_owned()));
         }
     }
 
     /// It runs with another parallelism.
     pub(super) fn answer_rescaled(&mut self) {
-        if let Some(Rescaling::Deploying { request, since, .. }) = self.rescaling.take() {
+        if let Some(Rescaling::Deploying { request, since, comparisons, .. }) =
+            self.rescaling.take()
+        {
             let pause_millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let answer = Answer::Rescaled { from: self.last_id(), pause_millis };
+            let (from, not_promoted) = (self.last_id(), None);
+            let answer = match comparisons {
+                None => Answer::Rescaled { from, pause_millis },
+                Some(comparisons) => {
+                    Answer::Upgraded { comparisons, not_promoted, from, pause_millis }
+                }
+            };
             let _ = request.answer.send(Ok(answer));
         }
     }
@@ -97,7 +119,7 @@ impl Master {
             Outcome::CannotStart { error } | Outcome::Failed { error } => error.clone(),
             _ => "it was stopped".to_owned(),
         };
-        let why = format!("the job goes on with its old parallelism: {why}");
+        let why = format!("the job goes on as it was: {why}");
         tracing::warn!("{why}");
         let _ = request.answer.send(Err(why));
         true
