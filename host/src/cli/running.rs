@@ -9,6 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    capsule_args::RecordArgs,
     exit::Exit,
     human,
     running_args::{
@@ -105,6 +106,39 @@ fn take(args: &TakeArgs) -> Exit {
             path.display(),
             human::bytes(answer["bytes"].as_f64().unwrap_or(0.0)),
             if args.stop { "; the job has stopped" } else { "" }
+        )
+    })
+}
+
+pub(super) fn record(args: &RecordArgs) -> Exit {
+    let RecordArgs { operator, subtask, batches, to, job } = args;
+    let operator = operator.clone();
+    let ask = Ask::Record { operator, subtask: *subtask, batches: *batches };
+    let mut answer = match client::ask(&job.state, &ask) {
+        Ok(answer) => answer,
+        Err(error) => return refused(&error),
+    };
+    let mut path = PathBuf::from(text(&answer["path"]));
+    if let Some(to) = to {
+        if let Err(error) = carry(&path, to) {
+            terminal::say(&format!(
+                "error: the recording {} was made, but it cannot be put at {}: {error}",
+                path.display(),
+                to.display()
+            ));
+            return Exit::State;
+        }
+        path.clone_from(to);
+        answer["path"] = path.display().to_string().into();
+    }
+    show(job.json, &answer, |answer| {
+        let fewer = if answer["whole"] == true { "" } else { "; fewer batches than asked for" };
+        format!(
+            "recording of {} events since checkpoint {}: {} ({}){fewer}",
+            answer["events"],
+            answer["since"],
+            path.display(),
+            human::bytes(answer["bytes"].as_f64().unwrap_or(0.0)),
         )
     })
 }

@@ -71,6 +71,15 @@ pub enum Ask {
         /// How many subtasks.
         parallelism: u32,
     },
+    /// Record what a subtask of an operator is given, from the next checkpoint on.
+    Record {
+        /// Which operator.
+        operator: OperatorName,
+        /// Which subtask, from 0.
+        subtask: u32,
+        /// How many batches.
+        batches: u32,
+    },
     /// How are the slots?
     Slots,
     /// Move whatever is in a slot to another one, and leave it empty.
@@ -117,6 +126,19 @@ pub enum Answer {
         from: Option<CheckpointId>,
         /// From when its sources stopped to when it ran again.
         pause_millis: u64,
+    },
+    /// A recording was made.
+    Recorded {
+        /// Where it is.
+        path: PathBuf,
+        /// How long the file is.
+        bytes: u64,
+        /// The checkpoint that it begins at.
+        since: CheckpointId,
+        /// How many events are in it.
+        events: usize,
+        /// Whether all batches that were asked for are in it.
+        whole: bool,
     },
     /// The slots of its TaskManager.
     Slots {

@@ -13,6 +13,7 @@
 
 mod attempt;
 mod checkpoints;
+mod recordings;
 mod recovery;
 mod requests;
 mod savepoints;

@@ -66,7 +66,7 @@ pub(super) async fn moved(moving: &mut [Moving]) -> (usize, Result<Duration, Str
 }
 
 /// Nobody need be there any more to hear the answer.
-fn answer(request: Request, answer: Result<Answer, String>) {
+pub(super) fn answer(request: Request, answer: Result<Answer, String>) {
     let _ = request.answer.send(answer);
 }
 
@@ -102,6 +102,9 @@ impl Attempt<'_> {
                         return self.stop(Stopping::Rescaled);
                     }
                 }
+            }
+            Ask::Record { operator, subtask, batches } => {
+                self.record(&operator, subtask, batches, request);
             }
             Ask::Slots => answer(request, Ok(self.view_slots())),
             Ask::DrainSlot { slot } => self.drain(slot, request),
