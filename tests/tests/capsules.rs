@@ -298,9 +298,14 @@ name = "own"
 artifact = "stateful-count"
 input = "records"
 
+[[operator]]
+name = "passed"
+artifact = "copy"
+input = "records"
+
 [[sink]]
 name = "out"
-inputs = ["counts", "own"]
+inputs = ["counts", "own", "passed"]
 connector = "discard"
 "#
     .to_owned()
@@ -320,7 +325,7 @@ fn a_running_operator_is_recorded_and_versions_are_compared_on_that() {
         let arguments = [&arguments[..], &[to.to_str().unwrap()], more].concat();
         program().args(&arguments).output().unwrap()
     };
-    for operator in ["counts", "own"] {
+    for operator in ["counts", "own", "passed"] {
         let said = record(operator, &["--subtask", "1", "--batches", "20"]);
         let text = String::from_utf8(said.stdout).unwrap();
         let answer: Value = serde_json::from_str(&text)
@@ -350,13 +355,18 @@ fn a_running_operator_is_recorded_and_versions_are_compared_on_that() {
         let first = same["old"]["emitted"]["0"].as_u64();
         assert!(first > Some(0), "{same}");
     }
-    let (differs, code) = compare("own", "copy");
+    let (differs, code) = compare("passed", "upper");
     assert_eq!((code, &differs["verdict"]), (Some(1), &"differs".into()), "{differs}");
-    let first = &differs["first"];
+    let (first, events) = (&differs["first"], &differs["events"]);
     assert_eq!((&first["what"], &first["event"]), (&"record".into(), &0.into()));
-    assert!(first["old"]["value"].as_str().unwrap().contains("count"), "{first}");
-    assert_eq!(differs["state"]["only_old"], 1, "the new one keeps none");
-    // What cannot be told apart by outcomes alone: another state.
+    let value = |side: &str| first[side]["value"].as_str().unwrap().to_owned();
+    assert_eq!(value("old").to_uppercase(), value("new"));
+    assert!(differs["differing_events"].as_u64() > Some(0) && events.as_u64() >= Some(20));
+    // One that cannot take the state over.
+    let (lost, code) = compare("own", "copy");
+    assert_eq!((code, &lost["verdict"]), (Some(1), &"new-crashes".into()), "{lost}");
+    assert!(lost["new"]["crash"]["message"].as_str().unwrap().contains("no `restore`"), "{lost}");
+    // One that does not accept it.
     let (refused, code) = compare("counts", "fragile");
     assert_eq!((code, &refused["verdict"]), (Some(1), &"new-crashes".into()), "{refused}");
     assert_eq!(replay(&place.path("own.recording"), &[]).1, 0, "a recording does not crash");

@@ -105,7 +105,9 @@ pub(crate) fn short(seed: u64) -> Result<String> {
 fn disturb(workspace: &Workspace, program: &Path, arguments: &Arguments) -> Result<()> {
     let flights = arguments.flights.as_deref();
     let flights = flights
-        .map(|file| fs::canonicalize(file).with_context(|| format!("cannot find {}", file.display())))
+        .map(|file| {
+            fs::canonicalize(file).with_context(|| format!("cannot find {}", file.display()))
+        })
         .transpose()?;
     let mut jobs = Vec::new();
     if arguments.job != Which::Keyed {
@@ -128,7 +130,10 @@ fn disturb(workspace: &Workspace, program: &Path, arguments: &Arguments) -> Resu
                 arguments.records,
                 flights.iter().map(|f| format!(" --flights {}", f.display())).collect::<String>(),
             );
-            println!("What it left is in {}: the job's log tells all of its lives", run.home.display());
+            println!(
+                "What it left is in {}: the job's log tells all of its lives",
+                run.home.display()
+            );
         }
         done.with_context(|| format!("the {} job, with seed {}", run.job.name, arguments.seed))?;
     }

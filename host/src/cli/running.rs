@@ -118,7 +118,10 @@ pub(super) fn record(args: &RecordArgs) -> Exit {
         Ok(answer) => answer,
         Err(error) => return refused(&error),
     };
-    let mut path = PathBuf::from(text(&answer["path"]));
+    // As the job sees it, which may run in another directory.
+    let name = Path::new(text(&answer["path"])).file_name().unwrap_or_default();
+    let mut path = job.state.join("recordings").join(name);
+    answer["path"] = path.display().to_string().into();
     if let Some(to) = to {
         if let Err(error) = carry(&path, to) {
             terminal::say(&format!(

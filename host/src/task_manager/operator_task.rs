@@ -257,6 +257,7 @@ impl OperatorTask {
         Ok(match &mut self.operator {
             Operator::Processor(own) if own.calls.saves_memory() => {
                 let memory = Some(Box::new(own.calls.memory_delta().await?));
+                own.calls.watch_memory(self.context.watch.is_on()).await?;
                 Snapshot { memory, state, ..Snapshot::default() }
             }
             Operator::Processor(own) => {

@@ -184,7 +184,8 @@ path = "out/again.txt"
         let path = format!("path = {:?}", data.unwrap_or(&january));
         let mut text = replaced(&text, "path = \"flights-2013-01.csv.gz\"", &path)?;
         if data.is_some() {
-            let late = format!("max_out_of_orderness = \"{}\"", crate::demo::FULL_YEAR_OUT_OF_ORDERNESS);
+            let late =
+                format!("max_out_of_orderness = \"{}\"", crate::demo::FULL_YEAR_OUT_OF_ORDERNESS);
             text = replaced(&text, "max_out_of_orderness = \"24h\"", &late)?;
         }
         text = replaced(&text, "input = \"flights\"", "input = \"flaky\"")?;

@@ -240,7 +240,8 @@ impl Watched<'_> {
 
     fn hear_answers(&mut self) -> Result<()> {
         for asked in self.asked.drain(..) {
-            let (what, answer) = asked.join().map_err(|_| anyhow!("the thread that asked the job panicked"))?;
+            let (what, answer) =
+                asked.join().map_err(|_| anyhow!("the thread that asked the job panicked"))?;
             let (times, done) = self.tally.deeds.entry(what).or_default();
             *times += 1;
             match answer {
@@ -255,10 +256,11 @@ impl Watched<'_> {
 /// An answer without what differs from one time to the next.
 fn first_words(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    let words = line.split_whitespace().map(|word| match word.bytes().any(|b| b.is_ascii_digit()) {
-        true => "…",
-        false => word,
-    });
+    let words =
+        line.split_whitespace().map(|word| match word.bytes().any(|b| b.is_ascii_digit()) {
+            true => "…",
+            false => word,
+        });
     words.take(16).collect::<Vec<_>>().join(" ")
 }
 

@@ -147,9 +147,8 @@ impl Agenda {
     pub(super) fn mark(&mut self, mark: Mark, now: Duration) {
         self.seen.push(mark);
         let nth = self.seen.iter().filter(|seen| **seen == mark).count();
-        let is_it = |(moment, _): &&(Moment, Deed)| {
-            moment.mark == mark && moment.nth as usize == nth
-        };
+        let is_it =
+            |(moment, _): &&(Moment, Deed)| moment.mark == mark && moment.nth as usize == nth;
         self.due.extend(self.waiting.iter().filter(is_it).map(|(m, deed)| (now + m.after, *deed)));
         self.due.sort_by_key(|(at, _)| *at);
     }
