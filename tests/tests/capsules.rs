@@ -273,3 +273,102 @@ fn two_versions_are_compared_on_what_a_capsule_holds() {
     let said: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &said["comparison"]["verdict"]), (Some(1), &"both-crash".into()));
 }
+
+/// A job that runs on and on, of a guest that counts by key.
+fn endless() -> String {
+    r#"
+[job]
+name = "endless"
+parallelism = 2
+
+[[source]]
+name = "records"
+connector = "generator"
+rate = 20_000
+keys = 50
+value_size = 20
+
+[[operator]]
+name = "counts"
+artifact = "count"
+input = "records"
+
+[[operator]]
+name = "own"
+artifact = "stateful-count"
+input = "records"
+
+[[operator]]
+name = "passed"
+artifact = "copy"
+input = "records"
+
+[[sink]]
+name = "out"
+inputs = ["counts", "own", "passed"]
+connector = "discard"
+"#
+    .to_owned()
+}
+
+#[test]
+fn a_running_operator_is_recorded_and_versions_are_compared_on_that() {
+    let place = Place::new();
+    place.write("job.toml", endless());
+    let mut running = place.start("job.toml", &["--state", "state"]);
+    running.until("at work", |status| status["vertices"][1]["records_in"].as_u64() > Some(5_000));
+    let state = place.path("state");
+    let record = |operator: &str, more: &[&str]| {
+        let to = place.path(&format!("{operator}.recording"));
+        let arguments =
+            ["operator", "record", operator, "--json", "--state", state.to_str().unwrap(), "--to"];
+        let arguments = [&arguments[..], &[to.to_str().unwrap()], more].concat();
+        program().args(&arguments).output().unwrap()
+    };
+    for operator in ["counts", "own", "passed"] {
+        let said = record(operator, &["--subtask", "1", "--batches", "20"]);
+        let text = String::from_utf8(said.stdout).unwrap();
+        let answer: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&said.stderr)));
+        assert_eq!((&answer["answer"], &answer["whole"]), (&"recorded".into(), &true.into()));
+        assert!(answer["events"].as_u64() >= Some(20) && answer["since"].as_u64() >= Some(1));
+    }
+    let unknown = record("nobody", &[]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no operator `nobody`"));
+    running.interrupt();
+    assert_eq!(running.wait().code, Some(3));
+    let compare = |recording: &str, new: &str| {
+        let recording = place.path(&format!("{recording}.recording"));
+        let path = recording.to_str().unwrap();
+        let said = cofferdam(&["operator", "compare", path, "--new", &component(new), "--json"]);
+        let json: Value = serde_json::from_slice(&said.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&said.stderr)));
+        (json["comparison"].clone(), said.status.code())
+    };
+    // The state that it began with is in it: a count goes on from there.
+    for (recording, component) in [("counts", "count"), ("own", "stateful-count")] {
+        let (same, code) = compare(recording, component);
+        assert_eq!((code, &same["verdict"]), (Some(0), &"same".into()), "{same}");
+        assert!(same["records"].as_u64() >= Some(20) && same["events"].as_u64() >= Some(20));
+        assert_eq!(same["old"]["emitted"], same["new"]["emitted"]);
+        let first = same["old"]["emitted"]["0"].as_u64();
+        assert!(first > Some(0), "{same}");
+    }
+    let (differs, code) = compare("passed", "upper");
+    assert_eq!((code, &differs["verdict"]), (Some(1), &"differs".into()), "{differs}");
+    let (first, events) = (&differs["first"], &differs["events"]);
+    assert_eq!((&first["what"], &first["event"]), (&"record".into(), &0.into()));
+    let value = |side: &str| first[side]["value"].as_str().unwrap().to_owned();
+    assert_eq!(value("old").to_uppercase(), value("new"));
+    assert!(differs["differing_events"].as_u64() > Some(0) && events.as_u64() >= Some(20));
+    // One that cannot take the state over.
+    let (lost, code) = compare("own", "copy");
+    assert_eq!((code, &lost["verdict"]), (Some(1), &"new-crashes".into()), "{lost}");
+    assert!(lost["new"]["crash"]["message"].as_str().unwrap().contains("no `restore`"), "{lost}");
+    // One that keeps the same state, but says nothing of it.
+    let (silent, code) = compare("counts", "fragile");
+    assert_eq!((code, &silent["verdict"]), (Some(1), &"differs".into()), "{silent}");
+    assert_eq!((&silent["first"]["new"], &silent["state"]["changed"]), (&Value::Null, &0.into()));
+    assert_eq!(replay(&place.path("own.recording"), &[]).1, 0, "a recording does not crash");
+}

@@ -176,12 +176,14 @@ fn counts(out: &[String]) -> BTreeMap<String, u64> {
 
 #[test]
 fn a_guest_with_state_of_its_own_keeps_it() {
-    let (out, letters, _) = run("stateful-count", "", "poison = 'number 9000.'", &[]);
-    let (wanted, ..) = run("stateful-count", "", "", &[9_000]);
-    assert_eq!(counts(&out), counts(&wanted));
-    assert_eq!(counts(&out).values().sum::<u64>(), 2 * RECORDS - 1);
-    check_letters(&letters, &[9_000], "guest trap");
-    check_backtrace(&letters[0], "stateful_count");
+    for saved in ["", "state = 'memory'"] {
+        let (out, letters, _) = run("stateful-count", saved, "poison = 'number 9000.'", &[]);
+        let (wanted, ..) = run("stateful-count", saved, "", &[9_000]);
+        assert_eq!(counts(&out), counts(&wanted), "{saved}");
+        assert_eq!(counts(&out).values().sum::<u64>(), 2 * RECORDS - 1);
+        check_letters(&letters, &[9_000], "guest trap");
+        check_backtrace(&letters[0], "stateful_count");
+    }
 }
 
 #[test]

@@ -29,6 +29,10 @@ use crate::{
     },
 };
 
+/// In what portions another version is asked whether it accepts the state.
+const CHECKED_BYTES: usize = 1 << 20;
+const CHECKED_STATES: usize = 10_000;
+
 /// Why a component cannot be run by a capsule.
 #[derive(Debug, thiserror::Error)]
 pub enum NoComponent {
@@ -239,7 +243,7 @@ impl Machine {
             http_hosts: Arc::from([]),
             http_roots: Arc::from([]),
         };
-        let kind = artifact.kind();
+        let (kind, digest) = (artifact.kind(), artifact.digest().to_owned());
         let maker = Maker { artifact, settings: slot };
         let mut instance = maker.open().await?;
         let calls = match kind {
@@ -256,6 +260,12 @@ impl Machine {
                 let mut state = KeyedState::new(settings.windows, groups);
                 for (group, chunks) in &capsule.state.keyed {
                     state.restore(*group, chunks)?;
+                }
+                if digest != settings.digest {
+                    // As a job would: another version may refuse the state.
+                    for (keys, states) in state.columns(CHECKED_BYTES, CHECKED_STATES) {
+                        instance.check_states(&keys, &states).await?;
+                    }
                 }
                 let guest = Guest::new(maker, instance);
                 Calls::Keyed(Box::new(Folding { guest, state, memory: memory.clone() }))

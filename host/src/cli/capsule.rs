@@ -13,7 +13,7 @@ use super::{
     capsule_view as view,
     exit::Exit,
     harden::harden,
-    terminal,
+    running, terminal,
 };
 use crate::{
     capsule::{
@@ -42,11 +42,10 @@ pub(super) fn replay_capsule(args: &ReplayArgs) -> Exit {
 }
 
 pub(super) fn operator(command: &OperatorCommand) -> Exit {
-    let OperatorCommand::Compare(args) = command else {
-        // A job that runs is asked, see `running`.
-        return Exit::Success;
-    };
-    compare_versions(args).unwrap_or_else(|exit| exit)
+    match command {
+        OperatorCommand::Record(args) => running::record(args),
+        OperatorCommand::Compare(args) => compare_versions(args).unwrap_or_else(|exit| exit),
+    }
 }
 
 fn compare_versions(args: &CompareArgs) -> Result<Exit, Exit> {

@@ -46,29 +46,31 @@ pub struct ReplayArgs {
 /// `cofferdam operator …`
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
+    /// Record what an operator of a running job is given, from a checkpoint on
+    #[command(after_help = RECORD_HELP)]
+    Record(RecordArgs),
     /// Feed a recording to two versions of an operator, and say how they differ
     #[command(after_help = COMPARE_HELP)]
     Compare(CompareArgs),
-    /// Record a stretch of an operator's life in a job that runs: its state, and what comes in
-    Record(RecordArgs),
 }
 
 /// `cofferdam operator record`
 #[derive(Debug, Args)]
 pub struct RecordArgs {
     /// The operator's name in the job
-    #[arg(value_name = "NAME", value_parser = operator)]
+    #[arg(value_name = "OPERATOR", value_parser = operator)]
     pub operator: OperatorName,
 
-    /// Which parallel instance, from 0
+    /// Which of its subtasks, counted from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub subtask: u32,
 
     /// How many batches
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..))]
     pub batches: u32,
 
-    /// Where to put it; it stays in `recordings` in the state directory if not given
+    /// Where to put the recording; it stays in `recordings` in the state directory if not given
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
 
@@ -105,6 +107,11 @@ Examples:
 
 Ends with 0 if it does not crash, with 1 if it crashes, and with 2 if it cannot be tried.
 The operator gets its grants, but no folder and no host of the network.";
+
+const RECORD_HELP: &str = "\
+Example:
+  cofferdam operator record delays --state ./state --batches 500 --to delays.recording
+  cofferdam operator compare delays.recording --new ./delays-2.wasm";
 
 const COMPARE_HELP: &str = "\
 Examples:

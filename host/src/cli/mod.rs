@@ -46,7 +46,6 @@ use tracing_subscriber::EnvFilter;
 
 use self::{
     args::{Cli, Command, JobCommand},
-    capsule_args::OperatorCommand,
     checkpoint_args::CheckpointCommand,
     exit::Exit,
 };
@@ -68,7 +67,6 @@ pub fn main() -> ExitCode {
         Command::Job(JobCommand::Stop(args)) => running::stop(&args),
         Command::Job(JobCommand::Rescale(args)) => running::rescale(&args),
         Command::Job(JobCommand::Upgrade(args)) => running::upgrade(&args),
-        Command::Operator(OperatorCommand::Record(args)) => running::record(&args),
         Command::Savepoint(command) => running::savepoint(&command),
         Command::Slot(command) => running::slot(&command),
         Command::Tenant(command) => tenant::tenant(&command),

@@ -132,10 +132,11 @@ pub(super) fn record(args: &RecordArgs) -> Exit {
     let ask = Ask::Record { operator: operator.clone(), subtask: *subtask, batches: *batches };
     fetch(job, &ask, to.as_deref(), "recording", |answer, path| {
         format!(
-            "recording of `{operator}/{subtask}`: {} ({}, {} events){}",
+            "recording of {} events since checkpoint {}: {} ({}){}",
+            answer["events"],
+            answer["since"],
             path.display(),
             human::bytes(answer["bytes"].as_f64().unwrap_or(0.0)),
-            answer["events"],
             if answer["whole"] == true { "" } else { "; fewer batches than were asked for" }
         )
     })

@@ -154,13 +154,14 @@ pub fn of_recording(
     taken_at: i64,
 ) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
+    let redact = deployer.spec.job.capsules == CapsulePolicy::Redacted;
     let keyed = recording.state.keyed.into_iter();
     let keyed = keyed.map(|(group, chunk)| (group, vec![ByteBuf::from(chunk)])).collect();
     let guest = recording.state.guest.map(ByteBuf::from);
     let incomplete = (!recording.whole).then(|| {
         "fewer batches than were asked for: they were too large, or the input ended".to_owned()
     });
-    Some(Capsule {
+    let capsule = Capsule {
         written_by: Capsule::this_program(),
         contract: CONTRACT.to_owned(),
         taken_at,
@@ -172,7 +173,8 @@ pub fn of_recording(
         events: recording.events.iter().map(Event::of).collect(),
         incomplete,
         failure: None,
-    })
+    };
+    Some(if redact { capsule.redacted(&rand::random()) } else { capsule })
 }
 
 /// What a capsule begins with.

@@ -72,12 +72,11 @@ pub enum Ask {
         /// How many subtasks.
         parallelism: u32,
     },
-    /// Record a stretch of a subtask's life: its state at the next barrier, and what comes
-    /// in after it.
+    /// Record what a subtask of an operator is given, from the next checkpoint on.
     Record {
-        /// Of which operator.
+        /// Which operator.
         operator: OperatorName,
-        /// Of which subtask.
+        /// Which subtask, from 0.
         subtask: u32,
         /// How many batches.
         batches: u32,
@@ -149,9 +148,11 @@ pub enum Answer {
         path: PathBuf,
         /// How long the file is.
         bytes: u64,
+        /// The checkpoint that it begins at.
+        since: CheckpointId,
         /// How many events are in it.
         events: usize,
-        /// Whether all batches that were asked for are.
+        /// Whether all batches that were asked for are in it.
         whole: bool,
     },
     /// A version was tried.

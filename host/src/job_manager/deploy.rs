@@ -538,11 +538,13 @@ impl Builder<'_> {
         let operator = match kind {
             OperatorKind::Processor { .. } => {
                 let (guest, restored) = self.processor(spec, memory.clone()).await?;
-                // Of a memory that is saved there is no way back but the checkpoint.
-                let exported = keeps_state && !guest.saves_memory();
-                let keeps_state = keeps_state || guest.saves_memory();
-                let watched = watch.is_on() && exported;
-                let calls = Processing::new(guest, memory.clone(), keeps_state, watched, restored);
+                let saves_memory = guest.saves_memory();
+                let (keeps, on) = (keeps_state || saves_memory, watch.is_on());
+                let watched = on && !saves_memory;
+                let mut calls = Processing::new(guest, memory.clone(), keeps, watched, restored);
+                if saves_memory {
+                    calls.watch_memory(on).await?;
+                }
                 Operator::Processor(Box::new(ProcessorOperator { calls }))
             }
             OperatorKind::Keyed { .. } => {

@@ -133,6 +133,7 @@ impl OperatorTask {
         };
         let wait = u64::try_from(due.saturating_sub(self.context.clock.now_millis())).unwrap_or(0);
         tokio::select! {
+            biased;
             Some(command) = self.commands.recv() => Ok(Next::Command(command)),
             event = self.input.next() => Ok(Next::Input(event?)),
             () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => Ok(Next::Timer),
@@ -256,6 +257,7 @@ impl OperatorTask {
         Ok(match &mut self.operator {
             Operator::Processor(own) if own.calls.saves_memory() => {
                 let memory = Some(Box::new(own.calls.memory_delta().await?));
+                own.calls.watch_memory(self.context.watch.is_on()).await?;
                 Snapshot { memory, state, ..Snapshot::default() }
             }
             Operator::Processor(own) => {

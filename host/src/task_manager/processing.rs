@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
-    failure::Failure,
+    failure::{Failure, FailureKind},
     memory::SlotMeter,
     sandbox::{MemoryDelta, Outcome},
     stream::Batch,
@@ -31,15 +31,32 @@ pub struct Processing {
 /// A state, and what came after it.
 #[derive(Debug, Default)]
 struct WayBack {
-    /// What the guest said in its snapshot; none: it began afresh.
-    snapshot: Option<Vec<u8>>,
+    base: Base,
     batches: Vec<(u32, Batch)>,
     bytes: usize,
 }
 
+/// What a way back begins with.
+#[derive(Debug, Default)]
+enum Base {
+    /// A fresh instance.
+    #[default]
+    Fresh,
+    /// What the guest said in its snapshot.
+    Exported(Vec<u8>),
+    /// Its memory. The slot is charged for that already.
+    Memory(Box<MemoryDelta>),
+}
+
 impl WayBack {
-    fn from(snapshot: Option<Vec<u8>>) -> Self {
-        Self { snapshot, ..Self::default() }
+    fn of(snapshot: Option<Vec<u8>>) -> Self {
+        let base = snapshot.map_or(Base::Fresh, Base::Exported);
+        Self { base, ..Self::default() }
+    }
+
+    fn held(&self) -> usize {
+        let base = if let Base::Exported(snapshot) = &self.base { snapshot.len() } else { 0 };
+        base + self.bytes
     }
 }
 
@@ -54,20 +71,26 @@ impl Processing {
         watched: bool,
         restored: Option<Vec<u8>>,
     ) -> Self {
-        let back = (watched && keeps_state).then(|| WayBack::from(restored));
+        let back = (watched && keeps_state).then(|| WayBack::of(restored));
         Self { guest, memory, keeps_state, back }
     }
 
     /// Bytes that it holds beside the guest's own.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let back = self.back.as_ref();
-        back.map_or(0, |back| back.bytes + back.snapshot.as_ref().map_or(0, Vec::len))
+        self.back.as_ref().map_or(0, WayBack::held)
     }
 
     /// Gives up the way back, where there is no memory for it.
     pub fn forget_way_back(&mut self) {
         self.back = None;
+    }
+
+    /// Whether a call may have failed only for want of the room that the way back takes.
+    #[must_use]
+    pub fn may_be_cramped(&self, failure: &Failure) -> bool {
+        let memory = self.back.as_ref().is_some_and(|back| matches!(back.base, Base::Memory(_)));
+        memory && failure.kind == FailureKind::OutOfMemory
     }
 
     /// Whether [`renew`](Self::renew) leads to where the guest was.
@@ -134,8 +157,38 @@ impl Processing {
     /// The way back begins at the state that the guest has now.
     async fn begin_here(&mut self) -> Result<(), Failure> {
         if self.back.is_some() {
-            let snapshot = self.guest.instance()?.snapshot().await?;
-            self.back = Some(WayBack::from(snapshot));
+            // First, since there may be no room for two.
+            self.back = None;
+            self.back = if self.saves_memory() {
+                self.memory_here().await?
+            } else {
+                Some(WayBack::of(self.guest.instance()?.snapshot().await?))
+            };
+        }
+        Ok(())
+    }
+
+    /// None if the slot has no room for another copy of the memory.
+    async fn memory_here(&mut self) -> Result<Option<WayBack>, Failure> {
+        match self.guest.instance()?.whole_memory().await {
+            Ok(whole) => {
+                Ok(Some(WayBack { base: Base::Memory(Box::new(whole)), ..WayBack::default() }))
+            }
+            Err(failure) if failure.kind == FailureKind::OutOfMemory => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Watches a guest whose memory is saved, from here on, and as long as it may be
+    /// needed: `watched`.
+    ///
+    /// # Errors
+    /// If its memory cannot be read.
+    pub async fn watch_memory(&mut self, watched: bool) -> Result<(), Failure> {
+        // What is there goes first, since there may be no room for two.
+        self.back = None;
+        if watched {
+            self.back = self.memory_here().await?;
         }
         Ok(())
     }
@@ -145,12 +198,16 @@ impl Processing {
     /// # Errors
     /// If it cannot be opened, or brought there.
     pub async fn renew(&mut self) -> Result<(), Failure> {
-        self.guest.renew().await?;
-        let Some(back) = &self.back else { return Ok(()) };
-        let instance = self.guest.instance()?;
-        if let Some(snapshot) = &back.snapshot {
-            instance.restore(snapshot).await?;
+        let Some(back) = &self.back else { return self.guest.renew().await };
+        match &back.base {
+            Base::Fresh => self.guest.renew().await?,
+            Base::Exported(snapshot) => {
+                self.guest.renew().await?;
+                self.guest.instance()?.restore(snapshot).await?;
+            }
+            Base::Memory(whole) => self.guest.take_memory(whole).await?,
         }
+        let instance = self.guest.instance()?;
         if back.batches.is_empty() {
             return Ok(());
         }
@@ -184,7 +241,7 @@ impl Processing {
     /// As [`process`](Self::process).
     pub async fn snapshot(&mut self, watched: bool) -> Result<Option<Vec<u8>>, Failure> {
         let snapshot = self.guest.instance()?.snapshot().await?;
-        self.back = self.back.take().filter(|_| watched).map(|_| WayBack::from(snapshot.clone()));
+        self.back = self.back.take().filter(|_| watched).map(|_| WayBack::of(snapshot.clone()));
         Ok(snapshot)
     }
 

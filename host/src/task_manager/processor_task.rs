@@ -37,7 +37,8 @@ impl ProcessorOperator {
             Err(failure) => {
                 let event = Recorded::Batch { port, now: context.now(), batch: batch.clone() };
                 context.report_crash(event, None, &failure).await;
-                if context.watch.divides(&failure) && self.calls.can_go_back() {
+                let cramped = self.calls.may_be_cramped(&failure);
+                if context.watch.divides(&failure) && self.calls.can_go_back() && !cramped {
                     return self.divide(context, port, batch, &failure).await;
                 }
                 return Err(failure.into());
@@ -80,7 +81,11 @@ impl ProcessorOperator {
                     self.came_on(context, port, &records).await?;
                     continue;
                 }
-                Err(failure) if failure.kind.breaks_call() => failure,
+                Err(failure)
+                    if failure.kind.breaks_call() && !self.calls.may_be_cramped(&failure) =>
+                {
+                    failure
+                }
                 Err(failure) => return Err(failure.into()),
             };
             self.calls.renew().await?;

@@ -14,6 +14,7 @@
 
 mod attempt;
 mod checkpoints;
+mod recordings;
 mod recovery;
 mod requests;
 mod savepoints;
@@ -209,7 +210,7 @@ impl Master {
         loop {
             let ended = match self.queue().await {
                 Ok(mut holding) => self.hold(&mut holding).await,
-                Err(outcome) => self.scale_back(&outcome).then_some(outcome),
+                Err(outcome) => (!self.scale_back(&outcome)).then_some(outcome),
             };
             if let Some(outcome) = ended {
                 return outcome;

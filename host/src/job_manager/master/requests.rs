@@ -108,7 +108,10 @@ impl Attempt<'_> {
                     }
                 }
             }
-            Ask::Record { .. } | Ask::Upgrade { .. } => self.begin_trial(request),
+            Ask::Record { operator, subtask, batches } => {
+                self.record(&operator, subtask, batches, request);
+            }
+            Ask::Upgrade { .. } => self.begin_trial(request),
             Ask::Slots => answer(request, Ok(self.view_slots())),
             Ask::DrainSlot { slot } => self.drain(slot, request),
             Ask::RestoreSlot { slot } => {

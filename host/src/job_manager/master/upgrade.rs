@@ -35,20 +35,15 @@ use crate::{
 /// For how long enough input is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A version that is being tried, or a recording that is being made.
+/// A version that is being tried.
 pub(super) struct Trial {
     request: Request,
     slots: Vec<SlotId>,
     task: JoinHandle<Result<Tried, String>>,
 }
 
-/// What came of it.
-pub(super) enum Tried {
-    /// A recording was written.
-    Recorded { path: PathBuf, bytes: u64, events: usize, whole: bool },
-    /// Both versions were fed the same, for each subtask.
-    Compared(Box<Artifact>, Vec<Comparison>),
-}
+/// The version, and how it did on each subtask.
+pub(super) type Tried = (Artifact, Vec<Comparison>);
 
 /// The end of the trial; never, if there is none.
 pub(super) async fn tried(trial: &mut Option<Trial>) -> Result<Tried, String> {
@@ -62,7 +57,7 @@ pub(super) async fn tried(trial: &mut Option<Trial>) -> Result<Tried, String> {
 }
 
 impl Attempt<'_> {
-    /// Begins what is asked for: a recording, or an upgrade.
+    /// Begins to try a version.
     pub(super) fn begin_trial(&mut self, request: Request) {
         if let Err((request, why)) = self.try_to_begin(request) {
             answer(request, Err(why));
@@ -70,11 +65,8 @@ impl Attempt<'_> {
     }
 
     fn try_to_begin(&mut self, request: Request) -> Result<(), (Request, String)> {
-        let (operator, batches) = match &request.ask {
-            Ask::Record { operator, batches, .. } | Ask::Upgrade { operator, batches, .. } => {
-                (operator.clone(), *batches)
-            }
-            _ => return Ok(()),
+        let Ask::Upgrade { operator, component, batches, .. } = request.ask.clone() else {
+            return Ok(());
         };
         let deployer = self.master.prepared.deployer.clone();
         let plan = &deployer.plan;
@@ -96,23 +88,12 @@ impl Attempt<'_> {
             let why = "the job is stopping, restarting, at its end, or tries something already";
             return Err((request, why.to_owned()));
         }
-        let subtasks: Vec<SubtaskId> = match &request.ask {
-            Ask::Record { subtask, .. } => {
-                let id = SubtaskId { vertex, index: SubtaskIndex(*subtask) };
-                if *subtask >= plan.vertices[vertex].parallelism {
-                    let why = format!("`{operator}` has no subtask {subtask}");
-                    return Err((request, why));
-                }
-                vec![id]
-            }
-            _ => (0..plan.vertices[vertex].parallelism)
-                .map(|index| SubtaskId { vertex, index: SubtaskIndex(index) })
-                .collect(),
-        };
-        let slots = match self.spare_slots(&request.ask) {
+        let slots = match self.spare_slots() {
             Ok(slots) => slots,
             Err(why) => return Err((request, why)),
         };
+        let subtasks = (0..plan.vertices[vertex].parallelism)
+            .map(|index| SubtaskId { vertex, index: SubtaskIndex(index) });
         let mut recordings = Vec::new();
         for id in subtasks {
             let (done, recorded) = oneshot::channel();
@@ -123,25 +104,15 @@ impl Attempt<'_> {
         }
         // A recording begins at a barrier.
         self.master.ask_checkpoint();
-        let (ask, state) = (request.ask.clone(), self.master.prepared.state.clone());
         let task = tokio::spawn(async move {
-            let recordings = heard(recordings).await?;
-            match ask {
-                Ask::Upgrade { operator, component, .. } => {
-                    try_version(deployer, operator, component, recordings).await
-                }
-                _ => write(&deployer, state, recordings).await,
-            }
+            try_version(deployer, operator, component, heard(recordings).await?).await
         });
         self.trial = Some(Trial { request, slots, task });
         Ok(())
     }
 
     /// Two slots for a trial, one for each version.
-    fn spare_slots(&mut self, ask: &Ask) -> Result<Vec<SlotId>, String> {
-        if !matches!(ask, Ask::Upgrade { .. }) {
-            return Ok(Vec::new());
-        }
+    fn spare_slots(&mut self) -> Result<Vec<SlotId>, String> {
         self.master.prepared.grow_slots(2);
         let found: Vec<SlotId> = (0..2).filter_map(|_| self.holding.place.reserve()).collect();
         if found.len() == 2 {
@@ -162,11 +133,8 @@ impl Attempt<'_> {
         slots.into_iter().for_each(|slot| self.holding.place.give_back(slot));
         match tried {
             Err(why) => answer(request, Err(why)),
-            Ok(Tried::Recorded { path, bytes, events, whole }) => {
-                answer(request, Ok(Answer::Recorded { path, bytes, events, whole }));
-            }
-            Ok(Tried::Compared(artifact, comparisons)) => {
-                return self.decide_upgrade(request, *artifact, comparisons);
+            Ok((artifact, comparisons)) => {
+                return self.decide_upgrade(request, artifact, comparisons);
             }
         }
         None
@@ -279,30 +247,5 @@ async fn try_version(
         let compared = deployer.in_turns(async move { compare(old, new, &capsule).await }).await;
         comparisons.push(compared.map_err(|e| format!("the old version does not open: {e}"))?);
     }
-    Ok(Tried::Compared(Box::new(new), comparisons))
-}
-
-async fn write(
-    deployer: &Arc<Deployer>,
-    state: Option<PathBuf>,
-    recordings: Vec<(SubtaskId, Recording)>,
-) -> Result<Tried, String> {
-    let Some(state) = state else {
-        return Err("a recording is written to the state directory, and the job has none".into());
-    };
-    let now = deployer.clock.now_millis();
-    let Some((id, recording)) = recordings.into_iter().next() else {
-        return Err("nothing was recorded".to_owned());
-    };
-    let (events, whole) = (recording.events.len(), recording.whole);
-    let name = format!("{}-{now}.recording", deployer.plan.subtask(id).replace('/', "-"));
-    let path = state.join("recordings").join(name);
-    let capsule = capsules::of_recording(deployer, id, recording, now);
-    let capsule = capsule.ok_or_else(|| "only operators are recorded".to_owned())?;
-    let to = path.clone();
-    let writing = tokio::task::spawn_blocking(move || capsules::write(&to, &capsule));
-    let written = writing.await.map_err(|error| error.to_string())?;
-    let bytes =
-        written.map_err(|e| format!("the recording {} cannot be written: {e}", path.display()))?;
-    Ok(Tried::Recorded { path, bytes, events, whole })
+    Ok((new, comparisons))
 }

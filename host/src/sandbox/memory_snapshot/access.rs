@@ -210,6 +210,13 @@ impl Instance {
             .memory_access
             .take()
             .ok_or_else(|| bug("a memory was to be moved that cannot be reached"))?;
+        let whole = self.copy_whole(&access).await;
+        // Where there was no room for a copy, the memory can still be reached.
+        self.memory_access = Some(access);
+        whole
+    }
+
+    async fn copy_whole(&mut self, access: &MemoryAccess) -> Result<MemoryDelta, Failure> {
         self.check_handles()?;
         let mut whole = MemoryDelta { complete: true, ..MemoryDelta::default() };
         for i in 0..access.levels.len() {
@@ -228,7 +235,6 @@ impl Instance {
             }
             self.read_globals(&access.levels[i], &mut whole.globals).await?;
         }
-        self.memory_access = Some(access);
         Ok(whole)
     }
 
