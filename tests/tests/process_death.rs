@@ -244,7 +244,8 @@ fn a_disk_that_is_full_of_state_ends_the_job_and_with_more_room_it_goes_on() {
     running.interrupt();
     running.wait().failed(3, &["final checkpoint"]);
     fs::write(place.path("disk/ballast"), vec![0; 63 << 20]).unwrap_or_default();
-    let full = place.run("job.toml", &[&STATE[..], &["--set", "checkpoints.interval=50ms"]].concat());
+    let full =
+        place.run("job.toml", &[&STATE[..], &["--set", "checkpoints.interval=50ms"]].concat());
     assert!([Some(1), Some(4)].contains(&full.code), "{:?}\n{}", full.code, full.stderr);
     full.failed(full.code.unwrap(), &["disk/state", "No space left on device"]);
     fs::remove_file(place.path("disk/ballast")).unwrap();
