@@ -31,6 +31,8 @@ pub enum Decision {
 /// - **failure-rate**: gives up when more than `max_failures` failures, this one
 ///   among them, came in the last `interval`; otherwise restarts after `delay`.
 /// - **none**: gives up.
+///
+/// Where the clock is set back between two failures, no time passed between them.
 #[derive(Debug, Clone)]
 pub struct RestartStrategy {
     section: RestartSection,
@@ -40,6 +42,8 @@ pub struct RestartStrategy {
     last_restart: i64,
     /// When the failures were that a rate counts, oldest first.
     failures: VecDeque<i64>,
+    /// When the last decision was made.
+    decided: i64,
 }
 
 impl RestartStrategy {
@@ -51,13 +55,26 @@ impl RestartStrategy {
             restarts: 0,
             last_restart: i64::MIN,
             failures: VecDeque::new(),
+            decided: i64::MIN,
         }
+    }
+
+    /// What was in the past stays in the past when the clock is set back: otherwise it would
+    /// count for as long as the clock takes to come there again.
+    fn follow_clock(&mut self, now_millis: i64) {
+        let back = self.decided.saturating_sub(now_millis);
+        if back > 0 {
+            self.last_restart = self.last_restart.saturating_sub(back);
+            self.failures.iter_mut().for_each(|at| *at = at.saturating_sub(back));
+        }
+        self.decided = now_millis;
     }
 
     /// Decides on a failure at `now_millis`, and remembers it. `random` is from
     /// 0 to 1 and is used for jitter only. No strategy restarts after a failure
     /// that a restart cannot help.
     pub fn decide(&mut self, kind: FailureKind, now_millis: i64, random: f64) -> Decision {
+        self.follow_clock(now_millis);
         if !kind.may_retry_help() {
             return give_up(format!("a restart cannot help after: {}", kind.label()));
         }
@@ -221,6 +238,22 @@ mod tests {
         };
         assert_eq!(delays(&section, &[0, 10, 59]), [Some(500), Some(500), None]);
         assert_eq!(delays(&section, &[0, 10, 60, 61]), [Some(500), Some(500), Some(500), None]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_neither_holds_the_backoff_up_nor_brings_failures_together() {
+        const HOUR: i64 = 3_600;
+        // Set back after the second failure: no time passed until the third, and a quiet
+        // minute counts as one again from there.
+        let got = delays(&exponential(0.0, None), &[HOUR, HOUR + 2, 10, 80]);
+        assert_eq!(got, [Some(1_000), Some(2_000), Some(4_000), Some(1_000)]);
+        let rate = RestartSection::FailureRate {
+            max_failures: 2,
+            interval: Duration::from_secs(60),
+            delay: Duration::from_millis(500),
+        };
+        let got = delays(&rate, &[HOUR, 0, 70, 140, 210]);
+        assert_eq!(got, [Some(500); 5], "never more than two in a minute");
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Run<'_> {
             match end {
                 End::Killed(phase) => {
                     *killed += 1;
-                    if *killed % 10 == 0 {
+                    if killed.is_multiple_of(10) {
                         println!("  {killed} kills, checkpoint {durable}; the last one: {phase}");
                     }
                 }
@@ -278,6 +278,6 @@ mod tests {
         tally.refused.insert("no slot".into(), 1);
         let text = shown(&tally);
         assert!(text.contains("   12  checkpoint: being written\n"), "{text}");
-        assert!(text.contains("slot drain: 2 of 3 done\n      1 times: no slot\n"), "{text}");
+        assert!(text.contains("slot drain: 2 of 3 done\n        1 times: no slot\n"), "{text}");
     }
 }

@@ -218,6 +218,13 @@ impl Directory {
             }
             Err(e) => return Err(cannot("write", &pending)(e)),
         };
+        let len = file.metadata().map_err(cannot("read", &pending))?.len();
+        if len < part.len {
+            return refuse(&format!(
+                "it has {len} bytes, and the checkpoint covers {}: its end is lost",
+                part.len
+            ));
+        }
         if !matches_at(&mut file, part, false).map_err(cannot("read", &pending))? {
             return refuse("it does not begin with what the checkpoint wrote");
         }

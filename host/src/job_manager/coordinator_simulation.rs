@@ -1,7 +1,8 @@
-//! The coordinator in a small world of its own: two sources, two operators and
-//! two sinks whose steps, ends, aborts and failed writes come in any order.
-//! Whatever the order, a checkpoint holds of each subtask what it was at the
-//! barrier, or at its end if no barrier came to it any more.
+//! The coordinator in a small world of its own: two regions, each of two sources, two
+//! operators and two sinks, whose steps, ends, aborts, failures, restarts and failed
+//! writes come in any order. Whatever the order, a checkpoint holds of each subtask what
+//! it was at the barrier, or at its end if no barrier came to it any more; and of the
+//! operators' state a base and deltas that follow one on the other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,9 +12,30 @@ use super::*;
 use crate::{ids::SubtaskIndex, state::GroupChunk};
 
 const INSTANCES: u32 = 2;
+/// Regions have vertices of their own, [`STAGES`] each.
+const REGIONS: usize = 2;
+const STAGES: usize = 3;
+const SUBTASKS: usize = REGIONS * STAGES * INSTANCES as usize;
 
 fn id(vertex: usize, index: u32) -> SubtaskId {
     SubtaskId { vertex, index: SubtaskIndex(index) }
+}
+
+fn all() -> impl Iterator<Item = SubtaskId> {
+    (0..REGIONS * STAGES).flat_map(|vertex| (0..INSTANCES).map(move |index| id(vertex, index)))
+}
+
+fn region(subtask: SubtaskId) -> usize {
+    subtask.vertex / STAGES
+}
+
+fn part(subtask: SubtaskId) -> Part {
+    [Part::Source, Part::Operator, Part::Sink][subtask.vertex % STAGES]
+}
+
+/// Those that send to a subtask.
+fn senders(subtask: SubtaskId) -> impl Iterator<Item = SubtaskId> {
+    (0..INSTANCES).map(move |index| id(subtask.vertex - 1, index))
 }
 
 #[derive(Debug, Clone)]
@@ -28,6 +50,10 @@ enum Act {
     Abort,
     /// What was being written is written, or not.
     Written(bool),
+    /// A subtask of a region fails: all of the region is gone.
+    Fail(usize),
+    /// Regions that failed go on from the last checkpoint.
+    Deploy,
 }
 
 struct World {
@@ -45,6 +71,10 @@ struct World {
     writing: Option<Box<Ready>>,
     /// The operators' state in the last checkpoint that was written.
     saved: BTreeMap<(usize, KeyGroup), Pieces>,
+    /// What each subtask had done at it.
+    restored: BTreeMap<SubtaskId, u64>,
+    /// Regions that failed and are not back yet.
+    recovering: BTreeSet<usize>,
     stopping: BTreeSet<CheckpointId>,
     stopped: BTreeSet<SubtaskId>,
     last: Option<Purpose>,
@@ -52,10 +82,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let parts = [Part::Source, Part::Operator, Part::Sink];
-        let parts: BTreeMap<_, _> = (0..INSTANCES)
-            .flat_map(|i| parts.into_iter().enumerate().map(move |(v, part)| (id(v, i), part)))
-            .collect();
+        let parts = all().map(|subtask| (subtask, part(subtask))).collect();
         Self {
             coordinator: Coordinator::new(parts, CheckpointId(1)),
             inbox: BTreeMap::new(),
@@ -66,6 +93,8 @@ impl World {
             said: BTreeMap::new(),
             writing: None,
             saved: BTreeMap::new(),
+            restored: BTreeMap::new(),
+            recovering: BTreeSet::new(),
             stopping: BTreeSet::new(),
             stopped: BTreeSet::new(),
             last: None,
@@ -77,23 +106,55 @@ impl World {
             Act::Step { vertex, index, end } => self.step(id(*vertex, *index), *end),
             Act::Begin(purpose) => self.begin(*purpose),
             Act::Abort => {
-                if self.coordinator.pending_purpose() == Some(Purpose::Periodic) {
+                if self.coordinator.pending_purpose().is_some_and(|purpose| !purpose.ends()) {
                     self.coordinator.abort();
                 }
             }
             Act::Written(well) => self.written(*well),
+            Act::Fail(region) => self.fail(*region),
+            Act::Deploy => self.deploy(),
+        }
+    }
+
+    /// As the master does it: see `master/recovery.rs`.
+    fn fail(&mut self, failed: usize) {
+        let goes_on = self.coordinator.pending_purpose().is_none_or(|purpose| !purpose.ends())
+            && self.writing.as_ref().is_none_or(|writing| !writing.purpose.ends());
+        if !goes_on || self.last.is_some() || !self.recovering.insert(failed) {
+            return;
+        }
+        self.coordinator.abort();
+        self.coordinator.restart(|subtask| region(subtask) == failed);
+    }
+
+    fn deploy(&mut self) {
+        if self.writing.is_some() {
+            return;
+        }
+        for back in std::mem::take(&mut self.recovering) {
+            for subtask in all().filter(|subtask| region(*subtask) == back) {
+                self.inbox.remove(&subtask);
+                self.passed.remove(&subtask);
+                self.finished.remove(&subtask);
+                let work = self.restored.get(&subtask).copied();
+                self.work.insert(subtask, work.unwrap_or(0));
+                match work.filter(|_| part(subtask) == Part::Operator) {
+                    Some(work) => self.said.insert(subtask, work),
+                    None => self.said.remove(&subtask),
+                };
+            }
         }
     }
 
     fn begin(&mut self, purpose: Purpose) {
-        if self.writing.is_some() || self.last.is_some() {
+        if self.writing.is_some() || self.last.is_some() || !self.recovering.is_empty() {
             return;
         }
         let (next, pending) = (self.coordinator.next_id(), self.coordinator.pending());
         let Some(actions) = self.coordinator.begin(purpose, 0) else { return };
         assert!(pending.is_none(), "one at a time");
-        assert!(purpose != Purpose::Final || self.finished.len() == 6);
-        if purpose == Purpose::Stop {
+        assert!(purpose != Purpose::Final || self.finished.len() == SUBTASKS);
+        if purpose.ends() && purpose != Purpose::Final {
             self.stopping.insert(next);
         }
         self.obey(actions);
@@ -102,7 +163,7 @@ impl World {
     fn obey(&mut self, actions: Actions) {
         for (subtask, command) in actions.commands {
             let gone = self.stopped.contains(&subtask)
-                || (subtask.vertex == 0 && self.finished.contains(&subtask));
+                || (part(subtask) == Part::Source && self.finished.contains(&subtask));
             if !gone {
                 self.inbox.entry(subtask).or_default().push_back(command);
             }
@@ -116,10 +177,9 @@ impl World {
 
     /// The next barrier that has come to a subtask on all its channels.
     fn next_barrier(&self, subtask: SubtaskId) -> Option<CheckpointId> {
-        let before = (0..INSTANCES).map(|i| id(subtask.vertex - 1, i));
         let mine = self.passed.get(&subtask).map_or(0, Vec::len);
         let of = |from: &SubtaskId| self.passed.get(from).and_then(|p| p.get(mine)).copied();
-        let came: Vec<_> = before
+        let came: Vec<_> = senders(subtask)
             .map(|from| of(&from).or((!self.finished.contains(&from)).then_some(CheckpointId(0))))
             .collect();
         let barrier = came.iter().flatten().max().copied()?;
@@ -127,14 +187,14 @@ impl World {
     }
 
     fn step(&mut self, subtask: SubtaskId, end: bool) {
-        if self.stopped.contains(&subtask) {
+        if self.stopped.contains(&subtask) || self.recovering.contains(&region(subtask)) {
             return;
         }
         if self.finished.contains(&subtask) {
             return self.prepare(subtask);
         }
         *self.work.entry(subtask).or_default() += 1;
-        let barrier = if subtask.vertex == 0 {
+        let barrier = if part(subtask) == Part::Source {
             if end {
                 return self.finish(subtask);
             }
@@ -151,10 +211,9 @@ impl World {
                 self.stopped.insert(subtask);
             }
             self.answer(subtask, barrier);
-        } else if subtask.vertex > 0 {
-            let mut before = (0..INSTANCES).map(|i| id(subtask.vertex - 1, i));
+        } else if part(subtask) != Part::Source {
             let mine = self.passed.get(&subtask).map_or(0, Vec::len);
-            if before.all(|from| {
+            if senders(subtask).all(|from| {
                 self.finished.contains(&from) && self.passed.get(&from).map_or(0, Vec::len) <= mine
             }) {
                 self.finish(subtask);
@@ -170,7 +229,7 @@ impl World {
         let state =
             SubtaskState { sink: Some(work.to_be_bytes().to_vec()), ..SubtaskState::default() };
         let mut key_groups = Vec::new();
-        if subtask.vertex == 1 {
+        if part(subtask) == Part::Operator {
             let chunk = match self.said.insert(subtask, work) {
                 Some(before) if !work.is_multiple_of(4) => {
                     GroupChunk::Delta([before.to_be_bytes(), work.to_be_bytes()].concat())
@@ -192,8 +251,11 @@ impl World {
     fn finish(&mut self, subtask: SubtaskId) {
         self.finished.insert(subtask);
         self.inbox.remove(&subtask);
-        let snapshot =
-            if subtask.vertex == 2 { Snapshot::default() } else { self.snapshot_of(subtask) };
+        let snapshot = if part(subtask) == Part::Sink {
+            Snapshot::default()
+        } else {
+            self.snapshot_of(subtask)
+        };
         let actions = self.coordinator.finished(subtask, snapshot);
         self.obey(actions);
     }
@@ -208,39 +270,42 @@ impl World {
     }
 
     fn check(&self, ready: &Ready) {
-        for vertex in 0..3 {
-            for index in 0..INSTANCES {
-                let subtask = id(vertex, index);
-                let now = self.work.get(&subtask).copied().unwrap_or(0);
-                let want = self.at.get(&(subtask, ready.id)).copied().unwrap_or(now).to_be_bytes();
-                let got = ready.subtasks[&subtask].0.sink.as_deref();
-                assert_eq!(got, Some(&want[..]), "{subtask:?} in {}", ready.id);
-                if vertex == 1 {
-                    let group = (1, KeyGroup(u16::try_from(index).unwrap()));
-                    let mut all = ready.changed.get(&group).cloned().unwrap_or_default();
-                    all.follow(self.saved.get(&group).cloned().unwrap_or_default());
-                    let mut at = all.base.expect("it begins with a base");
-                    for delta in &all.deltas {
-                        assert_eq!(delta[..8], at, "{group:?} in {}", ready.id);
-                        at = delta[8..].to_vec();
-                    }
-                    assert_eq!(at, want, "{group:?} in {}", ready.id);
+        for subtask in all() {
+            let now = self.work.get(&subtask).copied().unwrap_or(0);
+            let want = self.at.get(&(subtask, ready.id)).copied().unwrap_or(now).to_be_bytes();
+            let got = ready.subtasks[&subtask].0.sink.as_deref();
+            assert_eq!(got, Some(&want[..]), "{subtask:?} in {}", ready.id);
+            if part(subtask) == Part::Operator {
+                let group = (subtask.vertex, KeyGroup(u16::try_from(subtask.index.0).unwrap()));
+                let mut all = ready.changed.get(&group).cloned().unwrap_or_default();
+                all.follow(self.saved.get(&group).cloned().unwrap_or_default());
+                let mut at = all.base.expect("it begins with a base");
+                for delta in &all.deltas {
+                    assert_eq!(delta[..8], at, "{group:?} in {}", ready.id);
+                    at = delta[8..].to_vec();
                 }
+                assert_eq!(at, want, "{group:?} in {}", ready.id);
             }
         }
-        assert!(ready.purpose != Purpose::Final || self.finished.len() == 6);
+        assert!(ready.purpose != Purpose::Final || self.finished.len() == SUBTASKS);
     }
 
     fn written(&mut self, well: bool) {
         let Some(ready) = self.writing.take() else { return };
         if well {
-            self.last = Some(ready.purpose).filter(|p| *p != Purpose::Periodic);
+            self.last = Some(ready.purpose).filter(|purpose| purpose.ends());
+            for (subtask, (state, _)) in &ready.subtasks {
+                let work = state.sink.as_deref().expect("each says what it has done");
+                self.restored.insert(*subtask, u64::from_be_bytes(work.try_into().unwrap()));
+            }
             for (group, mut pieces) in ready.changed {
                 pieces.follow(self.saved.remove(&group).unwrap_or_default());
                 self.saved.insert(group, pieces);
             }
-        } else if ready.purpose == Purpose::Periodic {
+        } else if !ready.purpose.ends() {
             self.coordinator.put_back(*ready);
+            // What is known of regions that will go on from an earlier point is of no use.
+            self.coordinator.restart(|subtask| self.recovering.contains(&region(subtask)));
         } else {
             // The job would be restarted.
             self.writing = Some(ready);
@@ -250,13 +315,12 @@ impl World {
     /// From anywhere the job can still come to its end.
     fn conclude(&mut self) {
         for _ in 0..60 {
-            for vertex in 0..3 {
-                for index in 0..INSTANCES {
-                    let stop = self.inbox.get(&id(vertex, index)).is_none_or(VecDeque::is_empty);
-                    self.step(id(vertex, index), stop);
-                }
+            for subtask in all() {
+                let stop = self.inbox.get(&subtask).is_none_or(VecDeque::is_empty);
+                self.step(subtask, stop);
             }
             self.written(true);
+            self.deploy();
             self.begin(Purpose::Final);
         }
         assert!(self.last.is_some(), "the job hangs: {:?}", self.coordinator);
@@ -264,15 +328,22 @@ impl World {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let step = (0_usize..3, 0..INSTANCES, prop::bool::weighted(0.04));
+    let step = (0..REGIONS * STAGES, 0..INSTANCES, prop::bool::weighted(0.03));
     let purpose = prop_oneof![
-        12 => Just(Purpose::Periodic), 1 => Just(Purpose::Stop), 3 => Just(Purpose::Final),
+        12 => Just(Purpose::Periodic),
+        2 => Just(Purpose::Manual),
+        3 => Just(Purpose::Savepoint),
+        1 => Just(Purpose::Stop),
+        1 => Just(Purpose::StopWithSavepoint),
+        3 => Just(Purpose::Final),
     ];
     prop_oneof![
-        12 => step.prop_map(|(vertex, index, end)| Act::Step { vertex, index, end }),
+        24 => step.prop_map(|(vertex, index, end)| Act::Step { vertex, index, end }),
         3 => purpose.prop_map(Act::Begin),
         1 => Just(Act::Abort),
         3 => any::<bool>().prop_map(Act::Written),
+        1 => (0..REGIONS).prop_map(Act::Fail),
+        2 => Just(Act::Deploy),
     ]
 }
 
@@ -281,7 +352,7 @@ proptest! {
 
     #[test]
     fn a_checkpoint_is_one_cut_through_the_job_in_whatever_order_things_happen(
-        acts in prop::collection::vec(act(), 0..150),
+        acts in prop::collection::vec(act(), 0..400),
     ) {
         let mut world = World::new();
         acts.iter().for_each(|act| world.act(act));

@@ -121,5 +121,30 @@ mod tests {
             }
             prop_assert_eq!(next, max);
         }
+
+        /// Flink's rules, said in another way: a subtask's groups are those of which it is the
+        /// owner, and each key's new owner takes over the group that its old one had, whole.
+        #[test]
+        fn another_parallelism_divides_the_same_groups_among_others(
+            keys in prop::collection::vec(any::<Vec<u8>>(), 1..20),
+            max in 1_u32..=512, (before, after) in (1_u32..=512, 1_u32..=512),
+        ) {
+            let (before, after) =
+                (KeyGroups::new(max, before.min(max)), KeyGroups::new(max, after.min(max)));
+            for key in keys {
+                let group = before.group_of(&key);
+                prop_assert_eq!(after.group_of(&key), group, "a key's group never changes");
+                for groups in [before, after] {
+                    let owners: Vec<u32> = (0..groups.parallelism)
+                        .filter(|subtask| groups.range_of(*subtask).contains(&u32::from(group.0)))
+                        .collect();
+                    prop_assert_eq!(owners, vec![groups.subtask_of(group)]);
+                }
+            }
+            // Nobody has more than one group more than somebody else.
+            let sizes = (0..after.parallelism).map(|subtask| after.range_of(subtask).len());
+            let (least, most) = sizes.fold((usize::MAX, 0), |(l, m), n| (l.min(n), m.max(n)));
+            prop_assert!(most - least <= 1, "{least} and {most}");
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Drives one parallel instance of an operator: what is common to both kinds, whose
 //! calls stand in `processor_task` and `keyed_task`.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 
@@ -26,6 +29,10 @@ use crate::{
         source_task::RejectedLimit,
     },
 };
+
+/// How long nobody looks at the clock while a timer of processing time waits: the clock may
+/// be set forward in the meantime.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// An operator instance and what it needs to run.
 pub struct OperatorTask {
@@ -132,11 +139,12 @@ impl OperatorTask {
             };
         };
         let wait = u64::try_from(due.saturating_sub(self.context.clock.now_millis())).unwrap_or(0);
+        let wait = Duration::from_millis(wait).min(LOOK);
         tokio::select! {
             biased;
             Some(command) = self.commands.recv() => Ok(Next::Command(command)),
             event = self.input.next() => Ok(Next::Input(event?)),
-            () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => Ok(Next::Timer),
+            () = tokio::time::sleep(wait) => Ok(Next::Timer),
         }
     }
 

@@ -18,16 +18,32 @@ pub const PERIOD: i64 = 200;
 /// When each tenant restarted: a bucket of [`BURST`] restarts, into which comes another one
 /// each [`PERIOD`].
 #[derive(Debug, Default)]
-pub struct Restarts {
+pub struct Restarts(Mutex<Buckets>);
+
+#[derive(Debug)]
+struct Buckets {
     /// When the bucket of each would be full again, in milliseconds.
-    full: Mutex<BTreeMap<TenantId, i64>>,
+    full: BTreeMap<TenantId, i64>,
+    /// When the last restart was taken.
+    taken: i64,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self { full: BTreeMap::new(), taken: i64::MIN }
+    }
 }
 
 impl Restarts {
     /// Takes a restart of a tenant's from its bucket at a moment, in milliseconds. Returns
     /// for how long it has to wait.
     pub fn take(&self, tenant: &TenantId, now: i64) -> Duration {
-        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Buckets { full, taken } = &mut *buckets;
+        // Where the clock is set back, nobody has to wait until it has come there again.
+        let back = taken.saturating_sub(now).max(0);
+        *taken = now;
+        full.values_mut().for_each(|full| *full = full.saturating_sub(back));
         // Full buckets hold nothing that has to be known.
         full.retain(|_, full| *full > now);
         let full = full.entry(tenant.clone()).or_insert(now);
@@ -58,5 +74,18 @@ mod tests {
             assert_eq!(restarts.take(&hostile, now), Duration::ZERO);
         }
         assert!(restarts.take(&hostile, now) > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nobody_wait() {
+        let (restarts, tenant) = (Restarts::default(), TenantId::new("acme").unwrap());
+        let hour = 3_600_000;
+        assert_eq!(restarts.take(&tenant, hour), Duration::ZERO);
+        assert_eq!(restarts.take(&tenant, 0), Duration::ZERO, "not an hour");
+        // What was taken before is still taken.
+        for _ in 2..BURST {
+            assert_eq!(restarts.take(&tenant, 0), Duration::ZERO);
+        }
+        assert_eq!(restarts.take(&tenant, 0), Duration::from_millis(200));
     }
 }

@@ -24,15 +24,15 @@ pub(super) struct Job {
 }
 
 /// Slots: what the job needs at its highest parallelism, and some to move to.
-const KEYED_SLOTS: u32 = 21 + 5;
+const KEYED_SLOTS: u32 = 22 + 5;
 const FLIGHTS_SLOTS: u32 = 7 * 4 + 2 + 4;
 
 /// How much of the work is meant to be done between two kills.
-const SECONDS_A_LIFE: f64 = 0.25;
+const SECONDS_A_LIFE: f64 = 0.5;
 
 impl Job {
     /// Of so many generated records, to be killed so often: tumbling and sliding windows,
-    /// sessions, timers, keyed state, guests with state of their own, files that roll and
+    /// sessions, timers, keyed state, guests that say their own state or have their memory saved, files that roll and
     /// are compressed; in two regions.
     pub(super) fn keyed(records: u64, kills: u32) -> Self {
         let (ordered, readings) = (records / 5, records - records / 5);
@@ -116,6 +116,14 @@ input = "flaky-ordered"
 ports = ["first", "again"]
 config.ttl = "{ttl}ms"
 
+# Counts in its memory, and does not say what: its memory is saved.
+[[operator]]
+name = "remembered"
+artifact = "memory-count"
+input = "flaky-ordered"
+parallelism = 1
+state = "memory"
+
 [[sink]]
 name = "windows-file"
 input = "windows"
@@ -144,6 +152,12 @@ path = "out/all.jsonl"
 roll = "256KiB"
 
 [[sink]]
+name = "counted"
+input = "remembered"
+connector = "lines"
+path = "out/counted.txt"
+
+[[sink]]
 name = "first"
 input = "once.first"
 parallelism = 2
@@ -163,8 +177,8 @@ path = "out/again.txt"
         Self {
             name: "keyed",
             text,
-            outputs: &["windows", "overlapping", "visits", "all", "first", "again"],
-            sinks: 8,
+            outputs: &["windows", "overlapping", "visits", "all", "counted", "first", "again"],
+            sinks: 9,
             bounds: Bounds { slots: KEYED_SLOTS, parallelism: 4, trapping: 5 },
             flaky: &[("flaky", 4), ("flaky-ordered", 1)],
             pace,
@@ -282,7 +296,7 @@ mod tests {
         assert!(trap_in(4).contains(&"flaky-ordered.late_by=70".to_owned()));
         assert_eq!(job.settings(&Life::quiet(0, 2), false), ["job.parallelism=2"]);
         let paced = job.settings(&Life::quiet(0, 2), true);
-        assert_eq!(paced[1..], ["readings.rate=160000", "ordered.rate=40000"]);
+        assert_eq!(paced[1..], ["readings.rate=80000", "ordered.rate=20000"]);
     }
 
     #[test]

@@ -44,8 +44,8 @@ impl Random {
     /// Up to `most`, each order of magnitude from a microsecond on as likely as any other.
     pub(super) fn uneven(&mut self, most: Duration) -> Duration {
         let digits = micros(most).max(1).ilog2() + 1;
-        let most_of_it = 1_u64 << self.below(u64::from(digits));
-        Duration::from_micros(self.below(most_of_it + 1)).min(most)
+        let most_of_it = micros(most) >> self.below(u64::from(digits));
+        Duration::from_micros(self.below(most_of_it + 1))
     }
 
     /// One of several, each with its weight.
