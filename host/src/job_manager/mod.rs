@@ -14,7 +14,7 @@
 //!
 //! One task, the [`master`], owns all of that. What it decides is decided by
 //! pure parts: [`plan`] (what runs), [`coordinator`] (checkpoints), [`crashes`] (who is
-//! watched for poison), and the `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them, [`regions`] of it
+//! watched for poison), and the `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them (`wiring`: its channels, `subtasks`: each of it), [`regions`] of it
 //! at a time, and [`deployment`] is what then runs; [`writer`] writes checkpoints beside the job. [`check`] finds out what would keep a job from
 //! starting, and [`instances`] makes instances for it and for deployments; [`images`] is about the
 //! memories of guests in checkpoints. [`needs`]
@@ -39,7 +39,9 @@ pub mod prepare;
 pub mod progress;
 pub mod regions;
 pub mod status;
+mod subtasks;
 pub mod usage;
+mod wiring;
 pub mod writer;
 
 pub use master::run;
