@@ -3,7 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{fmt::Write as _, fs, path::PathBuf, process::Output};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use cofferdam_tests::{Ended, Place, guests, program};
 use serde_json::Value;
@@ -83,7 +88,7 @@ fn cofferdam(arguments: &[&str]) -> Output {
 }
 
 /// What a replay says to programs, and its exit code.
-fn replay(capsule: &PathBuf, more: &[&str]) -> (Value, i32) {
+fn replay(capsule: &Path, more: &[&str]) -> (Value, i32) {
     let arguments = [&["replay", capsule.to_str().unwrap(), "--json"], more].concat();
     let Output { status, stdout, stderr } = cofferdam(&arguments);
     let said = serde_json::from_slice(&stdout)

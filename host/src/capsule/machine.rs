@@ -17,7 +17,7 @@ use crate::{
         SlotSettings,
         artifact::{MAX_ARTIFACT, digest_of},
     },
-    state::{KeyedState, Seen, Window},
+    state::{KeyedState, SeenState},
     stream::{Batch, DeadLetter, keys::KeyGroups},
     task_manager::{
         folding::{Folding, records_of},
@@ -159,7 +159,7 @@ pub struct Machine {
 
 #[derive(Debug)]
 enum Calls {
-    Processor(Processing),
+    Processor(Box<Processing>),
     Keyed(Box<Folding>),
 }
 
@@ -253,7 +253,8 @@ impl Machine {
                     instance.restore(saved).await?;
                 }
                 let guest = Guest::new(maker, instance);
-                Calls::Processor(Processing::new(guest, memory.clone(), keeps_state, true, saved))
+                let calls = Processing::new(guest, memory.clone(), keeps_state, true, saved);
+                Calls::Processor(Box::new(calls))
             }
             OperatorKind::Keyed { .. } => {
                 let groups = KeyGroups::new(settings.max_parallelism, settings.parallelism);
@@ -376,9 +377,7 @@ impl Machine {
 
     /// Its keyed state; none if it is not keyed.
     #[must_use]
-    pub fn keyed_state(
-        &self,
-    ) -> Option<std::collections::BTreeMap<(Vec<u8>, Option<Window>), Seen>> {
+    pub fn keyed_state(&self) -> Option<SeenState> {
         match &self.calls {
             Calls::Processor(_) => None,
             Calls::Keyed(calls) => Some(calls.state.look()),
@@ -424,7 +423,7 @@ async fn step_keyed(calls: &mut Folding, event: &Recorded) -> Result<Step, Crash
                 step.late = folded.late.len();
                 step.add(folded.outcome);
                 if let Some((due, groups)) = folded.again {
-                    let work = Work::Firings(due, groups);
+                    let work = Work::Firings(due, Box::new(groups));
                     fire(calls, &mut step, *now, work).await?;
                 }
             }
@@ -435,12 +434,12 @@ async fn step_keyed(calls: &mut Folding, event: &Recorded) -> Result<Step, Crash
         },
         Recorded::Watermark { now } => {
             while let Some((due, groups)) = now.watermark.and_then(|w| calls.state.due(w)) {
-                fire(calls, &mut step, *now, Work::Firings(due, groups)).await?;
+                fire(calls, &mut step, *now, Work::Firings(due, Box::new(groups))).await?;
             }
         }
         Recorded::Clock { now } => {
             if let Some((due, groups)) = calls.state.due_processing(now.processing) {
-                fire(calls, &mut step, *now, Work::Firings(due, groups)).await?;
+                fire(calls, &mut step, *now, Work::Firings(due, Box::new(groups))).await?;
             }
         }
         Recorded::Finish => {}

@@ -16,11 +16,14 @@ pub struct Seen {
     pub processing_timers: Vec<i64>,
 }
 
+/// All of a state, by key and window.
+pub type SeenState = BTreeMap<(Vec<u8>, Option<Window>), Seen>;
+
 impl KeyedState {
     /// Every key (and window) that has state or timers, or whose window is still to
     /// fire. Copies all of it.
     #[must_use]
-    pub fn look(&self) -> BTreeMap<(Vec<u8>, Option<Window>), Seen> {
+    pub fn look(&self) -> SeenState {
         let entries = self.table.iter().map(|(id, entry)| {
             let timers = self.timers_of(id);
             let of = |wanted| {

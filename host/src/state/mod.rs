@@ -36,7 +36,7 @@ pub mod windows;
 pub use call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerChange, TimerKind};
 pub use chunks::GroupChunk;
 pub use keyed::KeyedState;
-pub use look::Seen;
+pub use look::{Seen, SeenState};
 pub use windows::Window;
 
 #[cfg(test)]

@@ -153,7 +153,10 @@ impl KeyedOperator {
         let records = records_of(&due, &groups);
         match self.calls.fire(now, &due, &groups, &records).await {
             Ok(outcome) => self.fired(context, &records, outcome).await,
-            Err(failure) => self.crashed(context, now, Work::Firings(due, groups), failure).await,
+            Err(failure) => {
+                let work = Work::Firings(due, Box::new(groups));
+                self.crashed(context, now, work, failure).await
+            }
         }
     }
 

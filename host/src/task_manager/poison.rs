@@ -117,7 +117,7 @@ impl Division {
     /// Of a batch, or of firings; there is at least one.
     #[must_use]
     pub fn new(len: usize) -> Self {
-        Self { parts: vec![0..len], found: 0 }
+        Self { parts: std::iter::once(0..len).collect(), found: 0 }
     }
 
     /// What to try next, in order. It has to be answered, by [`passed`](Self::passed)

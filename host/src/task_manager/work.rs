@@ -15,7 +15,7 @@ pub enum Work {
     /// A fold over records of an input port.
     Batch(u32, Batch),
     /// What is due.
-    Firings(Vec<Firing>, Groups),
+    Firings(Vec<Firing>, Box<Groups>),
 }
 
 impl Work {
