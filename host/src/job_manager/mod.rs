@@ -17,7 +17,7 @@
 //! watched for poison), and the `restart` strategies. [`placement`] gets slots and memory, [`deploy`] puts a plan into them (`wiring`: its channels, `subtasks`: each of it), [`regions`] of it
 //! at a time, and [`deployment`] is what then runs; [`writer`] writes checkpoints beside the job. [`check`] finds out what would keep a job from
 //! starting, and [`instances`] makes instances for it and for deployments; [`images`] is about the
-//! memories of guests in checkpoints. [`needs`]
+//! memories of guests in checkpoints, `restored` about what all saved subtasks of a vertex tell together. [`needs`]
 //! says which files of this machine a job goes on needing; [`capsules`] keeps what is known of crashes.
 
 pub mod capsules;
@@ -38,6 +38,7 @@ pub mod plan_view;
 pub mod prepare;
 pub mod progress;
 pub mod regions;
+mod restored;
 pub mod status;
 mod subtasks;
 pub mod usage;

@@ -252,7 +252,7 @@ impl Master {
     async fn hold(&mut self, holding: &mut Holding) -> Option<Outcome> {
         loop {
             self.leave_bad_slots(holding, |_| true);
-            tracing::debug!("deploying from {}", self.from_where());
+            tracing::debug!("deploying from {}", self.goes_on_from());
             let deployed = self.prepared.deployer.deploy(&holding.memory, self.last.as_ref()).await;
             let end = match deployed {
                 Ok(deployment) => self.attempt(deployment, holding).await,
@@ -331,7 +331,7 @@ impl Master {
     }
 
     /// What the job goes on from, in words.
-    fn from_where(&self) -> String {
+    fn goes_on_from(&self) -> String {
         match &self.last {
             Some(manifest) => format!("checkpoint {}", manifest.id),
             None => "the beginning".to_owned(),
@@ -415,7 +415,7 @@ impl Master {
                 let deployer = &self.prepared.deployer;
                 let pace = &deployer.task_manager.restarts;
                 let delay = delay.max(pace.take(&deployer.tenant, now));
-                let from = self.from_where();
+                let from = self.goes_on_from();
                 tracing::warn!("{what}\nrestarting from {from} in {delay:?}");
                 self.progress.status.restarts.count += 1;
                 self.progress.status.restarts.last_failure = Some(what);
