@@ -159,7 +159,7 @@ pub struct Machine {
 
 #[derive(Debug)]
 enum Calls {
-    Processor(Processing),
+    Processor(Box<Processing>),
     Keyed(Box<Folding>),
 }
 
@@ -253,7 +253,8 @@ impl Machine {
                     instance.restore(saved).await?;
                 }
                 let guest = Guest::new(maker, instance);
-                Calls::Processor(Processing::new(guest, memory.clone(), keeps_state, true, saved))
+                let calls = Processing::new(guest, memory.clone(), keeps_state, true, saved);
+                Calls::Processor(Box::new(calls))
             }
             OperatorKind::Keyed { .. } => {
                 let groups = KeyGroups::new(settings.max_parallelism, settings.parallelism);
