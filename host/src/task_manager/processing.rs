@@ -113,7 +113,9 @@ impl Processing {
             let whole = match self.guest.instance()?.whole_memory().await {
                 Ok(whole) => whole,
                 // There is no room for a copy: it stays where it is.
-                Err(failure) if failure.kind == FailureKind::OutOfMemory => return Ok(Err(failure)),
+                Err(failure) if failure.kind == FailureKind::OutOfMemory => {
+                    return Ok(Err(failure));
+                }
                 Err(failure) => return Err(failure),
             };
             if let Err(failure) = guest.take_memory(&whole).await {
