@@ -108,6 +108,62 @@ fn after_a_trap_the_guests_memory_is_as_it_was_at_the_checkpoint() {
     assert!(place.lines("out") == undisturbed(), "the output differs");
 }
 
+#[test]
+fn a_poison_record_is_found_and_what_was_in_the_memory_stays() {
+    let place = Place::new();
+    let line = |i: u32| format!("{{\"k\":\"{}\"}}\n", if i == 1700 { 99 } else { i % 7 });
+    place.write("in.jsonl", (0..3000).map(line).collect::<String>());
+    let job = |trap: &str| {
+        format!(
+            r#"
+[job]
+name = "poisoned"
+
+[restart]
+strategy = "fixed-delay"
+attempts = 5
+delay = "1ms"
+
+[[source]]
+name = "records"
+connector = "jsonl"
+path = "in.jsonl"
+key = "k"
+
+[[operator]]
+name = "counts"
+artifact = "memory-count"
+input = "records"
+state = "memory"
+config = {{ {trap} }}
+
+[[sink]]
+name = "out"
+input = "counts"
+connector = "lines"
+path = "out.txt"
+
+[[sink]]
+name = "dead"
+input = "counts.dead-letters"
+connector = "lines"
+path = "dead.txt"
+"#
+        )
+    };
+    let ended = place.run_job(&job("trap_on = \"99\""), &[]).finished();
+    assert!(ended.restarts() >= 1);
+    assert_eq!(place.lines("dead").len(), 1, "{:?}", place.lines("dead"));
+    let counted = place.lines("out");
+    let other = Place::new();
+    other.write("in.jsonl", (0..3000).map(line).collect::<String>());
+    let _ = other.run_job(&job(""), &[]).finished();
+    let mut wanted = other.lines("out");
+    wanted.retain(|line| !line.contains("\"99\""));
+    assert_eq!(counted.len(), 2999);
+    assert!(counted == wanted, "the counts differ");
+}
+
 /// A directory in which the job was stopped, with a checkpoint of its memory.
 fn stopped() -> Place {
     let place = Place::new();

@@ -174,7 +174,7 @@ pub(super) fn engine_config(pool: Option<u32>, metering: Metering) -> Config {
         // Whatever one component takes is left for every other: no slot is empty
         // only because its neighbour has four memories.
         let memories = (MOST_MEMORIES / instances.max(1)).clamp(1, 4);
-        let (tables, core_instances) = (8, 32);
+        let (tables, core_instances) = (8, 64);
         pooling
             .total_component_instances(instances)
             .total_core_instances(instances.saturating_mul(core_instances))

@@ -110,7 +110,14 @@ impl Processing {
         memory: Arc<SlotMeter>,
     ) -> Result<Result<(), Failure>, Failure> {
         if self.saves_memory() {
-            let whole = self.guest.instance()?.whole_memory().await?;
+            let whole = match self.guest.instance()?.whole_memory().await {
+                Ok(whole) => whole,
+                // There is no room for a copy: it stays where it is.
+                Err(failure) if failure.kind == FailureKind::OutOfMemory => {
+                    return Ok(Err(failure));
+                }
+                Err(failure) => return Err(failure),
+            };
             if let Err(failure) = guest.take_memory(&whole).await {
                 return Ok(Err(failure));
             }

@@ -18,6 +18,8 @@ struct Config {
     /// Writes to so many pages of that at each batch, here and there.
     #[serde(default)]
     touch: usize,
+    /// Panics at every record with this key: a poison record.
+    trap_on: Option<String>,
 }
 
 /// Counts by key in its own memory.
@@ -26,15 +28,16 @@ pub struct MemoryCount {
     counts: HashMap<Vec<u8>, u64>,
     ballast: Vec<u8>,
     touch: usize,
+    trap_on: Option<String>,
     /// Where it wrote last.
     at: usize,
 }
 
 impl Processor for MemoryCount {
     fn open(ctx: &Context) -> Result<Self, Error> {
-        let Config { ballast, touch } = ctx.config()?;
+        let Config { ballast, touch, trap_on } = ctx.config()?;
         let ballast = (0..ballast * MIB).map(|i| (i / PAGE % 251) as u8 + 1).collect();
-        Ok(Self { counts: HashMap::new(), ballast, touch, at: 0 })
+        Ok(Self { counts: HashMap::new(), ballast, touch, trap_on, at: 0 })
     }
 
     fn process(&mut self, batch: &Batch, out: &mut Outcome) -> Result<(), Error> {
@@ -46,6 +49,8 @@ impl Processor for MemoryCount {
             *byte = byte.wrapping_add(1);
         }
         for record in batch.records() {
+            let poison = self.trap_on.as_ref().is_some_and(|key| key.as_bytes() == record.key());
+            assert!(!poison, "trap_on, as configured");
             let count = self.counts.entry(record.key().to_vec()).or_default();
             *count += 1;
             let count = *count;

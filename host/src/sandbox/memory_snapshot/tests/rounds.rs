@@ -214,6 +214,9 @@ async fn copies_are_charged_to_the_slot_and_given_back() {
     let mut instance = artifact.instantiate(&small).await.unwrap();
     // As much as the guest has is too much twice.
     small.memory.grow_guest((2 << 20) - small.memory.usage().total() - 4096).unwrap();
+    let failure = instance.whole_memory().await.unwrap_err();
+    assert_eq!(failure.kind, crate::failure::FailureKind::OutOfMemory);
+    assert!(instance.saves_memory(), "it goes on as it was");
     let failure = instance.memory_delta().await.unwrap_err();
     assert_eq!(failure.kind, crate::failure::FailureKind::OutOfMemory);
     assert!(failure.message.contains("state = \"memory\""), "{failure}");
