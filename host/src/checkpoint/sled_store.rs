@@ -30,6 +30,7 @@ use crate::{
         marker::{Found, Marker, Witness},
         refs::Refs,
         store::{CheckpointStore, ChunkDamage, Owner, StoreError, StoreSize, admit},
+        sync_range,
     },
     ids::CheckpointId,
 };
@@ -394,6 +395,7 @@ const TRIES: u32 = 50;
 const APART: Duration = Duration::from_millis(10);
 
 fn open(path: &Path) -> Result<Trees, String> {
+    sync_range::hold();
     let mut tries = 1;
     loop {
         let mut locked = false;

@@ -128,7 +128,7 @@ impl Disk {
                 self.live.remove(path);
                 self.name(at, path, None);
             }
-            Op::Range(_) | Op::Note(_) => {}
+            Op::Note(_) => {}
         }
     }
 

@@ -240,6 +240,18 @@ fn run(seed: u64, steps: u64, all_fates: bool, run: &mut Run) {
     }
 }
 
+/// Else sled takes for durable what is not.
+#[test]
+fn what_sled_waits_for_is_synced() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().canonicalize().unwrap();
+    let ops = recorder::record(&root, || {
+        let file = std::fs::File::create(root.join("file")).unwrap();
+        recorder::sync_range(&file);
+    });
+    assert_eq!(ops, [Op::Create("file".into()), Op::Sync("file".into())]);
+}
+
 #[test]
 fn a_power_cut_at_any_sync_leaves_the_old_or_the_new_checkpoint() {
     let (begun, mut all, mut seed) = (Instant::now(), Run::default(), 0);
