@@ -10,6 +10,8 @@
 //! | `checkpoints.old` | one that is being put away; the only one for a moment |
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
@@ -29,6 +31,15 @@ const APART: Duration = Duration::from_millis(20);
 pub(super) struct Directory {
     path: PathBuf,
     lock: File,
+}
+
+/// What of a database that is open was made durable already.
+#[derive(Debug, Default)]
+pub(super) struct Synced {
+    /// Blobs are written once.
+    blobs: BTreeSet<OsString>,
+    /// Its files have their names.
+    names: bool,
 }
 
 impl Directory {
@@ -61,6 +72,37 @@ impl Directory {
         self.path.join("checkpoints.old")
     }
 
+    /// Makes durable what a database has told the system to write: sled waits for its
+    /// data, but not for the length of its file, nor for the disk's own cache, and of a
+    /// blob, or a name, it makes nothing durable at all.
+    pub(super) fn sync_database(&self, database: &Path, synced: &mut Synced) -> io::Result<()> {
+        let blobs = database.join("blobs");
+        let mut present = BTreeSet::new();
+        for blob in fs::read_dir(&blobs)? {
+            let name = blob?.file_name();
+            if !synced.blobs.contains(&name) {
+                match File::open(blobs.join(&name)) {
+                    Ok(file) => file.sync_all()?,
+                    // A blob may go at any moment.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            present.insert(name);
+        }
+        if present != synced.blobs || !synced.names {
+            sync(&blobs)?;
+        }
+        File::open(database.join("db"))?.sync_all()?;
+        if !synced.names {
+            File::open(database.join("conf"))?.sync_all()?;
+            sync(database)?;
+            sync(&self.path)?;
+        }
+        *synced = Synced { blobs: present, names: true };
+        Ok(())
+    }
+
     /// Says in the lock who has it: whoever finds it locked reads that.
     pub(super) fn say_who(&mut self, who: &str) {
         let said = format!("process {}, {who}\n", std::process::id());
@@ -82,7 +124,14 @@ impl Directory {
             sync(&self.path)?;
         }
         remove(&self.new_database())?;
-        remove(&old)
+        remove(&old)?;
+        remove_half_snapshots(&present)
+    }
+
+    /// Puts the new database, which must be durable and closed, where there is none yet.
+    pub(super) fn put_first(&self) -> io::Result<()> {
+        fs::rename(self.new_database(), self.database())?;
+        sync(&self.path)
     }
 
     /// Puts the new database, which must be whole and closed, into the place of the
@@ -123,6 +172,21 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
             }
         }
     }
+}
+
+/// sled writes down now and then where everything is, under another name until it is
+/// whole; but what a crash leaves of that it takes for a whole one.
+fn remove_half_snapshots(database: &Path) -> io::Result<()> {
+    if !database.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(database)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(dir: &Path) -> io::Result<()> {

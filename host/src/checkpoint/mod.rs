@@ -13,6 +13,7 @@
 //! | [`store`] | what a store must do |
 //! | [`memory_store`], [`sled_store`] | the stores; `refs` counts who names which chunk |
 //! | `directory`, `marker` | a state directory: its lock, and what it says beside the database |
+//! | `sync_range` | has sled wait until what it wrote is durable |
 //! | [`file`] | a checkpoint as one file |
 //! | [`verify`] | reading all of a checkpoint |
 
@@ -27,6 +28,7 @@ pub mod memory_store;
 mod refs;
 pub mod sled_store;
 pub mod store;
+mod sync_range;
 pub mod verify;
 
 pub use details::{Details, SubtaskDetails, Trigger};

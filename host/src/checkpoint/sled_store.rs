@@ -13,29 +13,32 @@
 
 use std::{
     cell::Cell,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::Once,
     time::Duration,
 };
 
 use crate::{
     checkpoint::{
         details::Details,
-        directory::{Directory, explain, failed},
+        directory::{Directory, Synced, explain, failed},
         format::{self, Kind},
         manifest::{ChunkDigest, Manifest, StoredChunk},
         marker::{Found, Marker, Witness},
         refs::Refs,
         store::{CheckpointStore, ChunkDamage, Owner, StoreError, StoreSize, admit},
+        sync_range,
     },
     ids::CheckpointId,
 };
 
-/// Chunks are stored in pieces of this size: sled rewrites whole nodes, and one
-/// large value would make each of them large.
-const PIECE: usize = 64 * 1024;
+/// What is large is stored in pieces of this size. sled puts up to 17 values into a node,
+/// rewrites whole nodes, and puts a node of more than 128 KiB into a file of its own, which
+/// it never syncs: a power cut would take what was durable with it.
+const PIECE: usize = 7 * 1024;
 
 /// A database is written anew when it takes so many times (in tenths) what is live in
 /// it, and this much more.
@@ -56,6 +59,8 @@ pub struct SledStore {
     checkpoints: BTreeSet<CheckpointId>,
     refs: Refs,
     marker: Option<Marker>,
+    /// Of the database that is open.
+    synced: Synced,
 }
 
 #[derive(Debug)]
@@ -88,26 +93,13 @@ impl Trees {
         // First: whatever of the chunk is there can be found by it.
         self.sizes.insert(digest.0, &(content.len() as u64).to_le_bytes())?;
         let framed = format::frame(Kind::Chunk, content);
-        for (i, piece) in framed.chunks(PIECE).enumerate() {
-            self.chunks.insert(piece_key(digest, i), piece)?;
-        }
+        put_pieces(&self.chunks, &digest.0, &framed)?;
         Ok(framed.len())
     }
 
     fn remove_chunk(&self, digest: ChunkDigest) -> sled::Result<()> {
-        for key in self.chunks.scan_prefix(digest.0).keys() {
-            self.chunks.remove(key?)?;
-        }
+        remove_pieces(&self.chunks, &digest.0)?;
         self.sizes.remove(digest.0).map(|_| ())
-    }
-
-    /// The frame of a chunk; empty if it is not there.
-    fn framed_chunk(&self, digest: ChunkDigest) -> sled::Result<Vec<u8>> {
-        let mut framed = Vec::new();
-        for piece in self.chunks.scan_prefix(digest.0).values() {
-            framed.extend_from_slice(&piece?);
-        }
-        Ok(framed)
     }
 
     /// Copies what is of use, and makes it durable.
@@ -136,6 +128,33 @@ impl Trees {
     }
 }
 
+/// The first piece comes last: where it is, all are.
+fn put_pieces(tree: &sled::Tree, of: &[u8], framed: &[u8]) -> sled::Result<()> {
+    for (i, piece) in framed.chunks(PIECE).enumerate().rev() {
+        tree.insert(piece_key(of, i), piece)?;
+    }
+    Ok(())
+}
+
+/// The first piece goes first.
+fn remove_pieces(tree: &sled::Tree, of: &[u8]) -> sled::Result<()> {
+    for key in tree.scan_prefix(of).keys() {
+        tree.remove(key?)?;
+    }
+    Ok(())
+}
+
+/// All pieces in order; empty if the first one is not there.
+fn pieces(tree: &sled::Tree, of: &[u8]) -> sled::Result<Vec<u8>> {
+    let mut framed = Vec::new();
+    if tree.contains_key(piece_key(of, 0))? {
+        for piece in tree.scan_prefix(of).values() {
+            framed.extend_from_slice(&piece?);
+        }
+    }
+    Ok(framed)
+}
+
 impl SledStore {
     /// Opens the store in a directory, which is created if it is not there. Removes what
     /// a crash left behind.
@@ -152,6 +171,7 @@ impl SledStore {
             checkpoints: BTreeSet::new(),
             refs: Refs::default(),
             marker: None,
+            synced: Synced::default(),
         };
         store.heal()?;
         if let Err(error) = store.tidy() {
@@ -172,17 +192,41 @@ impl SledStore {
         }
         self.close();
         let path = self.directory.database();
+        if !path.exists() {
+            self.make()?;
+        }
         let trees = open(&path).map_err(|reason| self.fail("opened", reason))?;
         self.trees = Some(trees);
+        self.synced = Synced::default();
         self.failed.set(false);
         let opened = self.look().and_then(|()| self.compare_with_marker());
         opened.inspect_err(|_| self.failed.set(true))
     }
 
+    /// Makes a database. Under another name until it is durable: sled cannot open one that
+    /// a power cut left half made.
+    fn make(&self) -> Result<(), StoreError> {
+        let path = self.directory.new_database();
+        let made = open(&path).and_then(|trees| {
+            guard(|| trees.db.flush())?;
+            guard(|| {
+                drop(trees);
+                Ok(())
+            })
+        });
+        made.map_err(|reason| self.fail("created", reason))?;
+        let synced = self.directory.sync_database(&path, &mut Synced::default());
+        let put = synced.and_then(|()| self.directory.put_first());
+        put.map_err(failed(self.directory.path(), "created"))
+    }
+
     fn close(&mut self) {
         let trees = self.trees.take();
         // sled flushes as it closes.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(trees)));
+        let _ = guard(|| {
+            drop(trees);
+            Ok(())
+        });
     }
 
     /// Finds out what is there, and removes what nobody names.
@@ -191,8 +235,9 @@ impl SledStore {
         self.owner = owner.and_then(|bytes| {
             postcard::from_bytes(format::unframe(Kind::Owner, &bytes).ok()?).ok()
         });
-        let manifests: Vec<(sled::IVec, sled::IVec)> =
-            self.call("read", |trees| trees.manifests.iter().collect())?;
+        let keys: Vec<sled::IVec> =
+            self.call("read", |trees| trees.manifests.iter().keys().collect())?;
+        let ids: BTreeSet<CheckpointId> = keys.iter().filter_map(|key| id_of(key)).collect();
         let sizes: Vec<(sled::IVec, sled::IVec)> =
             self.call("read", |trees| trees.sizes.iter().collect())?;
         (self.checkpoints, self.refs) = (BTreeSet::new(), Refs::default());
@@ -204,9 +249,14 @@ impl SledStore {
             }
         }
         let mut whole = true;
-        for (key, value) in manifests {
-            let Ok(id) = <[u8; 8]>::try_from(key.as_ref()) else { continue };
-            let id = CheckpointId(u64::from_be_bytes(id));
+        for id in ids {
+            let key = manifest_key(id);
+            let value = self.call("read", |trees| pieces(&trees.manifests, &key))?;
+            if value.is_empty() {
+                // It was being written, or dropped, when a crash came.
+                self.call("written", |trees| remove_pieces(&trees.manifests, &key))?;
+                continue;
+            }
             self.checkpoints.insert(id);
             match Manifest::decode(&value) {
                 Ok(manifest) => self.refs.name(id, manifest.chunks()),
@@ -261,6 +311,21 @@ impl SledStore {
         }
     }
 
+    /// Makes durable what was discarded, and says beside the database that its newest
+    /// checkpoint is the one that it has now: whoever dropped newer ones wanted that.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub fn accept_loss(&mut self) -> Result<(), StoreError> {
+        self.heal()?;
+        self.flush()?;
+        if let Some(newest) = self.checkpoints.last() {
+            let manifest = self.manifest(*newest)?;
+            self.note(&manifest);
+        }
+        Ok(())
+    }
+
     fn remove_unnamed(&mut self) -> Result<(), StoreError> {
         for digest in self.refs.unnamed() {
             // First: a chunk that is half gone must be written again the next time.
@@ -290,12 +355,21 @@ impl SledStore {
         StoreError::Backend { path: self.directory.path().to_owned(), action, reason }
     }
 
-    fn flush(&self) -> Result<(), StoreError> {
-        self.call("written", |trees| trees.db.flush()).map(|_| ())
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.call("written", |trees| trees.db.flush())?;
+        let (directory, database) = (&self.directory, self.directory.database());
+        directory.sync_database(&database, &mut self.synced).map_err(|error| {
+            self.failed.set(true);
+            failed(directory.path(), "written")(error)
+        })
     }
 
     /// Writes what is of use into a new database, which takes the present one's place.
-    fn compact(&mut self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// If the store cannot be read or written; what is in it stays.
+    pub fn compact(&mut self) -> Result<(), StoreError> {
+        self.heal()?;
         let path = self.directory.new_database();
         let _ = std::fs::remove_dir_all(&path);
         let copied = self.call("copied", |trees| {
@@ -308,7 +382,8 @@ impl SledStore {
         }
         self.close();
         self.failed.set(true);
-        let exchanged = self.directory.exchange();
+        let synced = self.directory.sync_database(&path, &mut Synced::default());
+        let exchanged = synced.and_then(|()| self.directory.exchange());
         self.heal()?;
         exchanged.map_err(failed(self.directory.path(), "compacted"))
     }
@@ -320,6 +395,7 @@ const TRIES: u32 = 50;
 const APART: Duration = Duration::from_millis(10);
 
 fn open(path: &Path) -> Result<Trees, String> {
+    sync_range::hold();
     let mut tries = 1;
     loop {
         let mut locked = false;
@@ -336,9 +412,33 @@ fn open(path: &Path) -> Result<Trees, String> {
     }
 }
 
+thread_local! {
+    /// Whether this thread is in a call of sled, whose panics are told as errors.
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics that are told as errors are not told by the panic hook too. sled's own threads
+/// tell theirs to whoever waits for them.
+fn quiet_contained_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let of_sled = std::thread::current().name().is_some_and(|n| n.starts_with("sled-"));
+            if !of_sled && !CONTAINED.get() {
+                others(panic);
+            }
+        }));
+    });
+}
+
 /// Calls sled; what it says against it in words, and a panic of it too.
 fn guard<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    quiet_contained_panics();
+    let before = CONTAINED.replace(true);
+    let called = catch_unwind(AssertUnwindSafe(call));
+    CONTAINED.set(before);
+    match called {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(error))) => Err(explain(&error)),
         Ok(Err(error)) => Err(damaged(&error.to_string())),
@@ -361,11 +461,14 @@ fn manifest_key(id: CheckpointId) -> [u8; 8] {
     id.0.to_be_bytes()
 }
 
-fn piece_key(digest: ChunkDigest, piece: usize) -> [u8; 36] {
-    let mut key = [0; 36];
-    key[..32].copy_from_slice(&digest.0);
-    key[32..].copy_from_slice(&u32::try_from(piece).unwrap_or(u32::MAX).to_be_bytes());
-    key
+fn id_of(key: &[u8]) -> Option<CheckpointId> {
+    let id = key.get(..8)?.try_into().ok()?;
+    Some(CheckpointId(u64::from_be_bytes(id)))
+}
+
+fn piece_key(of: &[u8], piece: usize) -> Vec<u8> {
+    let piece = u32::try_from(piece).unwrap_or(u32::MAX).to_be_bytes();
+    [of, &piece].concat()
 }
 
 impl CheckpointStore for SledStore {
@@ -402,10 +505,10 @@ impl CheckpointStore for SledStore {
         admit(manifest, self.owner.as_ref(), |digest| self.refs.has(digest))?;
         let bytes = manifest.encode();
         let (len, key) = (bytes.len(), manifest_key(manifest.id));
-        self.call("written", |trees| trees.manifests.insert(key, bytes))?;
+        self.call("written", |trees| put_pieces(&trees.manifests, &key, &bytes))?;
         self.flush().inspect_err(|_| {
             // What is not known to be durable must not be taken for a checkpoint.
-            let _ = self.call("written", |trees| trees.manifests.remove(key));
+            let _ = self.call("written", |trees| remove_pieces(&trees.manifests, &key));
         })?;
         self.checkpoints.insert(manifest.id);
         self.refs.name(manifest.id, manifest.chunks());
@@ -419,7 +522,11 @@ impl CheckpointStore for SledStore {
 
     fn put_details(&mut self, id: CheckpointId, details: &Details) -> Result<(), StoreError> {
         self.heal()?;
-        let bytes = details.encode();
+        let mut bytes = details.encode();
+        if bytes.len() > PIECE {
+            // Of very many subtasks: what holds for all of them is kept.
+            bytes = Details { subtasks: BTreeMap::new(), ..details.clone() }.encode();
+        }
         self.call("written", |trees| trees.details.insert(manifest_key(id), bytes)).map(|_| ())
     }
 
@@ -433,14 +540,20 @@ impl CheckpointStore for SledStore {
     }
 
     fn manifest(&self, id: CheckpointId) -> Result<Manifest, StoreError> {
-        let found = self.call("read", |trees| trees.manifests.get(manifest_key(id)))?;
-        let bytes = found.ok_or(StoreError::NoSuchCheckpoint(id))?;
+        let bytes = self.call("read", |trees| pieces(&trees.manifests, &manifest_key(id)))?;
+        if bytes.is_empty() {
+            return Err(StoreError::NoSuchCheckpoint(id));
+        }
         Manifest::decode(&bytes).map_err(|reason| StoreError::DamagedManifest { id, reason })
     }
 
     fn chunk(&self, id: CheckpointId, digest: ChunkDigest) -> Result<Vec<u8>, StoreError> {
         let damaged = |reason| StoreError::DamagedChunk { id, reason };
-        let framed = self.call("read", |trees| trees.framed_chunk(digest))?;
+        let framed = self.call("read", |trees| pieces(&trees.chunks, &digest.0));
+        let framed = framed.map_err(|error| {
+            tracing::warn!("{error}");
+            damaged(ChunkDamage::Unreadable)
+        })?;
         if framed.is_empty() {
             return Err(damaged(ChunkDamage::Missing));
         }
@@ -456,7 +569,7 @@ impl CheckpointStore for SledStore {
         for id in ids {
             self.call("written", |trees| {
                 trees.details.remove(manifest_key(*id))?;
-                trees.manifests.remove(manifest_key(*id))
+                remove_pieces(&trees.manifests, &manifest_key(*id))
             })?;
             self.checkpoints.remove(id);
             self.refs.release(*id);

@@ -1,8 +1,9 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::{
-    checkpoint::manifest::{GuestState, OperatorState, SubtaskState},
+    checkpoint::{
+        manifest::{GuestState, OperatorState, SubtaskState},
+        verify::{is_whole, way_out},
+    },
     ids::{JobName, OperatorName},
 };
 
@@ -56,13 +57,53 @@ fn a_damaged_chunk_is_told_from_a_missing_one() {
     let mut store = SledStore::open(dir.path()).unwrap();
     let digest = store.put_chunk(b"state").unwrap().0.digest;
     let chunks = &store.trees.as_ref().unwrap().chunks;
-    let mut framed = chunks.get(piece_key(digest, 0)).unwrap().unwrap().to_vec();
+    let mut framed = chunks.get(piece_key(&digest.0, 0)).unwrap().unwrap().to_vec();
     framed[26] ^= 1;
-    chunks.insert(piece_key(digest, 0), framed).unwrap();
+    chunks.insert(piece_key(&digest.0, 0), framed).unwrap();
     let message = store.chunk(CheckpointId(3), digest).unwrap_err().to_string();
     assert!(message.contains("checkpoint 3") && message.contains("checksum"), "{message}");
     let missing = store.chunk(CheckpointId(3), ChunkDigest::of(b"x")).unwrap_err().to_string();
     assert!(missing.contains("missing"), "{missing}");
+}
+
+#[test]
+fn if_the_newest_checkpoint_is_damaged_an_older_one_can_be_gone_on_from_when_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = SledStore::open(dir.path()).unwrap();
+    let mut damaged = None;
+    for n in 1..=3 {
+        let (chunk, _) = store.put_chunk(format!("state {n}").as_bytes()).unwrap();
+        store.commit(&manifest(n, chunk)).unwrap();
+        damaged = Some(chunk.digest);
+    }
+    let key = piece_key(&damaged.unwrap().0, 0);
+    store.trees.as_ref().unwrap().chunks.insert(key, b"something else").unwrap();
+    let told = way_out(&store, CheckpointId(3));
+    assert!(told.contains("checkpoint 2 is whole") && told.contains("prune --damaged"), "{told}");
+    let told = way_out(&store, CheckpointId(1));
+    assert!(told.contains("no older checkpoint is whole"), "{told}");
+    store.discard(&[CheckpointId(3)]).unwrap();
+    store.accept_loss().unwrap();
+    drop(store);
+    let store = SledStore::open(dir.path()).unwrap();
+    assert_eq!(store.list().unwrap(), [CheckpointId(1), CheckpointId(2)]);
+    assert!(is_whole(&store, CheckpointId(2)));
+}
+
+#[test]
+fn a_manifest_that_is_half_there_is_no_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut store = SledStore::open(dir.path()).unwrap();
+        let (chunk, _) = store.put_chunk(b"state").unwrap();
+        store.commit(&manifest(1, chunk)).unwrap();
+        let manifests = &store.trees.as_ref().unwrap().manifests;
+        // Its first piece would have come last.
+        manifests.insert(piece_key(&manifest_key(CheckpointId(2)), 1), b"the rest").unwrap();
+    }
+    let store = SledStore::open(dir.path()).unwrap();
+    assert_eq!(store.list().unwrap(), [CheckpointId(1)]);
+    assert_eq!(store.trees.as_ref().unwrap().manifests.len(), 1);
 }
 
 #[test]
@@ -84,7 +125,7 @@ fn chunks_that_a_crash_left_behind_are_removed_at_the_next_opening() {
         // As a crash would leave a chunk of which the first piece was written.
         let trees = store.trees.as_ref().unwrap();
         trees.sizes.insert([9; 32], &70_000_u64.to_le_bytes()).unwrap();
-        trees.chunks.insert(piece_key(ChunkDigest([9; 32]), 0), &b"x"[..]).unwrap();
+        trees.chunks.insert(piece_key(&[9; 32], 0), &b"x"[..]).unwrap();
         named
     };
     let store = SledStore::open(dir.path()).unwrap();

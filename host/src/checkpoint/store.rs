@@ -161,6 +161,9 @@ pub enum ChunkDamage {
     /// Its frame is wrong.
     #[error("damaged: {0}")]
     Frame(#[from] BadFrame),
+    /// The store below cannot read it.
+    #[error("where the database is damaged")]
+    Unreadable,
     /// Its content is not what its name says.
     #[error("not what its digest says")]
     Digest,

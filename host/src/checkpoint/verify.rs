@@ -83,6 +83,30 @@ pub fn verify(store: &dyn CheckpointStore, id: CheckpointId) -> Result<Verified,
     Ok(verified)
 }
 
+/// Whether all of a checkpoint can be read.
+#[must_use]
+pub fn is_whole(store: &dyn CheckpointStore, id: CheckpointId) -> bool {
+    verify(store, id).is_ok_and(|found| found.damage.is_empty())
+}
+
+/// What to do about a damaged checkpoint: whether an older one is whole, and how to go
+/// on from it.
+#[must_use]
+pub fn way_out(store: &dyn CheckpointStore, damaged: CheckpointId) -> String {
+    let all = store.list().unwrap_or_default();
+    let mut older = all.into_iter().rev().filter(|id| *id < damaged);
+    match older.find(|id| is_whole(store, *id)) {
+        Some(whole) => format!(
+            "checkpoint {whole} is whole: `cofferdam checkpoint prune --damaged --state DIR` drops \
+             those that are not, and the job then goes on from it, which repeats what sinks have \
+             committed since; or put the state directory back from a copy"
+        ),
+        None => "no older checkpoint is whole; put the state directory back from a copy, or \
+                 begin with a savepoint or an exported checkpoint in another directory"
+            .to_owned(),
+    }
+}
+
 /// Every chunk that a manifest names, and what for.
 fn named(manifest: &Manifest) -> impl Iterator<Item = (&OperatorName, Holds, StoredChunk)> {
     manifest.operators.iter().flat_map(|(name, state)| {

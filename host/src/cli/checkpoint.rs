@@ -22,7 +22,7 @@ use crate::{
         file::{self, FileError},
         sled_store::SledStore,
         store::superseded,
-        verify::{Verified, verify},
+        verify::{Verified, is_whole, verify, way_out},
     },
     ids::CheckpointId,
 };
@@ -77,6 +77,7 @@ fn show(args: &OneArgs) -> Result<(), Exit> {
 }
 
 fn verified(args: &OneArgs) -> Result<(), Exit> {
+    let mut what_to_do = "it was damaged on its way; export or take it again".to_owned();
     let (id, found) = match (&args.file, &args.state) {
         (Some(path), _) => {
             let (header, manifest) =
@@ -87,7 +88,16 @@ fn verified(args: &OneArgs) -> Result<(), Exit> {
         (None, Some(state)) => {
             let store = open(state)?;
             let id = chosen(&store, state, args.id)?;
-            (id, verify(&store, id).map_err(unusable)?)
+            let found = verify(&store, id).map_err(|error| match error {
+                error @ StoreError::DamagedManifest { .. } => {
+                    damaged(&format!("error: {error}; {}", way_out(&store, id)))
+                }
+                error => unusable(error),
+            })?;
+            if !found.damage.is_empty() {
+                what_to_do = way_out(&store, id);
+            }
+            (id, found)
         }
         (None, None) => return Err(refuse("error: name a state directory with --state")),
     };
@@ -99,10 +109,7 @@ fn verified(args: &OneArgs) -> Result<(), Exit> {
     if found.damage.is_empty() {
         return Ok(());
     }
-    Err(damaged(
-        "the checkpoint cannot be restored; put the state directory back from a copy, or import \
-         an exported checkpoint into another directory",
-    ))
+    Err(damaged(&format!("the checkpoint cannot be restored; {what_to_do}")))
 }
 
 fn export(args: &ExportArgs) -> Result<(), Exit> {
@@ -169,8 +176,23 @@ fn import(args: &ImportArgs) -> Result<(), Exit> {
 fn prune(args: &PruneArgs) -> Result<(), Exit> {
     let mut store = open(&args.state.state)?;
     let before = store.size().map_err(unusable)?;
-    let dropped = superseded(&store.list().map_err(unusable)?, args.retain);
+    let all = store.list().map_err(unusable)?;
+    let dropped = if args.damaged {
+        let of_damaged = all.iter().copied().filter(|id| !is_whole(&store, *id));
+        let of_damaged: Vec<CheckpointId> = of_damaged.collect();
+        if !all.is_empty() && of_damaged.len() == all.len() {
+            return Err(damaged(
+                "error: no checkpoint is whole, and none was dropped; put the state directory back \
+                 from a copy, or begin with a savepoint or an exported checkpoint in another \
+                 directory",
+            ));
+        }
+        of_damaged
+    } else {
+        superseded(&all, args.retain)
+    };
     store.discard(&dropped).map_err(unusable)?;
+    store.accept_loss().map_err(unusable)?;
     drop(store);
     // Opening removes what nobody names any more, and compacts.
     let store = open(&args.state.state)?;

@@ -116,6 +116,11 @@ pub struct PruneArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub retain: u32,
 
+    /// Drop those that are damaged, and no others; a job then goes on from the newest that
+    /// is whole, and repeats what its sinks have committed since
+    #[arg(long, conflicts_with = "retain")]
+    pub damaged: bool,
+
     /// Print what was dropped as JSON
     #[arg(long)]
     pub json: bool,

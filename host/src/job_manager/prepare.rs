@@ -13,6 +13,7 @@ use crate::{
     catalog::{self, Catalog, CatalogError},
     checkpoint::{
         CheckpointStore, Manifest, file, memory_store::MemoryStore, sled_store::SledStore,
+        verify::way_out,
     },
     clock::Clock,
     config::{
@@ -398,7 +399,8 @@ fn find_checkpoint(
     let Some(newest) = store.list().map_err(|e| unusable(e.to_string()))?.into_iter().max() else {
         return Ok(None);
     };
-    let manifest = store.manifest(newest).map_err(|e| unusable(e.to_string()))?;
+    let manifest =
+        store.manifest(newest).map_err(|e| unusable(format!("{e}; {}", way_out(store, newest))))?;
     if manifest.job != spec.job.name {
         return Err(unusable(format!(
             "the state directory belongs to the job `{}`, not to `{}`; choose another directory",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::{
-    checkpoint::{GuestState, Manifest, OperatorState, SubtaskState},
+    checkpoint::{GuestState, Manifest, OperatorState, StoreError, SubtaskState, verify::way_out},
     config::job::{OperatorSpec, SinkSpec, SourceSpec},
     connectors::{self, ConnectorContext, SplitPositions},
     failure::{Failure, FailureKind},
@@ -372,8 +372,12 @@ impl Builder<'_> {
         digest: crate::checkpoint::ChunkDigest,
     ) -> Result<Vec<u8>, Failure> {
         let store = self.deployer.store.lock().unwrap_or_else(PoisonError::into_inner);
-        store
-            .chunk(manifest.id, digest)
-            .map_err(|e| Failure::new(FailureKind::CheckpointFailure, e.to_string()))
+        store.chunk(manifest.id, digest).map_err(|e| {
+            let what_to_do = match &e {
+                StoreError::DamagedChunk { id, .. } => format!("; {}", way_out(&**store, *id)),
+                _ => String::new(),
+            };
+            Failure::new(FailureKind::CheckpointFailure, format!("{e}{what_to_do}"))
+        })
     }
 }
