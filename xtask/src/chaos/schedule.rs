@@ -83,7 +83,7 @@ impl Life {
                 2 => Deed::Rescale(1 + random.below_u32(bounds.parallelism)),
                 _ => Deed::Savepoint,
             };
-            let after = random.even(Duration::from_millis(600));
+            let after = random.even(Duration::from_millis(250));
             deeds.push((Moment { mark: Mark::Running, nth: 1, after }, deed));
         }
         deeds.extend(end(&mut random, traps.is_some()));
