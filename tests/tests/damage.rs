@@ -140,7 +140,6 @@ fn whatever_is_damaged_is_told_and_no_checkpoint_is_silently_lost() {
             }
         }
     }
-    println!("{refused} refused, {told} told, {harmless} harmless");
     assert!(refused > 10 && harmless > 10, "{refused} refused, {told} told, {harmless} harmless");
 }
 

@@ -121,6 +121,10 @@ fn to_int(result: libc::c_long) -> c_int {
     c_int::try_from(result).unwrap_or(-1)
 }
 
+fn to_size(result: libc::c_long) -> ssize_t {
+    ssize_t::try_from(result).unwrap_or(-1)
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
     let full = || of_name(libc::AT_FDCWD, path);
@@ -144,7 +148,7 @@ extern "C" fn write(descriptor: c_int, from: *const c_void, len: size_t) -> ssiz
             let at = system!(libc::SYS_lseek, descriptor, 0, libc::SEEK_CUR);
             vec![Op::Write(path, u64::try_from(at).unwrap_or(0), bytes(from, len))]
         },
-        || system!(libc::SYS_write, descriptor, from, len) as ssize_t,
+        || to_size(system!(libc::SYS_write, descriptor, from, len)),
     )
 }
 
@@ -158,7 +162,7 @@ extern "C" fn pwrite64(
     recorded(
         || of_descriptor(descriptor),
         |path| vec![Op::Write(path, u64::try_from(at).unwrap_or(0), bytes(from, len))],
-        || system!(libc::SYS_pwrite64, descriptor, from, len, at) as ssize_t,
+        || to_size(system!(libc::SYS_pwrite64, descriptor, from, len, at)),
     )
 }
 
