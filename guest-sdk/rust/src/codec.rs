@@ -60,6 +60,7 @@ pub(crate) fn decode<S: DeserializeOwned>(bytes: &[u8]) -> Result<Option<S>, Err
 /// Whether bytes are a state of this type, and nothing else. Stricter than
 /// [`decode`], which does not look at what follows: a type of which a field was
 /// taken away would be read from the states of the old one.
+#[cfg(any(test, target_arch = "wasm32"))]
 pub(crate) fn check<S: DeserializeOwned>(bytes: &[u8]) -> Result<(), Error> {
     decode::<S>(bytes)?;
     let rest = postcard::take_from_bytes::<S>(bytes).map_or(&[][..], |(_, rest)| rest);
@@ -87,6 +88,19 @@ mod tests {
         assert_eq!(bytes.len(), 1);
         assert_eq!(decode::<()>(&bytes).unwrap(), Some(()));
         assert_eq!(decode::<()>(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_state_is_checked_to_its_last_byte() {
+        let mut bytes = Vec::new();
+        encode(&(300_u64, 7_u64), &mut bytes).unwrap();
+        check::<(u64, u64)>(&bytes).unwrap();
+        // Decoding does not see that a field was taken away.
+        assert_eq!(decode::<u64>(&bytes).unwrap(), Some(300));
+        let e = check::<u64>(&bytes).unwrap_err().to_string();
+        assert!(e.contains("a state of 3 bytes is read from the first 2"), "{e}");
+        assert!(check::<(u64, u64, u64)>(&bytes).is_err());
+        check::<()>(&[0]).unwrap();
     }
 
     #[test]
