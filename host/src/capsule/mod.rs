@@ -2,7 +2,7 @@
 //! which are the same without a crash.
 //!
 //! - [`model`]: what is in one.
-//! - [`format`]: its bytes, and what is checked before any of them is believed.
+//! - [`format`](mod@format): its bytes, and what is checked before any of them is believed.
 //! - [`machine`]: an operator with its state outside of any job, fed event by event.
 //! - [`replay`]: feeds it a capsule, and finds the record that crashes it.
 //! - [`compare`]: feeds the same to two versions of an operator, and says how they differ.

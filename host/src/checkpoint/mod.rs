@@ -8,13 +8,13 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | [`format`] | the frame around everything that is stored |
+//! | [`format`](mod@format) | the frame around everything that is stored |
 //! | [`manifest`], [`details`] | what a checkpoint is made of, and what was measured of it |
 //! | [`store`] | what a store must do |
 //! | [`memory_store`], [`sled_store`] | the stores; `refs` counts who names which chunk |
 //! | `directory`, `marker` | a state directory: its lock, and what it says beside the database |
 //! | `sync_range` | has sled wait until what it wrote is durable |
-//! | [`file`] | a checkpoint as one file |
+//! | [`file`](mod@file) | a checkpoint as one file |
 //! | [`verify`] | reading all of a checkpoint |
 
 pub mod details;

@@ -8,7 +8,7 @@
 //! are found by the small tree of sizes and removed when the store is opened.
 //!
 //! sled gives up for good at the first write that fails, and may panic over damaged
-//! files. So nothing of it is called but through [`SledStore::call`], which makes errors
+//! files. So nothing of it is called but through `SledStore::call`, which makes errors
 //! of panics; and a database that has failed is opened anew before the next write.
 
 use std::{
