@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks")]
 #![allow(clippy::disallowed_methods, reason = "here time is what is measured")]
 
+mod checkpoints;
 mod isolation;
 mod jobs;
 mod machine;
@@ -15,6 +16,7 @@ mod native;
 mod neighbours;
 mod recovery;
 mod report;
+mod running;
 mod slots;
 mod start;
 
@@ -70,6 +72,7 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
         }
         "memsnap" => runtime.block_on(memsnap::measure(places, &mut report))?,
         "crowd" => runtime.block_on(neighbours::crowd(places, &mut report))?,
+        "checkpoints" => runtime.block_on(checkpoints::measure(places, &mut report))?,
         "recovery" => runtime.block_on(recovery::measure(places, &mut report))?,
         // One part of the spine, while working on it.
         "slots" => runtime.block_on(slots::measure(places, &mut report))?,
@@ -77,7 +80,7 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
         other => match other.strip_prefix("job:") {
             Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
             None => anyhow::bail!(
-                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, recovery, memsnap, slots, start, job:NAME"
+                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, checkpoints, recovery, memsnap, slots, start, job:NAME"
             ),
         },
     }

@@ -2,27 +2,20 @@
 //! goes to another slot.
 
 use std::{
-    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use cofferdam::{
-    config,
     ids::SlotId,
-    job_manager::{
-        self,
-        control::{Answer, Ask, Control, Controls, Request, RunOptions},
-        status::JobStatus,
-    },
+    job_manager::control::{Answer, Ask},
     remote::client,
-    task_manager::TaskManagerSettings,
 };
-use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Places,
     report::{Bar, Report},
+    running::start,
 };
 
 /// Bytes of state for each key.
@@ -49,48 +42,6 @@ fn job(mebibytes: u64, records: Option<u64>, extra: &str) -> String {
     )
 }
 
-struct Running {
-    ask: mpsc::Sender<Request>,
-    status: watch::Receiver<JobStatus>,
-    control: watch::Sender<Control>,
-    job: tokio::task::JoinHandle<job_manager::control::Outcome>,
-}
-
-fn start(places: &Places, text: &str, slots: u32) -> anyhow::Result<Running> {
-    let spec = config::parse(text, Path::new("bench.toml"), &[])
-        .map_err(|e| anyhow::anyhow!("{e}\n{text}"))?;
-    let settings = TaskManagerSettings { slots: Some(slots), ..TaskManagerSettings::default() };
-    let options =
-        RunOptions { artifacts: Some(places.guests.clone()), settings, ..RunOptions::default() };
-    let (control, listen) = watch::channel(Control::Run);
-    let (ask, requests) = mpsc::channel(4);
-    let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
-    let controls = Controls { control: listen, requests };
-    let job = tokio::spawn(job_manager::run(spec, options, controls, publish));
-    Ok(Running { ask, status, control, job })
-}
-
-impl Running {
-    async fn until(&mut self, is_so: impl Fn(&JobStatus) -> bool) -> anyhow::Result<JobStatus> {
-        match self.status.wait_for(|status| is_so(status)).await {
-            Ok(status) => Ok(status.clone()),
-            Err(_) => anyhow::bail!("the job ended: {:?}", (&mut self.job).await),
-        }
-    }
-
-    async fn ask(&self, ask: Ask) -> anyhow::Result<Answer> {
-        let (answer, heard) = oneshot::channel();
-        self.ask.send(Request { ask, answer }).await?;
-        heard.await?.map_err(|error| anyhow::anyhow!(error))
-    }
-
-    async fn stop(self) -> anyhow::Result<()> {
-        self.control.send_replace(Control::Stop);
-        self.job.await?;
-        Ok(())
-    }
-}
-
 /// From the failure to the first records that the failed subtask sees again.
 async fn after_a_trap(
     places: &Places,
@@ -103,7 +54,7 @@ async fn after_a_trap(
     // All keys have their state when it goes down, and a checkpoint has them.
     let trap_after = keys * 20;
     let extra = format!("config = {{ state_bytes = {STATE}, trap_after = {trap_after} }}");
-    let mut running = start(places, &job(mebibytes, None, &extra), 1)?;
+    let mut running = start(places, &job(mebibytes, None, &extra), 1, None)?;
     let mut took: Vec<f64> = Vec::new();
     for n in 1..=times {
         let status = running
@@ -128,7 +79,7 @@ async fn after_a_trap(
 /// How long the stream waits while an instance goes to another slot.
 async fn relocation(places: &Places, report: &mut Report, mebibytes: u64) -> anyhow::Result<()> {
     let extra = format!("config = {{ state_bytes = {STATE} }}");
-    let mut running = start(places, &job(mebibytes, None, &extra), 2)?;
+    let mut running = start(places, &job(mebibytes, None, &extra), 2, None)?;
     let full = usize::try_from(mebibytes << 20)?;
     running.until(|s| s.memory.slots.iter().any(|slot| slot.parts.state >= full)).await?;
     let mut pauses = Vec::new();

@@ -36,7 +36,8 @@ pub struct MemoryCount {
 impl Processor for MemoryCount {
     fn open(ctx: &Context) -> Result<Self, Error> {
         let Config { ballast, touch, trap_on } = ctx.config()?;
-        let ballast = (0..ballast * MIB).map(|i| u8::try_from(i / PAGE % 251).unwrap_or(0) + 1).collect();
+        let ballast =
+            (0..ballast * MIB).map(|i| u8::try_from(i / PAGE % 251).unwrap_or(0) + 1).collect();
         Ok(Self { counts: HashMap::new(), ballast, touch, trap_on, at: 0 })
     }
 
