@@ -33,8 +33,12 @@ pub(crate) fn start(
     let spec = config::parse(text, Path::new("bench.toml"), &[])
         .map_err(|e| anyhow::anyhow!("{e}\n{text}"))?;
     let settings = TaskManagerSettings { slots: Some(slots), ..TaskManagerSettings::default() };
-    let options =
-        RunOptions { artifacts: Some(places.guests.clone()), settings, ..RunOptions::default() };
+    let options = RunOptions {
+        artifacts: Some(places.guests.clone()),
+        settings,
+        state,
+        ..RunOptions::default()
+    };
     let (control, listen) = watch::channel(Control::Run);
     let (ask, requests) = mpsc::channel(4);
     let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
