@@ -238,8 +238,33 @@ fn guest_bytes(memory: &MemoryReport) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_is_short_of_memory_goes_to_another_slot_and_has_less_there() {
+    let settings = TaskManagerSettings {
+        memory: Some(1 << 30),
+        slots: Some(2),
+        ..TaskManagerSettings::default()
+    };
+    let shared = TaskManager::start(&settings).unwrap();
+    let text = job("misbehave", WITHOUT_END, "memory = '64MiB'\nconfig.mode = 'grow'");
+    let mut running = Hosted::start(&text, "default", &shared);
+    let moved = running.until("moved", |s| s.placement.relocations == 1).await;
+    assert_eq!(moved.placement.slots.iter().map(|slot| slot.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(moved.restarts.count, 0, "nothing restarted for that");
+    let before = read(&moved);
+    running.until("going on", |s| read(s) > before + 10_000).await;
+    assert!(matches!(running.stop().await, Outcome::Stopped { .. }));
+    assert_eq!((shared.memory.report().reserved, shared.slots.free()), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_is_raised_and_lowered_while_the_job_runs() {
-    let shared = task_manager(1 << 30);
+    // No other slot is free: it would go there, and take no more than it needs.
+    let settings = TaskManagerSettings {
+        memory: Some(1 << 30),
+        slots: Some(1),
+        ..TaskManagerSettings::default()
+    };
+    let shared = TaskManager::start(&settings).unwrap();
     let memory = &shared.memory;
     let text = job("misbehave", WITHOUT_END, "memory = '16MiB'\nconfig.mode = 'grow'");
     let mut running = Hosted::start(&text, "default", &shared);

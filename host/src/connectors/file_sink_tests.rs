@@ -288,7 +288,7 @@ fn a_pending_part_of_another_run_is_not_gone_on_with() {
         };
         let mut other = open(&out, alone(), None).unwrap();
         let error = refused(&saved, &out);
-        assert!(error.contains("does not begin with what the checkpoint wrote"), "{error}");
+        assert!(error.contains("it has 0 bytes, and the checkpoint covers"), "{error}");
         other.write(&batch(5..50)).await.unwrap();
         other.prepare_commit(1, true).await.unwrap();
         let error = refused(&saved, &out);

@@ -111,8 +111,13 @@ impl Snapshot for Crasher {
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), Error> {
-        let before = snapshot.try_into().map_err(|_| "not a snapshot of this guest's")?;
-        self.before = u32::from_le_bytes(before);
+        self.before = match snapshot {
+            // As it was before there could be more than 255.
+            [before] => u32::from(*before),
+            _ => u32::from_le_bytes(
+                snapshot.try_into().map_err(|_| "not a snapshot of this guest's")?,
+            ),
+        };
         Ok(())
     }
 }
