@@ -103,6 +103,8 @@ name = "guest"
 artifact = "crasher"
 input = "records"
 config = { only_subtask = 1, trap_at = 5 }
+# What it does depends on how many records it has seen: divided, each batch goes through.
+poison = "fail"
 
 [[sink]]
 name = "out"

@@ -44,7 +44,7 @@ pub(crate) fn fire<K: KeyedProcessor>(
 }
 
 /// Checks that states are of the operator's type, to the last byte.
-#[cfg(any(test, target_arch = "wasm32"))]
+#[cfg(target_arch = "wasm32")]
 pub(crate) fn check<K: KeyedProcessor>(keys: &Column, states: &Column) -> Result<(), Error> {
     for (key, state) in keys.iter().zip(states.iter()) {
         codec::check::<K::State>(state).map_err(|error| {
