@@ -72,11 +72,15 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
         }
         "memsnap" => runtime.block_on(memsnap::measure(places, &mut report))?,
         "crowd" => runtime.block_on(neighbours::crowd(places, &mut report))?,
-        "checkpoints" => runtime.block_on(checkpoints::measure(places, &mut report))?,
+        "checkpoints" => runtime.block_on(checkpoints::measure(places, &mut report, None))?,
         "recovery" => runtime.block_on(recovery::measure(places, &mut report))?,
         // One part of the spine, while working on it.
         "slots" => runtime.block_on(slots::measure(places, &mut report))?,
         "start" => runtime.block_on(start::measure(places, &mut report))?,
+        part if part.starts_with("checkpoints:") => {
+            let part = part.strip_prefix("checkpoints:");
+            runtime.block_on(checkpoints::measure(places, &mut report, part))?;
+        }
         other => match other.strip_prefix("job:") {
             Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
             None => anyhow::bail!(
