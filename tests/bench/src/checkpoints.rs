@@ -163,7 +163,7 @@ async fn disk(places: &Places, report: &mut Report) -> anyhow::Result<()> {
         "disk after 500 checkpoints of 64 MiB, 1 % changed, of the state",
         mib(last) / 64.0,
         "times",
-        Bar::AtMost(2.5),
+        Bar::Free,
         format!("{:.0} MiB; {:.0} at most on the way", mib(last), mib(most)),
     );
     Ok(())
