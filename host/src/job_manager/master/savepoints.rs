@@ -62,7 +62,10 @@ impl Master {
             let _ = request.answer.send(Err(why.to_owned()));
             return;
         };
+        // Later checkpoints may supersede it before it is copied.
+        let pin = self.prepared.writer.pin(id);
         self.saving.push(tokio::task::spawn_blocking(move || {
+            let _pin = pin;
             let saved = write(&store, &state, name, id);
             let answer = saved.map(|(path, bytes)| Answer::Savepoint { id, path, bytes, stopped });
             let _ = request.answer.send(answer);
