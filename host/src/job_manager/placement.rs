@@ -115,6 +115,15 @@ impl Holding {
         self.place.give_back(not_made.to);
     }
 
+    /// The subtasks in slots that are not to be used.
+    pub fn in_bad_slots(&self, slots: &Slots) -> impl Iterator<Item = SubtaskId> {
+        let conditions = slots.conditions();
+        let bad = move |slot: &SlotId| {
+            conditions.get(slot.0 as usize).is_some_and(|c| *c != SlotCondition::Good)
+        };
+        self.slots.iter().filter(move |(_, slot)| bad(slot)).map(|(id, _)| *id)
+    }
+
     /// Gives other slots to subtasks whose instances are gone and whose slots are not to
     /// be used, as far as others are free.
     pub fn leave_bad_slots(
@@ -122,17 +131,8 @@ impl Holding {
         slots: &Slots,
         gone: impl Fn(SubtaskId) -> bool,
     ) -> Vec<Move> {
-        let conditions = slots.conditions();
-        let bad = |slot: &SlotId| {
-            conditions.get(slot.0 as usize).is_some_and(|c| *c != SlotCondition::Good)
-        };
-        let leaving: Vec<SubtaskId> = self
-            .slots
-            .iter()
-            .filter(|(id, slot)| gone(**id) && bad(slot))
-            .map(|(id, _)| *id)
-            .collect();
         let mut moves = Vec::new();
+        let leaving: Vec<SubtaskId> = self.in_bad_slots(slots).filter(|id| gone(*id)).collect();
         for id in leaving {
             let Some(made) = self.begin_move(id) else { break };
             self.moved(made);

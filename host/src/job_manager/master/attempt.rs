@@ -83,8 +83,7 @@ impl Attempt<'_> {
         loop {
             let wake = self.wait(&mut publish).await;
             let end = match wake {
-                Wake::Event(TaskEvent::Failed(id, failure)) => self.on_failure(id, failure).await,
-                Wake::Event(event) => self.on_event(event),
+                Wake::Event(event) => self.on_event(event).await,
                 Wake::Restart => {
                     self.restart_regions();
                     None
@@ -158,7 +157,7 @@ impl Attempt<'_> {
         None
     }
 
-    fn on_event(&mut self, event: TaskEvent) -> Option<AttemptEnd> {
+    async fn on_event(&mut self, event: TaskEvent) -> Option<AttemptEnd> {
         match event {
             TaskEvent::Began(id) => {
                 self.master.note_began(id);
@@ -183,7 +182,7 @@ impl Attempt<'_> {
                 self.master.on_crash(id, *crash);
                 None
             }
-            TaskEvent::Failed(id, failure) => Some(AttemptEnd::Failed(Some(id), failure)),
+            TaskEvent::Failed(id, failure) => self.on_failure(id, failure).await,
         }
     }
 

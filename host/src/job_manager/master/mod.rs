@@ -53,11 +53,7 @@ use crate::{
         writer::{Begun, LiveChunks, Written},
     },
     restart::{Decision, RestartStrategy},
-    task_manager::{
-        SubtaskId,
-        recorder::Crash,
-        slots::{AskedBackFor, health::SlotCondition},
-    },
+    task_manager::{SubtaskId, recorder::Crash, slots::AskedBackFor},
 };
 
 /// Runs a job to its end, in this process.
@@ -321,9 +317,7 @@ impl Master {
         let Some(slot) = subtask.and_then(|id| holding.slots.get(&id)) else { return };
         if failure.kind.is_crash() {
             let task_manager = &self.prepared.deployer.task_manager;
-            let before = task_manager.slots.conditions().get(slot.0 as usize).copied();
-            let now = task_manager.slots.crashed(*slot, self.clock.now_millis());
-            if now == SlotCondition::Quarantined && before != Some(now) {
+            if task_manager.slots.crashed(*slot, self.clock.now_millis()) {
                 tracing::warn!("slot {slot} is in quarantine: its instances crash");
                 task_manager.probe_later(*slot);
             }

@@ -9,7 +9,7 @@ use crate::{
     ids::{OperatorName, SubtaskIndex},
     job_manager::{
         capsules,
-        control::{Answer, Ask, Request},
+        control::{Answer, Request},
         deploy::Deployer,
         plan::Role,
     },
@@ -32,9 +32,8 @@ impl Attempt<'_> {
             Ok(begun) => begun,
             Err(why) => return answer(request, Err(why)),
         };
-        // Nobody waits for it: the barrier is what is wanted.
-        let ask = Ask::Checkpoint;
-        self.master.asked.push(Request { ask, answer: oneshot::channel().0 });
+        // The barrier is what is wanted.
+        self.master.ask_checkpoint();
         let path = state
             .join("recordings")
             .join(format!("{operator}-{subtask}-{}.recording", deployer.clock.now_millis()));

@@ -4,13 +4,16 @@
 //! What takes a checkpoint waits until none is under way; who asked for the same thing is
 //! answered together. If the attempt fails first, the next one does it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-use super::{AttemptEnd, Stopping, attempt::Attempt, savepoints::Rescaling};
+use super::{
+    AttemptEnd, Stopping,
+    attempt::Attempt,
+    savepoints::{Change, Rescaling},
+};
 use crate::{
-    clock::Stopwatch,
     ids::{CheckpointId, SlotId},
     job_manager::{
         control::{Answer, Ask, Moved, Request, SlotView},
@@ -22,7 +25,6 @@ use crate::{
     task_manager::{
         SubtaskId,
         relocation::{OperatorCommand, Relocation},
-        slots::health::SlotCondition,
     },
 };
 
@@ -96,14 +98,9 @@ impl Attempt<'_> {
                         answer(request, Err("the job is stopping".to_owned()));
                     }
                     Ok(deployer) => {
-                        let deployer = Arc::new(deployer);
-                        let since = Stopwatch::start();
-                        self.master.rescaling = Some(Rescaling::Stopping {
-                            deployer,
-                            request,
-                            since,
-                            comparisons: None,
-                        });
+                        let change = Change::new(request, None);
+                        let rescaling = Rescaling::Stopping(change, Arc::new(deployer));
+                        self.master.rescaling = Some(rescaling);
                         return self.stop(Stopping::Rescaled);
                     }
                 }
@@ -271,33 +268,26 @@ impl Attempt<'_> {
         if slots.free() == 0 || self.stopping.is_some() || !self.recovering.is_empty() {
             return;
         }
-        let conditions = slots.conditions();
-        let bad = |slot: &SlotId| {
-            conditions.get(slot.0 as usize).is_some_and(|c| *c != SlotCondition::Good)
-        };
-        let is_moving = |id: &SubtaskId| self.moving.iter().any(|m| m.made.subtask == *id);
-        let leaving: Vec<SubtaskId> = self
-            .holding
-            .slots
-            .iter()
-            .filter(|(id, slot)| (bad(slot) || self.is_pressed(**id)) && !is_moving(id))
-            .map(|(id, _)| *id)
-            .collect();
+        let mut leaving: BTreeSet<SubtaskId> = self.holding.in_bad_slots(&slots).collect();
+        leaving.extend(self.pressed());
+        leaving.retain(|id| self.moving.iter().all(|moving| moving.made.subtask != *id));
         for id in leaving {
             self.relieved.insert(id, Instant::now());
             self.begin_move(id, None);
         }
     }
 
-    /// Whether an instance is short of memory, which a new one may not be: what a guest
-    /// has taken, it never gives back. Once a minute at most.
-    fn is_pressed(&self, id: SubtaskId) -> bool {
-        let recently = self.relieved.get(&id).is_some_and(|at| at.elapsed() < RELIEF);
+    /// The instances that are short of memory, which new ones may not be: what a guest
+    /// has taken, it never gives back. Each once a minute at most.
+    fn pressed(&self) -> Vec<SubtaskId> {
         let plan = &self.master.prepared.deployer.plan;
-        let of_it = |slot: &&SlotReport| {
-            slot.operator == plan.vertices[id.vertex].name && slot.subtask == id.index
-        };
-        let slot = self.master.progress.status.memory.slots.iter().find(of_it);
-        !recently && slot.is_some_and(is_under_pressure)
+        let slots = self.master.progress.status.memory.slots.iter();
+        let pressed = slots.filter(|slot| is_under_pressure(slot)).filter_map(|slot| {
+            let vertex = plan.vertices.iter().position(|v| v.name == slot.operator)?;
+            Some(SubtaskId { vertex, index: slot.subtask })
+        });
+        let recently =
+            |id: &SubtaskId| self.relieved.get(id).is_some_and(|at| at.elapsed() < RELIEF);
+        pressed.filter(|id| !recently(id)).collect()
     }
 }

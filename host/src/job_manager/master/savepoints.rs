@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use super::Master;
+use super::{Master, requests::answer};
 use crate::{
     capsule::compare::Comparison,
     checkpoint::file,
@@ -22,28 +22,25 @@ use crate::{
 
 /// Another parallelism or other code, on its way.
 pub(super) enum Rescaling {
-    /// The job stops for it.
-    Stopping {
-        /// As it is to be.
-        deployer: Arc<Deployer>,
-        /// Who asked.
-        request: Request,
-        /// Since the job was asked to stop.
-        since: Stopwatch,
-        /// How a new version did when it was tried, if that is what is new.
-        comparisons: Option<Vec<Comparison>>,
-    },
-    /// The job is deployed with it. What it had before is there to go back to.
-    Deploying {
-        /// As it was.
-        before: Arc<Deployer>,
-        /// Who asked.
-        request: Request,
-        /// Since the job was asked to stop.
-        since: Stopwatch,
-        /// As above.
-        comparisons: Option<Vec<Comparison>>,
-    },
+    /// The job stops for it, and is to be like that.
+    Stopping(Change, Arc<Deployer>),
+    /// The job is deployed with it. What it was before is there to go back to.
+    Deploying(Change, Arc<Deployer>),
+}
+
+/// What somebody wants to be different.
+pub(super) struct Change {
+    request: Request,
+    /// Since the job was asked to stop for it.
+    since: Stopwatch,
+    /// How a new version did when it was tried, if that is what is new.
+    comparisons: Option<Vec<Comparison>>,
+}
+
+impl Change {
+    pub(super) fn new(request: Request, comparisons: Option<Vec<Comparison>>) -> Self {
+        Self { request, since: Stopwatch::start(), comparisons }
+    }
 }
 
 impl Master {
@@ -59,61 +56,56 @@ impl Master {
         let Some(state) = self.prepared.state.clone() else {
             let why = "a savepoint is written to the state directory, and the job has none: start \
                        it with --state DIR";
-            let _ = request.answer.send(Err(why.to_owned()));
-            return;
+            return answer(request, Err(why.to_owned()));
         };
         // Later checkpoints may supersede it before it is copied.
         let pin = self.prepared.writer.pin(id);
         self.saving.push(tokio::task::spawn_blocking(move || {
             let _pin = pin;
             let saved = write(&store, &state, name, id);
-            let answer = saved.map(|(path, bytes)| Answer::Savepoint { id, path, bytes, stopped });
-            let _ = request.answer.send(answer);
+            answer(
+                request,
+                saved.map(|(path, bytes)| Answer::Savepoint { id, path, bytes, stopped }),
+            );
         }));
     }
 
     /// The job has stopped to go on with another parallelism.
     pub(super) fn rescale(&mut self) {
-        let Some(Rescaling::Stopping { deployer, request, since, comparisons }) =
-            self.rescaling.take()
-        else {
+        let Some(Rescaling::Stopping(change, deployer)) = self.rescaling.take() else {
             return;
         };
         let before = self.prepared.use_deployer(deployer);
         self.show_parallelism();
-        self.rescaling = Some(Rescaling::Deploying { before, request, since, comparisons });
+        self.rescaling = Some(Rescaling::Deploying(change, before));
     }
 
     /// It did not stop for that after all.
     pub(super) fn forget_rescaling(&mut self) {
-        if let Some(Rescaling::Stopping { request, .. }) = self.rescaling.take() {
+        if let Some(Rescaling::Stopping(change, _)) = self.rescaling.take() {
             let why = "the job ended or failed before it could stop with a checkpoint; it is as \
                        it was";
-            let _ = request.answer.send(Err(why.to_owned()));
+            answer(change.request, Err(why.to_owned()));
         }
     }
 
     /// It runs with another parallelism.
     pub(super) fn answer_rescaled(&mut self) {
-        if let Some(Rescaling::Deploying { request, since, comparisons, .. }) =
-            self.rescaling.take()
-        {
-            let pause_millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let (from, not_promoted) = (self.last_id(), None);
-            let answer = match comparisons {
-                None => Answer::Rescaled { from, pause_millis },
-                Some(comparisons) => {
-                    Answer::Upgraded { comparisons, not_promoted, from, pause_millis }
-                }
-            };
-            let _ = request.answer.send(Ok(answer));
-        }
+        let Some(Rescaling::Deploying(change, _)) = self.rescaling.take() else { return };
+        let pause = change.since.elapsed().as_millis();
+        let pause_millis = u64::try_from(pause).unwrap_or(u64::MAX);
+        let (from, not_promoted) = (self.last_id(), None);
+        let told = match change.comparisons {
+            None => Answer::Rescaled { from, pause_millis },
+            Some(comparisons) => Answer::Upgraded { comparisons, not_promoted, from, pause_millis },
+        };
+        answer(change.request, Ok(told));
     }
 
     /// If the job cannot run with its new parallelism, it goes on with the old one. False
     /// if it had none.
     pub(super) fn scale_back(&mut self, outcome: &Outcome) -> bool {
-        let Some(Rescaling::Deploying { before, request, .. }) = self.rescaling.take() else {
+        let Some(Rescaling::Deploying(change, before)) = self.rescaling.take() else {
             return false;
         };
         self.prepared.use_deployer(before);
@@ -124,7 +116,7 @@ impl Master {
         };
         let why = format!("the job goes on as it was: {why}");
         tracing::warn!("{why}");
-        let _ = request.answer.send(Err(why));
+        answer(change.request, Err(why));
         true
     }
 

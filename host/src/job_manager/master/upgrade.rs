@@ -15,11 +15,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
-use super::{AttemptEnd, Stopping, attempt::Attempt, requests::answer, savepoints::Rescaling};
+use super::{
+    AttemptEnd, Stopping,
+    attempt::Attempt,
+    requests::answer,
+    savepoints::{Change, Rescaling},
+};
 use crate::{
     capsule::compare::{Comparison, Verdict, compare},
     catalog::Catalog,
-    clock::Stopwatch,
     config::job::{ArtifactRef, StateKeeping},
     ids::{OperatorName, SlotId, SubtaskIndex},
     job_manager::{
@@ -164,12 +168,8 @@ impl Attempt<'_> {
                 None
             }
             Ok(deployer) => {
-                self.master.rescaling = Some(Rescaling::Stopping {
-                    deployer: Arc::new(deployer),
-                    request,
-                    since: Stopwatch::start(),
-                    comparisons: Some(comparisons),
-                });
+                let change = Change::new(request, Some(comparisons));
+                self.master.rescaling = Some(Rescaling::Stopping(change, Arc::new(deployer)));
                 self.stop(Stopping::Rescaled)
             }
         }

@@ -162,11 +162,15 @@ impl Slots {
         (0..inner.queue.total()).map(|slot| inner.queue.condition(SlotId(slot))).collect()
     }
 
-    /// An instance in a slot crashed at a moment, in milliseconds. Says how the slot is
-    /// now.
+    /// An instance in a slot crashed at a moment, in milliseconds. Says whether the slot is
+    /// in quarantine from now on.
     #[must_use]
-    pub fn crashed(&self, slot: SlotId, now: i64) -> SlotCondition {
-        self.change(slot, |health| health.crashed(slot, now))
+    pub fn crashed(&self, slot: SlotId, now: i64) -> bool {
+        self.change(slot, |health| {
+            let before = health.condition(slot);
+            let after = health.crashed(slot, now);
+            after == SlotCondition::Quarantined && before != after
+        })
     }
 
     /// A probe in a slot went well: it can be used again, if it was in quarantine.
