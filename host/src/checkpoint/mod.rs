@@ -13,6 +13,7 @@
 //! | [`store`] | what a store must do |
 //! | [`memory_store`], [`sled_store`] | the stores; `refs` counts who names which chunk |
 //! | `directory`, `marker` | a state directory: its lock, and what it says beside the database |
+//! | `layout` | in pieces of which size a database has its values |
 //! | `sync_range` | has sled wait until what it wrote is durable |
 //! | [`file`](mod@file) | a checkpoint as one file |
 //! | [`verify`] | reading all of a checkpoint |
@@ -22,6 +23,7 @@ mod directory;
 pub mod file;
 pub mod format;
 pub mod image;
+mod layout;
 pub mod manifest;
 mod marker;
 pub mod memory_store;

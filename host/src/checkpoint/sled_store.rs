@@ -26,6 +26,7 @@ use crate::{
         details::Details,
         directory::{Directory, Synced, explain, failed},
         format::{self, Kind},
+        layout::Layout,
         manifest::{ChunkDigest, Manifest, StoredChunk},
         marker::{Found, Marker, Witness},
         refs::Refs,
@@ -35,15 +36,13 @@ use crate::{
     ids::CheckpointId,
 };
 
-/// What is large is stored in pieces of this size. sled puts up to 17 values into a node,
-/// rewrites whole nodes, and puts a node of more than 128 KiB into a file of its own, which
-/// it never syncs: a power cut would take what was durable with it.
-const PIECE: usize = 7 * 1024;
-
 /// A database is written anew when it takes so many times (in tenths) what is live in
 /// it, and this much more.
 const TOO_LARGE: u64 = 25;
 const SLACK: u64 = 8 << 20;
+
+/// What was measured of a checkpoint takes so many bytes at most.
+const DETAILS: usize = 7 << 10;
 
 const OWNER: &[u8] = b"owner";
 
@@ -66,6 +65,7 @@ pub struct SledStore {
 #[derive(Debug)]
 struct Trees {
     db: sled::Db,
+    layout: Layout,
     manifests: sled::Tree,
     details: sled::Tree,
     chunks: sled::Tree,
@@ -74,8 +74,10 @@ struct Trees {
 
 impl Trees {
     fn open(path: &Path) -> sled::Result<Self> {
+        let layout = Layout::of(path);
         let db = sled::Config::new()
             .path(path)
+            .segment_size(layout.segment)
             .cache_capacity(16 * 1024 * 1024)
             // We flush where it counts.
             .flush_every_ms(None)
@@ -85,6 +87,7 @@ impl Trees {
             details: db.open_tree("details")?,
             chunks: db.open_tree("chunks")?,
             sizes: db.open_tree("sizes")?,
+            layout,
             db,
         })
     }
@@ -93,7 +96,7 @@ impl Trees {
         // First: whatever of the chunk is there can be found by it.
         self.sizes.insert(digest.0, &(content.len() as u64).to_le_bytes())?;
         let framed = format::frame(Kind::Chunk, content);
-        put_pieces(&self.chunks, &digest.0, &framed)?;
+        self.put_pieces(&self.chunks, &digest.0, &framed)?;
         Ok(framed.len())
     }
 
@@ -119,21 +122,19 @@ impl Trees {
         }
         for chunk in chunks {
             other.sizes.insert(chunk.digest.0, &chunk.bytes.to_le_bytes())?;
-            for piece in self.chunks.scan_prefix(chunk.digest.0) {
-                let (key, value) = piece?;
-                other.chunks.insert(key, value)?;
-            }
+            let framed = pieces(&self.chunks, &chunk.digest.0)?;
+            other.put_pieces(&other.chunks, &chunk.digest.0, &framed)?;
         }
         other.db.flush().map(|_| ())
     }
-}
 
-/// The first piece comes last: where it is, all are.
-fn put_pieces(tree: &sled::Tree, of: &[u8], framed: &[u8]) -> sled::Result<()> {
-    for (i, piece) in framed.chunks(PIECE).enumerate().rev() {
-        tree.insert(piece_key(of, i), piece)?;
+    /// The first piece comes last: where it is, all are.
+    fn put_pieces(&self, tree: &sled::Tree, of: &[u8], framed: &[u8]) -> sled::Result<()> {
+        for (i, piece) in framed.chunks(self.layout.piece).enumerate().rev() {
+            tree.insert(piece_key(of, i), piece)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The first piece goes first.
@@ -505,7 +506,7 @@ impl CheckpointStore for SledStore {
         admit(manifest, self.owner.as_ref(), |digest| self.refs.has(digest))?;
         let bytes = manifest.encode();
         let (len, key) = (bytes.len(), manifest_key(manifest.id));
-        self.call("written", |trees| put_pieces(&trees.manifests, &key, &bytes))?;
+        self.call("written", |trees| trees.put_pieces(&trees.manifests, &key, &bytes))?;
         self.flush().inspect_err(|_| {
             // What is not known to be durable must not be taken for a checkpoint.
             let _ = self.call("written", |trees| remove_pieces(&trees.manifests, &key));
@@ -523,7 +524,7 @@ impl CheckpointStore for SledStore {
     fn put_details(&mut self, id: CheckpointId, details: &Details) -> Result<(), StoreError> {
         self.heal()?;
         let mut bytes = details.encode();
-        if bytes.len() > PIECE {
+        if bytes.len() > DETAILS {
             // Of very many subtasks: what holds for all of them is kept.
             bytes = Details { subtasks: BTreeMap::new(), ..details.clone() }.encode();
         }

@@ -29,7 +29,7 @@ fn manifest(id: u64, guest: StoredChunk) -> Manifest {
 #[test]
 fn a_checkpoint_comes_back_after_reopening_and_drops_its_chunks_when_discarded() {
     let dir = tempfile::tempdir().unwrap();
-    let large = vec![7; 3 * PIECE + 5];
+    let large = vec![7; 3 * Layout::NEW.piece + 5];
     let (first, second) = {
         let mut store = SledStore::open(dir.path()).unwrap();
         let (first, written) = store.put_chunk(&large).unwrap();

@@ -10,9 +10,9 @@ use crate::{
 /// The changes of all key groups.
 #[derive(Debug)]
 pub(super) struct Changes {
-    /// Entries whose mark is set. The mark belongs to the entry's number: when
-    /// the number is used again, it is not listed again.
-    pub(super) marked: Vec<EntryId>,
+    /// Entries that changed. It is the entry's number that is listed: when the number
+    /// is used again, it is not listed again.
+    pub(super) listed: Vec<EntryId>,
     pub(super) groups: Vec<GroupChanges>,
     tombstone_bytes: usize,
 }
@@ -22,8 +22,10 @@ pub(super) struct Changes {
 pub(super) struct GroupChanges {
     /// Entries that it has now.
     pub(super) live: u32,
-    /// Whether a snapshot has given it whole, so that what changed since can follow.
-    pub(super) based: bool,
+    /// Those of them that are listed as changed.
+    pub(super) listed: u32,
+    /// How long it was when it was last given whole.
+    pub(super) whole_bytes: usize,
     /// Saved entries that are gone.
     pub(super) removed: u32,
     /// Their keys and windows, as a delta has them.
@@ -33,7 +35,7 @@ pub(super) struct GroupChanges {
 impl Changes {
     pub(super) fn new(key_groups: u32) -> Self {
         let groups = vec![GroupChanges::default(); key_groups as usize];
-        Self { marked: Vec::new(), groups, tombstone_bytes: 0 }
+        Self { listed: Vec::new(), groups, tombstone_bytes: 0 }
     }
 
     pub(super) fn of(&mut self, key_group: KeyGroup) -> &mut GroupChanges {
@@ -58,6 +60,6 @@ impl Changes {
 
     /// Heap bytes in use, about.
     pub(super) fn bytes(&self) -> usize {
-        self.marked.capacity() * size_of::<EntryId>() + self.tombstone_bytes
+        self.listed.capacity() * size_of::<EntryId>() + self.tombstone_bytes
     }
 }

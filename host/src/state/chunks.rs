@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     state::{
         call::TimerKind,
+        changes::GroupChanges,
         keyed::KeyedState,
         table::{Entry, EntryId},
         timers::Timers,
@@ -83,111 +84,113 @@ pub enum BadChunk {
     },
 }
 
-/// A base is written anew instead of a delta if more than one in so many of the
-/// table's entries would stand in it: entries of one key group are found by going
-/// through all of them.
+/// Going through the whole table is as much work as finding one in so many of its
+/// entries by their numbers, which lie anywhere in it.
 const SCAN_WORTH: usize = 8;
 
 /// How a key group is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Unchanged,
-    /// All of its entries are marked.
-    WholeOfMarked,
-    /// Its entries are found in the table.
-    WholeByScan,
+    Whole,
     Delta,
 }
+
+/// About: what an entry without state or timers takes, with a usual key.
+const ENTRY: usize = 24;
 
 impl KeyedState {
     /// What changed since the last snapshot, by key group.
     pub fn snapshot(&mut self) -> Vec<(KeyGroup, GroupChunk)> {
-        let marked = std::mem::take(&mut self.changes.marked);
-        let mut counts = vec![0_u32; self.changes.groups.len()];
-        let mut live = Vec::with_capacity(marked.len());
-        for id in &marked {
-            if let Some(key_group) = self.table.take_mark(*id) {
-                counts[usize::from(key_group.0)] += 1;
-                live.push((key_group, *id));
+        let listed = std::mem::take(&mut self.changes.listed);
+        let (ways, by_scan) = self.ways(listed.len());
+        let groups = (0..).zip(&ways).map(|(group, way)| self.begin_chunk(group, *way));
+        let mut chunks: Vec<Vec<u8>> = groups.collect();
+        let mut put = |id: EntryId, entry: &Entry| {
+            let group = usize::from(entry.key_group.0);
+            if ways[group] == Way::Whole || self.table.is_listed(entry) {
+                self.put_entry(&mut chunks[group], id, entry);
             }
+        };
+        if by_scan {
+            self.table.iter().for_each(|(id, entry)| put(id, entry));
+        } else {
+            let live = listed.iter().filter(|id| self.table.is_live(**id));
+            live.for_each(|id| put(*id, self.table.get(*id)));
         }
-        let ways = self.ways(&counts);
-        let mut entries: Vec<Vec<u8>> = vec![Vec::new(); counts.len()];
-        // About: what an entry without state or timers takes, with a usual key.
-        const ENTRY: usize = 24;
-        for (group, out) in entries.iter_mut().enumerate() {
-            let count = match ways[group] {
-                Way::Unchanged => continue,
-                Way::Delta => {
-                    let (removed, tombstones) = self.changes.take_tombstones(group);
-                    out.reserve(tombstones.len() + 16 + counts[group] as usize * ENTRY);
-                    put_varint(out, removed.into());
-                    out.extend_from_slice(&tombstones);
-                    counts[group]
-                }
-                Way::WholeOfMarked | Way::WholeByScan => {
-                    self.changes.take_tombstones(group);
-                    let now = &mut self.changes.groups[group];
-                    now.based = now.live > 0;
-                    if now.live == 0 {
-                        continue;
+        self.table.begin_period();
+        let groups = (0_u16..).map(KeyGroup).zip(chunks).zip(ways);
+        groups
+            .filter_map(|((key_group, bytes), way)| {
+                let group = self.changes.of(key_group);
+                group.listed = 0;
+                match way {
+                    Way::Unchanged => None,
+                    Way::Delta => Some((key_group, GroupChunk::Delta(bytes))),
+                    Way::Whole => {
+                        group.whole_bytes = bytes.len();
+                        Some((key_group, GroupChunk::Base(bytes)))
                     }
-                    out.reserve(8 + now.live as usize * ENTRY);
-                    now.live
-                }
-            };
-            put_varint(out, count.into());
-        }
-        for (key_group, id) in live {
-            let group = usize::from(key_group.0);
-            if ways[group] != Way::WholeByScan {
-                self.put_entry(&mut entries[group], id, self.table.get(id));
-            }
-        }
-        if ways.contains(&Way::WholeByScan) {
-            for (id, entry) in self.table.iter() {
-                let group = usize::from(entry.key_group.0);
-                if ways[group] == Way::WholeByScan {
-                    self.put_entry(&mut entries[group], id, entry);
-                }
-            }
-        }
-        let all = (0_u16..).map(KeyGroup).zip(entries).zip(ways);
-        all.filter_map(|((key_group, bytes), way)| match way {
-            Way::Unchanged => None,
-            Way::Delta => Some((key_group, GroupChunk::Delta(bytes))),
-            Way::WholeOfMarked | Way::WholeByScan => Some((key_group, GroupChunk::Base(bytes))),
-        })
-        .collect()
-    }
-
-    /// How each key group is written, if so many of its entries are marked.
-    fn ways(&self, marked: &[u32]) -> Vec<Way> {
-        let groups = self.changes.groups.iter().zip(marked);
-        let mut ways: Vec<Way> = groups
-            .map(|(group, marked)| {
-                let touched = u64::from(*marked) + u64::from(group.removed);
-                if touched == 0 {
-                    Way::Unchanged
-                } else if *marked == group.live {
-                    Way::WholeOfMarked
-                } else if touched * 2 > u64::from(group.live) {
-                    Way::WholeByScan
-                } else {
-                    Way::Delta
                 }
             })
-            .collect();
-        let by_scan = |(group, way): (usize, &Way)| match way {
-            Way::WholeByScan => self.changes.groups[group].live as usize,
-            _ => 0,
-        };
-        let found: usize = ways.iter().enumerate().map(by_scan).sum();
-        if found * SCAN_WORTH < self.table.len() {
-            let scans = ways.iter_mut().filter(|way| **way == Way::WholeByScan);
-            scans.for_each(|way| *way = Way::Delta);
+            .collect()
+    }
+
+    /// What comes before the entries of a key group that is written in this way.
+    fn begin_chunk(&mut self, group: usize, way: Way) -> Vec<u8> {
+        if way == Way::Unchanged {
+            return Vec::new();
         }
-        ways
+        let (removed, tombstones) = self.changes.take_tombstones(group);
+        let GroupChanges { live, listed, whole_bytes, .. } = self.changes.groups[group];
+        if way == Way::Whole {
+            if live == 0 {
+                return Vec::new();
+            }
+            let mut out = Vec::with_capacity((live as usize * ENTRY).max(whole_bytes) + 64);
+            put_varint(&mut out, live.into());
+            return out;
+        }
+        let mut out = Vec::with_capacity(tombstones.len() + listed as usize * ENTRY + 16);
+        put_varint(&mut out, removed.into());
+        out.extend_from_slice(&tombstones);
+        put_varint(&mut out, listed.into());
+        out
+    }
+
+    /// How each key group is written, if so many entries are listed; and whether their
+    /// entries are to be found by going through the table.
+    fn ways(&self, listed: usize) -> (Vec<Way>, bool) {
+        let way = |group: &GroupChanges| {
+            let touched = u64::from(group.listed) + u64::from(group.removed);
+            if touched == 0 {
+                Way::Unchanged
+            } else if touched * 2 > u64::from(group.live) {
+                // So it is with one that no snapshot has given yet: all of it is listed.
+                Way::Whole
+            } else {
+                Way::Delta
+            }
+        };
+        let mut ways: Vec<Way> = self.changes.groups.iter().map(way).collect();
+        // Of these the list does not say all.
+        let is_more =
+            |(group, way): (&GroupChanges, &Way)| *way == Way::Whole && group.listed < group.live;
+        let groups = || self.changes.groups.iter();
+        let more: usize = groups()
+            .zip(&ways)
+            .filter(|of| is_more(*of))
+            .map(|(group, _)| group.live as usize)
+            .sum();
+        let by_scan = listed.max(more) * SCAN_WORTH >= self.table.places().max(1);
+        if !by_scan && more > 0 {
+            for (group, way) in groups().zip(&mut ways) {
+                if is_more((group, way)) {
+                    *way = Way::Delta;
+                }
+            }
+        }
+        (ways, by_scan)
     }
 
     /// A base of the keys that are wanted, by key group, whether or not they have changed.
@@ -255,8 +258,6 @@ impl KeyedState {
                 gone.insert(tombstone);
             }
         }
-        let group = self.changes.of(key_group);
-        group.based = group.live > 0;
         Ok(())
     }
 

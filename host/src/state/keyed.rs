@@ -281,9 +281,13 @@ impl KeyedState {
 
     fn add_entry(&mut self, hash: u64, key: &[u8], window: Window) -> EntryId {
         let key_group = self.key_groups.group_of(key);
-        self.changes.of(key_group).live += 1;
         self.spilled += spilled(key.len());
-        self.table.insert(hash, key, window, key_group)
+        let id = self.table.insert(hash, key, window, key_group);
+        let listed = self.table.is_listed(self.table.get(id));
+        let group = self.changes.of(key_group);
+        group.live += 1;
+        group.listed += u32::from(listed);
+        id
     }
 
     /// Adds an entry that a snapshot held; it must be new.
@@ -293,7 +297,7 @@ impl KeyedState {
         self.spilled += spilled(state.len());
         let entry = self.table.get_mut(id);
         entry.state = ShortBytes::from_slice(state);
-        entry.saved = true;
+        self.table.set_saved(id);
         if let Some(windows) = self.windows {
             let last = window.last_millisecond();
             let entry = self.table.get_mut(id);
@@ -428,8 +432,9 @@ impl KeyedState {
 
     /// The next snapshot must have this entry.
     pub(super) fn mark(&mut self, id: EntryId) {
-        if self.table.mark(id) {
-            self.changes.marked.push(id);
+        if self.table.list(id) {
+            self.changes.listed.push(id);
+            self.changes.of(self.table.get(id).key_group).listed += 1;
         }
     }
 
@@ -496,8 +501,10 @@ impl KeyedState {
         }
         let entry = self.table.remove(id);
         self.spilled -= spilled(entry.key.len()) + spilled(entry.state.len());
-        self.changes.of(key_group).live -= 1;
-        if entry.saved {
+        let group = self.changes.of(key_group);
+        group.live -= 1;
+        group.listed -= u32::from(self.table.is_listed(&entry));
+        if self.table.is_saved(&entry) {
             self.changes.removed(key_group, &entry.key, entry.window);
         }
         entry

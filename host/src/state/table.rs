@@ -43,11 +43,11 @@ pub struct Entry {
     pub(super) registered: bool,
     /// Whether the window has fired.
     pub(super) fired: bool,
-    /// Whether a snapshot held it.
-    pub(super) saved: bool,
-    /// Whether its number is listed as changed.
-    marked: bool,
     live: bool,
+    /// The period between two snapshots in which it was put in.
+    born: u32,
+    /// The period in which its number was last listed as changed.
+    listed: u32,
 }
 
 /// The entries of a subtask.
@@ -58,6 +58,8 @@ pub struct Table {
     entries: Vec<Entry>,
     free: Vec<u32>,
     live: usize,
+    /// Which period between two snapshots it is. So a snapshot leaves the entries alone.
+    period: u32,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -72,6 +74,7 @@ impl Default for Table {
             entries: Vec::new(),
             free: Vec::new(),
             live: 0,
+            period: 1,
             // Seeded by chance: keys come from people who may wish us ill.
             hasher: foldhash::fast::RandomState::default(),
         }
@@ -180,14 +183,14 @@ impl Table {
             timers: 0,
             registered: false,
             fired: false,
-            saved: false,
-            marked: false,
             live: true,
+            born: self.period,
+            listed: self.period.wrapping_sub(1),
         };
         let id = if let Some(id) = self.free.pop() {
             let place = &mut self.entries[id as usize];
             // The number stays listed.
-            entry.marked = place.marked;
+            entry.listed = place.listed;
             *place = entry;
             id
         } else {
@@ -273,17 +276,40 @@ impl Table {
         &mut self.entries[id.0 as usize]
     }
 
-    /// Marks an entry as changed; says whether it was not.
-    pub(super) fn mark(&mut self, id: EntryId) -> bool {
-        !std::mem::replace(&mut self.get_mut(id).marked, true)
+    /// Lists an entry as changed in this period; says whether it was not.
+    pub(super) fn list(&mut self, id: EntryId) -> bool {
+        let period = self.period;
+        std::mem::replace(&mut self.get_mut(id).listed, period) != period
     }
 
-    /// Takes back the mark of an entry's number, for a snapshot that holds the
-    /// entry if there still is one; then says its key group.
-    pub(super) fn take_mark(&mut self, id: EntryId) -> Option<KeyGroup> {
-        let entry = self.get_mut(id);
-        (entry.marked, entry.saved) = (false, true);
-        entry.live.then_some(entry.key_group)
+    /// Whether an entry's number is listed as changed in this period.
+    pub(super) fn is_listed(&self, entry: &Entry) -> bool {
+        entry.listed == self.period
+    }
+
+    /// Whether an entry may be in a snapshot: it is from an earlier period.
+    pub(super) fn is_saved(&self, entry: &Entry) -> bool {
+        entry.born != self.period
+    }
+
+    /// An entry was put in that a snapshot held.
+    pub(super) fn set_saved(&mut self, id: EntryId) {
+        self.get_mut(id).born = self.period.wrapping_sub(1);
+    }
+
+    /// A snapshot was taken.
+    pub(super) fn begin_period(&mut self) {
+        self.period = self.period.wrapping_add(1);
+    }
+
+    /// How many numbers of entries there are, those of removed ones too.
+    pub(super) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is an entry of this number.
+    pub(super) fn is_live(&self, id: EntryId) -> bool {
+        self.get(id).live
     }
 
     /// All entries.
