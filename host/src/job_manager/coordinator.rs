@@ -336,7 +336,7 @@ mod tests {
     }
 
     fn state(group: u16, chunk: &[u8]) -> Snapshot {
-        let base = GroupChunk::Base(chunk.to_vec());
+        let base = GroupChunk::Base(chunk.to_vec().into());
         Snapshot { key_groups: vec![(KeyGroup(group), base)], ..Snapshot::default() }
     }
 
@@ -374,7 +374,7 @@ mod tests {
         let ready = c.snapshot(id(2), CheckpointId(2), Snapshot::default()).ready.unwrap();
         assert_eq!(base(&ready, 3), b"old");
         let mut again = coordinator();
-        let delta = GroupChunk::Delta(b"newer".to_vec());
+        let delta = GroupChunk::Delta(b"newer".to_vec().into());
         let newer = Snapshot { key_groups: vec![(KeyGroup(3), delta)], ..Snapshot::default() };
         again.snapshot(id(1), CheckpointId(3), newer);
         again.put_back(*ready);

@@ -232,9 +232,9 @@ impl World {
         if part(subtask) == Part::Operator {
             let chunk = match self.said.insert(subtask, work) {
                 Some(before) if !work.is_multiple_of(4) => {
-                    GroupChunk::Delta([before.to_be_bytes(), work.to_be_bytes()].concat())
+                    GroupChunk::Delta([before.to_be_bytes(), work.to_be_bytes()].concat().into())
                 }
-                _ => GroupChunk::Base(work.to_be_bytes().to_vec()),
+                _ => GroupChunk::Base(work.to_be_bytes().to_vec().into()),
             };
             key_groups.push((group, chunk));
         }
@@ -279,7 +279,7 @@ impl World {
                 let group = (subtask.vertex, KeyGroup(u16::try_from(subtask.index.0).unwrap()));
                 let mut all = ready.changed.get(&group).cloned().unwrap_or_default();
                 all.follow(self.saved.get(&group).cloned().unwrap_or_default());
-                let mut at = all.base.expect("it begins with a base");
+                let mut at = all.base.expect("it begins with a base").to_vec();
                 for delta in &all.deltas {
                     assert_eq!(delta[..8], at, "{group:?} in {}", ready.id);
                     at = delta[8..].to_vec();

@@ -1,7 +1,7 @@
 //! What subtasks said of a key group since the last checkpoint that was written:
 //! a base, if one came, and the deltas after it, in order. Pure.
 
-use crate::state::{GroupChunk, merge};
+use crate::state::{Buffer, GroupChunk, merge};
 
 /// More deltas than this, of checkpoints that were all given up, become one.
 const MAX_DELTAS: usize = 8;
@@ -11,9 +11,9 @@ const MAX_DELTAS: usize = 8;
 pub struct Pieces {
     /// The whole of it, which makes all that was said before void. Empty if nothing
     /// is left.
-    pub base: Option<Vec<u8>>,
+    pub base: Option<Buffer>,
     /// What changed after that, or else after what was written.
-    pub deltas: Vec<Vec<u8>>,
+    pub deltas: Vec<Buffer>,
 }
 
 impl Pieces {
@@ -40,21 +40,21 @@ impl Pieces {
         if self.deltas.len() > MAX_DELTAS
             && let Ok(merged) = merge::merge(&self.deltas, false)
         {
-            self.deltas = vec![merged];
+            self.deltas = vec![merged.into()];
         }
     }
 
     /// All of it, in order; whether the first is a base.
     #[must_use]
     pub fn in_order(&self) -> (Vec<&[u8]>, bool) {
-        let all = self.base.iter().chain(&self.deltas).map(Vec::as_slice);
+        let all = self.base.iter().chain(&self.deltas).map(|piece| &**piece);
         (all.collect(), self.base.is_some())
     }
 
     /// Bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.base.iter().chain(&self.deltas).map(Vec::len).sum()
+        self.base.iter().chain(&self.deltas).map(|piece| piece.len()).sum()
     }
 }
 
@@ -63,11 +63,11 @@ mod tests {
     use super::*;
 
     fn base(byte: u8) -> GroupChunk {
-        GroupChunk::Base(vec![byte])
+        GroupChunk::Base(vec![byte].into())
     }
 
     fn delta(byte: u8) -> GroupChunk {
-        GroupChunk::Delta(vec![byte])
+        GroupChunk::Delta(vec![byte].into())
     }
 
     fn pieces(chunks: impl IntoIterator<Item = GroupChunk>) -> Pieces {

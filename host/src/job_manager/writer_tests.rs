@@ -185,9 +185,9 @@ fn check(
                 }
             }
             let chunk = if follows && !group.is_empty() && !whole {
-                GroupChunk::Delta(delta(edits))
+                GroupChunk::Delta(delta(edits).into())
             } else {
-                GroupChunk::Base(base(group))
+                GroupChunk::Base(base(group).into())
             };
             all.entry((0, KeyGroup(*number))).or_default().add(chunk);
         }
@@ -280,10 +280,10 @@ fn a_large_state_of_which_little_changes_is_written_little_by_little() {
             let value: Vec<u8> = [n, u8::try_from(number).unwrap()].repeat(SIZE / 2);
             let edits: Edits = [(n, Some(value.clone())), (n + 1, Some(value))].into();
             let chunk = if n == 1 {
-                GroupChunk::Base(base(group))
+                GroupChunk::Base(base(group).into())
             } else {
                 group.extend(edits.iter().map(|(key, state)| (*key, state.clone().unwrap())));
-                GroupChunk::Delta(delta(&edits))
+                GroupChunk::Delta(delta(&edits).into())
             };
             changed.entry((0, KeyGroup(number))).or_default().add(chunk);
         }

@@ -24,6 +24,8 @@ pub(super) struct GroupChanges {
     pub(super) live: u32,
     /// Those of them that are listed as changed.
     pub(super) listed: u32,
+    /// Entries in deltas since it was last given whole.
+    pub(super) since_whole: u32,
     /// How long it was when it was last given whole.
     pub(super) whole_bytes: usize,
     /// Saved entries that are gone.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     state::{
+        buffer::Buffer,
         call::TimerKind,
         changes::GroupChanges,
         keyed::KeyedState,
@@ -55,9 +56,9 @@ pub(super) type KeyWindow<'a> = (&'a [u8], Option<Window>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupChunk {
     /// All of it; empty if nothing is left.
-    Base(Vec<u8>),
+    Base(Buffer),
     /// What changed since the snapshot before, which gave the base or a delta.
-    Delta(Vec<u8>),
+    Delta(Buffer),
 }
 
 /// A chunk that cannot be read.
@@ -102,10 +103,11 @@ const ENTRY: usize = 24;
 impl KeyedState {
     /// What changed since the last snapshot, by key group.
     pub fn snapshot(&mut self) -> Vec<(KeyGroup, GroupChunk)> {
-        let listed = std::mem::take(&mut self.changes.listed);
+        let mut listed = std::mem::take(&mut self.changes.listed);
         let (ways, by_scan) = self.ways(listed.len());
         let groups = (0..).zip(&ways).map(|(group, way)| self.begin_chunk(group, *way));
         let mut chunks: Vec<Vec<u8>> = groups.collect();
+        self.spare.clear();
         let mut put = |id: EntryId, entry: &Entry| {
             let group = usize::from(entry.key_group.0);
             if ways[group] == Way::Whole || self.table.is_listed(entry) {
@@ -119,17 +121,25 @@ impl KeyedState {
             live.for_each(|id| put(*id, self.table.get(*id)));
         }
         self.table.begin_period();
+        // Its memory is used again, unless there is much more of it than is of use.
+        if listed.capacity() <= 4 * listed.len() {
+            listed.clear();
+            self.changes.listed = listed;
+        }
         let groups = (0_u16..).map(KeyGroup).zip(chunks).zip(ways);
         groups
             .filter_map(|((key_group, bytes), way)| {
                 let group = self.changes.of(key_group);
-                group.listed = 0;
+                let listed = std::mem::take(&mut group.listed);
                 match way {
                     Way::Unchanged => None,
-                    Way::Delta => Some((key_group, GroupChunk::Delta(bytes))),
+                    Way::Delta => {
+                        group.since_whole += listed;
+                        Some((key_group, GroupChunk::Delta(self.spare.lend(bytes))))
+                    }
                     Way::Whole => {
-                        group.whole_bytes = bytes.len();
-                        Some((key_group, GroupChunk::Base(bytes)))
+                        (group.since_whole, group.whole_bytes) = (0, bytes.len());
+                        Some((key_group, GroupChunk::Base(self.spare.lend(bytes))))
                     }
                 }
             })
@@ -147,11 +157,13 @@ impl KeyedState {
             if live == 0 {
                 return Vec::new();
             }
-            let mut out = Vec::with_capacity((live as usize * ENTRY).max(whole_bytes) + 64);
+            // Somewhat more than the last time.
+            let before = whole_bytes + whole_bytes / 8;
+            let mut out = self.spare.take((live as usize * ENTRY).max(before) + 64);
             put_varint(&mut out, live.into());
             return out;
         }
-        let mut out = Vec::with_capacity(tombstones.len() + listed as usize * ENTRY + 16);
+        let mut out = self.spare.take(tombstones.len() + listed as usize * ENTRY + 16);
         put_varint(&mut out, removed.into());
         out.extend_from_slice(&tombstones);
         put_varint(&mut out, listed.into());
@@ -160,37 +172,37 @@ impl KeyedState {
 
     /// How each key group is written, if so many entries are listed; and whether their
     /// entries are to be found by going through the table.
+    ///
+    /// A key group of which more than half has changed is written whole. So it is with
+    /// one that no snapshot has given yet: all of it is listed. If the table is gone
+    /// through anyway, what has changed since it was last written whole counts too: that
+    /// costs less than to merge it with its deltas later.
     fn ways(&self, listed: usize) -> (Vec<Way>, bool) {
-        let way = |group: &GroupChanges| {
+        let way = |group: &GroupChanges, before: u32| {
             let touched = u64::from(group.listed) + u64::from(group.removed);
             if touched == 0 {
                 Way::Unchanged
-            } else if touched * 2 > u64::from(group.live) {
-                // So it is with one that no snapshot has given yet: all of it is listed.
+            } else if (touched + u64::from(before)) * 2 > u64::from(group.live) {
                 Way::Whole
             } else {
                 Way::Delta
             }
         };
-        let mut ways: Vec<Way> = self.changes.groups.iter().map(way).collect();
-        // Of these the list does not say all.
-        let is_more =
-            |(group, way): (&GroupChanges, &Way)| *way == Way::Whole && group.listed < group.live;
-        let groups = || self.changes.groups.iter();
-        let more: usize = groups()
-            .zip(&ways)
-            .filter(|of| is_more(*of))
-            .map(|(group, _)| group.live as usize)
-            .sum();
-        let by_scan = listed.max(more) * SCAN_WORTH >= self.table.places().max(1);
-        if !by_scan && more > 0 {
-            for (group, way) in groups().zip(&mut ways) {
-                if is_more((group, way)) {
-                    *way = Way::Delta;
-                }
+        let groups = &self.changes.groups;
+        // Of those that are to be whole the list may not say all.
+        let more = |group: &&GroupChanges| group.listed < group.live && way(group, 0) == Way::Whole;
+        let found: usize = groups.iter().filter(more).map(|group| group.live as usize).sum();
+        let by_scan = listed.max(found) * SCAN_WORTH >= self.table.places().max(1);
+        let ways = groups.iter().map(|group| {
+            if by_scan {
+                way(group, group.since_whole)
+            } else if more(&group) {
+                Way::Delta
+            } else {
+                way(group, 0)
             }
-        }
-        (ways, by_scan)
+        });
+        (ways.collect(), by_scan)
     }
 
     /// A base of the keys that are wanted, by key group, whether or not they have changed.

@@ -75,9 +75,29 @@ fn a_key_group_of_which_most_has_changed_is_given_whole() {
     let [(_, GroupChunk::Base(bytes))] = &state.snapshot()[..] else { panic!("one base") };
     assert_eq!(entries(Chunk::of(bytes, false)), COUNT as usize);
     set(&mut state, 0..COUNT, b"", None);
-    assert_eq!(state.snapshot(), [(KeyGroup(0), GroupChunk::Base(Vec::new()))]);
+    assert_eq!(state.snapshot(), [(KeyGroup(0), GroupChunk::Base(Vec::new().into()))]);
     set(&mut state, 0..1, b"x", None);
     assert!(matches!(&state.snapshot()[..], [(_, GroupChunk::Base(_))]), "nothing to follow");
+}
+
+#[test]
+fn a_key_group_that_has_changed_bit_by_bit_is_given_whole_when_the_table_is_gone_through_anyway() {
+    let mut state = state(None, 1);
+    set(&mut state, 0..COUNT, b"one", None);
+    state.snapshot();
+    let third = COUNT / 3;
+    set(&mut state, 0..third, b"two", None);
+    let [(_, GroupChunk::Delta(bytes))] = &state.snapshot()[..] else { panic!("one delta") };
+    assert_eq!(entries(Chunk::of(bytes, true)), third as usize);
+    set(&mut state, third..third * 2, b"two", None);
+    let [(_, GroupChunk::Base(bytes))] = &state.snapshot()[..] else { panic!("one base") };
+    assert_eq!(entries(Chunk::of(bytes, false)), COUNT as usize);
+    set(&mut state, 0..third, b"three", None);
+    assert!(matches!(&state.snapshot()[..], [(_, GroupChunk::Delta(_))]), "it begins anew");
+    for from in (0..COUNT).step_by(50) {
+        set(&mut state, from..from + 50, b"four", None);
+        assert!(matches!(&state.snapshot()[..], [(_, GroupChunk::Delta(_))]), "few are looked up");
+    }
 }
 
 #[test]
@@ -104,13 +124,13 @@ fn what_is_written_is_what_postcard_would_write() {
         let [(_, GroupChunk::Base(bytes))] = &state.snapshot()[..] else { panic!("one base") };
         let decoded: Vec<SavedEntry<'_>> = postcard::from_bytes(bytes).unwrap();
         assert_eq!(decoded.len(), 5);
-        assert_eq!(postcard::to_stdvec(&decoded).unwrap(), *bytes);
+        assert_eq!(postcard::to_stdvec(&decoded).unwrap(), **bytes);
         set(&mut state, [1].into_iter(), &[7; 200], None);
         let [(_, GroupChunk::Delta(bytes))] = &state.snapshot()[..] else { panic!("one delta") };
         let decoded: (Vec<Tombstone<'_>>, Vec<SavedEntry<'_>>) =
             postcard::from_bytes(bytes).unwrap();
         assert_eq!((decoded.0.len(), decoded.1.len()), (0, 1));
-        assert_eq!(postcard::to_stdvec(&decoded).unwrap(), *bytes);
+        assert_eq!(postcard::to_stdvec(&decoded).unwrap(), **bytes);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::{
     state::{
+        buffer::Spare,
         call::{Change, Firing, FiringKind, Groups, InvalidChange, Replaced, TimerKind},
         changes::Changes,
         sessions::{SessionPlan, Sessions},
@@ -34,6 +35,7 @@ pub struct KeyedState {
     cleanups: Deadlines,
     pub(super) sessions: Sessions,
     pub(super) changes: Changes,
+    pub(super) spare: Spare,
     /// Bytes of keys and states too long to lie within their entries.
     spilled: usize,
     call: u32,
@@ -57,6 +59,7 @@ impl KeyedState {
             cleanups: Deadlines::default(),
             sessions: Sessions::default(),
             changes: Changes::new(key_groups.count()),
+            spare: Spare::default(),
             spilled: 0,
             call: 0,
             hashes: Vec::new(),

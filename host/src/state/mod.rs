@@ -16,11 +16,13 @@
 //! - [`call`]: what the guest is handed, and what it answers.
 //! - [`keyed`]: the whole, as the subtask's driver uses it.
 //! - `changes`: what of it changed since the last snapshot.
+//! - [`buffer`]: memory that snapshots are written to.
 //! - [`chunks`]: what of it goes into a checkpoint.
 //! - [`merge`]: when chunks of a key group become one, and how.
 //! - `look`: what can be seen of it from outside.
 //! - `undo`: how a call that came to nothing is taken back.
 
+pub mod buffer;
 pub mod call;
 mod changes;
 pub mod chunks;
@@ -33,6 +35,7 @@ pub mod timers;
 mod undo;
 pub mod windows;
 
+pub use buffer::Buffer;
 pub use call::{Change, Firing, FiringKind, Groups, InvalidChange, TimerChange, TimerKind};
 pub use chunks::GroupChunk;
 pub use keyed::KeyedState;

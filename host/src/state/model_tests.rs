@@ -252,9 +252,12 @@ impl Real {
         for (group, chunk) in std::mem::take(&mut self.pending) {
             match chunk {
                 GroupChunk::Base(base) if base.is_empty() => drop(self.chunks.remove(&group)),
-                GroupChunk::Base(base) => drop(self.chunks.insert(group, vec![base])),
+                GroupChunk::Base(base) => drop(self.chunks.insert(group, vec![base.to_vec()])),
                 GroupChunk::Delta(delta) => {
-                    self.chunks.get_mut(&group).expect("a delta follows a base").push(delta);
+                    self.chunks
+                        .get_mut(&group)
+                        .expect("a delta follows a base")
+                        .push(delta.to_vec());
                 }
             }
         }
