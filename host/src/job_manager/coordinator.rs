@@ -119,6 +119,7 @@ pub struct Coordinator {
     /// What subtasks said at their end, after they had answered the checkpoint
     /// that is under way.
     held: Vec<(SubtaskId, Snapshot)>,
+    whole_next: bool,
 }
 
 impl Coordinator {
@@ -134,7 +135,14 @@ impl Coordinator {
             changed: BTreeMap::new(),
             memories: BTreeMap::new(),
             held: Vec::new(),
+            whole_next: false,
         }
+    }
+
+    /// Has operators give all of their state at the next checkpoint: what changed builds
+    /// on something that is damaged.
+    pub fn ask_whole(&mut self) {
+        self.whole_next = true;
     }
 
     /// The number of the next checkpoint.
@@ -181,7 +189,12 @@ impl Coordinator {
         self.next = CheckpointId(id.0 + 1);
         let mut waiting = BTreeSet::new();
         let mut actions = Actions::default();
-        let barrier = Barrier { checkpoint: id, stop: purpose.ends(), seal: purpose.seals() };
+        let barrier = Barrier {
+            checkpoint: id,
+            stop: purpose.ends(),
+            seal: purpose.seals(),
+            whole: std::mem::take(&mut self.whole_next),
+        };
         for (subtask, part) in &self.parts {
             let finished = self.finished.contains(subtask);
             match part {
@@ -348,7 +361,8 @@ mod tests {
     fn a_checkpoint_is_whole_when_every_subtask_has_answered() {
         let mut c = coordinator();
         let begun = c.begin(Purpose::Periodic, 5).unwrap();
-        let barrier = Barrier { checkpoint: CheckpointId(1), stop: false, seal: false };
+        let barrier =
+            Barrier { checkpoint: CheckpointId(1), stop: false, seal: false, whole: false };
         assert_eq!(begun.commands, [(id(0), Command::Trigger(barrier))]);
         assert!(c.begin(Purpose::Periodic, 6).is_none(), "one at a time");
         assert!(c.snapshot(id(0), CheckpointId(1), Snapshot::default()).ready.is_none());
@@ -357,6 +371,18 @@ mod tests {
         assert_eq!((ready.id, ready.triggered_at), (CheckpointId(1), 5));
         assert_eq!(base(&ready, 3), b"x");
         assert_eq!(ready.subtasks.len(), 3);
+    }
+
+    #[test]
+    fn all_of_the_state_is_given_once_when_that_was_asked_for() {
+        let mut c = coordinator();
+        c.ask_whole();
+        for whole in [true, false] {
+            let begun = c.begin(Purpose::Periodic, 5).unwrap();
+            let [(_, Command::Trigger(barrier))] = &begun.commands[..] else { panic!("{begun:?}") };
+            assert_eq!(barrier.whole, whole);
+            c.abort();
+        }
     }
 
     #[test]

@@ -265,6 +265,39 @@ fn a_checkpoint_that_somebody_reads_is_kept_until_it_was_read() {
     assert_eq!(write(4), [4]);
 }
 
+/// A checkpoint in which a key group said this.
+fn ready(n: u64, changed: GroupChunk) -> Ready {
+    let mut pieces = Pieces::default();
+    pieces.add(changed);
+    let subtask = SubtaskId { vertex: 0, index: crate::ids::SubtaskIndex(0) };
+    Ready {
+        id: CheckpointId(n),
+        purpose: Purpose::Periodic,
+        triggered_at: 0,
+        changed: BTreeMap::from([((0, KeyGroup(0)), pieces)]),
+        subtasks: BTreeMap::from([(subtask, Default::default())]),
+        memories: BTreeMap::new(),
+        took: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn what_is_damaged_is_written_anew_once_all_of_the_state_is_given() {
+    let writer = writer(Box::new(MemoryStore::default()), &Arc::default(), 1);
+    let mut group: BTreeMap<u8, Vec<u8>> = (0..3).map(|key| (key, vec![key; 9])).collect();
+    let write = |n, chunk, chunks| writer.write(&ready(n, chunk), begun(), chunks, None);
+    let first = write(1, GroupChunk::Base(base(&group).into()), LiveChunks::new()).unwrap();
+    let mut damaged = first.chunks;
+    damaged.get_mut(&(0, KeyGroup(0))).unwrap()[0].digest = ChunkDigest([7; 32]);
+    let edits: Edits = (0..3).map(|key| (key, Some(vec![key + 10; 9]))).collect();
+    // A delta as large as its base: it is to be merged, and the base cannot be read.
+    let error = write(2, GroupChunk::Delta(delta(&edits).into()), damaged.clone()).unwrap_err();
+    assert!(matches!(error, StoreError::DamagedChunk { .. }), "{error}");
+    group.extend(edits.into_iter().map(|(key, state)| (key, state.unwrap())));
+    write(3, GroupChunk::Base(base(&group).into()), damaged).unwrap();
+    assert_eq!(read(&writer, CheckpointId(3)).0, State::from([(0, group)]));
+}
+
 #[test]
 fn a_large_state_of_which_little_changes_is_written_little_by_little() {
     const SIZE: usize = 2000;

@@ -103,8 +103,21 @@ const ENTRY: usize = 24;
 impl KeyedState {
     /// What changed since the last snapshot, by key group.
     pub fn snapshot(&mut self) -> Vec<(KeyGroup, GroupChunk)> {
+        let (ways, by_scan) = self.ways(self.changes.listed.len());
+        self.take_snapshot(ways, by_scan)
+    }
+
+    /// All of it, by key group, whether or not it has changed.
+    pub fn snapshot_whole(&mut self) -> Vec<(KeyGroup, GroupChunk)> {
+        let way = |group: &GroupChanges| match group.live > 0 || group.removed > 0 {
+            true => Way::Whole,
+            false => Way::Unchanged,
+        };
+        self.take_snapshot(self.changes.groups.iter().map(way).collect(), true)
+    }
+
+    fn take_snapshot(&mut self, ways: Vec<Way>, by_scan: bool) -> Vec<(KeyGroup, GroupChunk)> {
         let mut listed = std::mem::take(&mut self.changes.listed);
-        let (ways, by_scan) = self.ways(listed.len());
         let groups = (0..).zip(&ways).map(|(group, way)| self.begin_chunk(group, *way));
         let mut chunks: Vec<Vec<u8>> = groups.collect();
         self.spare.clear();

@@ -101,6 +101,26 @@ fn a_key_group_that_has_changed_bit_by_bit_is_given_whole_when_the_table_is_gone
 }
 
 #[test]
+fn a_whole_snapshot_needs_nothing_that_was_given_before() {
+    let mut all = state(None, 4);
+    set(&mut all, 0..COUNT, b"one", Some(7));
+    all.snapshot();
+    set(&mut all, 0..1, b"two", None);
+    let whole = all.snapshot_whole();
+    let mut again = state(None, 4);
+    for (group, chunk) in &whole {
+        let GroupChunk::Base(bytes) = chunk else { panic!("all of it") };
+        again.restore(*group, &[bytes]).unwrap();
+    }
+    assert_eq!(whole, {
+        let mut again = again.snapshot_whole();
+        again.sort_by_key(|(group, _)| *group);
+        again
+    });
+    assert!(all.snapshot().is_empty(), "nothing has changed since");
+}
+
+#[test]
 fn keys_that_came_and_went_between_snapshots_leave_nothing_behind() {
     let mut state = state(None, 1);
     set(&mut state, 0..COUNT, b"one", None);

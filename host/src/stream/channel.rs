@@ -258,8 +258,12 @@ mod tests {
     #[tokio::test]
     async fn a_blocked_channel_gives_nothing_and_loses_nothing() {
         let (mut gate, mut senders) = gate(2, 1000);
-        let barrier =
-            Element::Barrier(Barrier { checkpoint: CheckpointId(1), stop: false, seal: false });
+        let barrier = Element::Barrier(Barrier {
+            checkpoint: CheckpointId(1),
+            stop: false,
+            seal: false,
+            whole: false,
+        });
         senders[0].send(barrier.clone()).await.unwrap();
         senders[0].send(Element::Watermark(1)).await.unwrap();
         senders[1].send(Element::Watermark(2)).await.unwrap();

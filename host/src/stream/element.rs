@@ -13,6 +13,9 @@ pub struct Barrier {
     /// Whether sinks make visible what they have with it: somebody may take the
     /// checkpoint to where their unfinished files are not.
     pub seal: bool,
+    /// Whether operators give all of their state, and not what changed: what was stored
+    /// before cannot be read any more.
+    pub whole: bool,
 }
 
 /// One element of a stream.

@@ -140,7 +140,7 @@ mod tests {
     };
 
     fn barrier(id: u64) -> Barrier {
-        Barrier { checkpoint: CheckpointId(id), stop: false, seal: false }
+        Barrier { checkpoint: CheckpointId(id), stop: false, seal: false, whole: false }
     }
 
     fn record(value: u8) -> Element {

@@ -47,8 +47,9 @@ impl KeyedOperator {
     }
 
     /// What changed, by key group.
-    pub fn snapshot(&mut self) -> Vec<(KeyGroup, GroupChunk)> {
-        self.calls.state.snapshot()
+    pub fn snapshot(&mut self, whole: bool) -> Vec<(KeyGroup, GroupChunk)> {
+        let state = &mut self.calls.state;
+        if whole { state.snapshot_whole() } else { state.snapshot() }
     }
 
     /// All of the state, as a base of each key group.

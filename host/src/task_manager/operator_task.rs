@@ -223,7 +223,7 @@ impl OperatorTask {
         // The barrier goes first: those behind need not wait for our snapshot.
         self.context.outputs.broadcast(Element::Barrier(barrier)).await?;
         let clock = Stopwatch::start();
-        let mut snapshot = self.snapshot(false).await?;
+        let mut snapshot = self.snapshot(false, barrier.whole).await?;
         snapshot.took = SubtaskDetails {
             alignment_micros: self.input.aligned_in(),
             sync_micros: clock.micros(),
@@ -253,18 +253,19 @@ impl OperatorTask {
         {
             own.finish(&mut self.context).await?;
         }
-        let snapshot = self.snapshot(true).await?;
+        let snapshot = self.snapshot(true, false).await?;
         self.context.outputs.broadcast(Element::End).await?;
         Ok(TaskEnd::Finished(Box::new(snapshot)))
     }
 
-    async fn snapshot(&mut self, finished: bool) -> Result<Snapshot, Failure> {
+    /// With `whole`, all of the state, and not what changed.
+    async fn snapshot(&mut self, finished: bool, whole: bool) -> Result<Snapshot, Failure> {
         self.context.watch.barrier();
         let watermark = self.context.watermark();
         let state = SubtaskState { finished, watermark, ..SubtaskState::default() };
         Ok(match &mut self.operator {
             Operator::Processor(own) if own.calls.saves_memory() => {
-                let memory = Some(Box::new(own.calls.memory_delta().await?));
+                let memory = Some(Box::new(own.calls.memory_delta(whole).await?));
                 own.calls.watch_memory(self.context.watch.is_on()).await?;
                 Snapshot { memory, state, ..Snapshot::default() }
             }
@@ -273,7 +274,7 @@ impl OperatorTask {
                 Snapshot { guest, state, ..Snapshot::default() }
             }
             Operator::Keyed(keyed) => {
-                Snapshot { key_groups: keyed.snapshot(), state, ..Snapshot::default() }
+                Snapshot { key_groups: keyed.snapshot(whole), state, ..Snapshot::default() }
             }
         })
     }

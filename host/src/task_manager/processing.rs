@@ -262,8 +262,12 @@ impl Processing {
     ///
     /// # Errors
     /// As [`memory_delta`](crate::sandbox::Instance::memory_delta) of the instance.
-    pub async fn memory_delta(&mut self) -> Result<MemoryDelta, Failure> {
-        self.guest.instance()?.memory_delta().await
+    /// With `whole`, all of it.
+    pub async fn memory_delta(&mut self, whole: bool) -> Result<MemoryDelta, Failure> {
+        let instance = self.guest.instance()?;
+        // The next one begins here, whether or not this one is used.
+        let delta = instance.memory_delta().await?;
+        if whole { instance.whole_memory().await } else { Ok(delta) }
     }
 
     /// Bytes of the guest's memories and tables.

@@ -50,6 +50,8 @@ pub(super) struct Attempt<'a> {
     /// What was dropped and compacted after the last checkpoint.
     pub(super) tidying: Option<JoinHandle<()>>,
     pub(super) failed_checkpoints: u32,
+    /// Whether all of the state is being written anew, since some was damaged.
+    pub(super) healing: bool,
     /// Regions that failed and are on their way back.
     pub(super) recovering: BTreeMap<RegionId, Recovery>,
     /// Instances on their way to other slots.

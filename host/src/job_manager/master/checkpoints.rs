@@ -177,7 +177,7 @@ impl Attempt<'_> {
         self.last_ended = Instant::now();
         match result {
             Ok(written) => {
-                self.failed_checkpoints = 0;
+                (self.failed_checkpoints, self.healing) = (0, false);
                 self.completed(&writing, written)
             }
             Err(error) => {
@@ -198,6 +198,14 @@ impl Attempt<'_> {
                 if last {
                     let failure = Failure::new(FailureKind::CheckpointFailure, error.to_string());
                     return Some(AttemptEnd::Failed(None, failure));
+                }
+                if matches!(error, StoreError::DamagedChunk { .. }) && !self.healing {
+                    // What runs has the state that the store has not any more.
+                    tracing::warn!("all of the state is written anew");
+                    self.healing = true;
+                    self.coordinator.ask_whole();
+                    self.master.ask_checkpoint();
+                    return None;
                 }
                 self.tolerate(&error.to_string())
             }

@@ -487,6 +487,7 @@ impl Master {
             begun: Begun { trigger: Trigger::Interval, clock: Stopwatch::start() },
             tidying: None,
             failed_checkpoints: 0,
+            healing: false,
             recovering: BTreeMap::new(),
             moving: Vec::new(),
             relieved: BTreeMap::new(),
