@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Json, Shared,
+    Answer, Json, Shared, blocking,
     body::Reader,
     given::{InPath, Query},
     problem::Problem,
@@ -94,17 +94,6 @@ impl Version {
     fn answer(self, status: StatusCode) -> Response {
         let etag = self.etag();
         (status, [(header::ETAG, etag)], Json(self)).into_response()
-    }
-}
-
-/// Does what reads and writes files on a thread that nobody waits for.
-async fn blocking<T: Send + 'static>(
-    service: Shared,
-    work: impl FnOnce(&Shared) -> Result<T, ServiceError> + Send + 'static,
-) -> Answer<T> {
-    match tokio::task::spawn_blocking(move || work(&service)).await {
-        Ok(done) => done.map_err(Problem::from),
-        Err(error) => Err(Problem::bug(&error)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What stands in the path and the query of a request. A name that cannot be one is told with
 //! what it must be; an identifier that cannot be one is that of nothing.
 
+use std::str::FromStr;
+
 use axum::{
     extract::{FromRequestParts, Path},
     http::{StatusCode, request::Parts},
@@ -8,7 +10,7 @@ use axum::{
 
 use super::{Shared, problem::Problem};
 use crate::{
-    ids::{ArtifactName, InvalidName, JobId, TenantId, VersionName},
+    ids::{ArtifactName, InvalidName, JobId, TenantId, TokenId, VersionName},
     service::access::Caller,
 };
 
@@ -58,10 +60,20 @@ impl InPath {
     }
 
     pub(super) fn job(&self) -> Result<JobId, Problem> {
-        let id = self.get("id");
+        self.id("id", "job")
+    }
+
+    pub(super) fn token(&self) -> Result<TokenId, Problem> {
+        self.id("token", "token")
+    }
+
+    /// What cannot be an identifier is that of nothing.
+    fn id<T: FromStr>(&self, name: &str, what: &str) -> Result<T, Problem> {
+        let id = self.get(name);
         id.parse().map_err(|_| {
             let shown: String = id.chars().take(80).collect();
-            Problem::new(StatusCode::NOT_FOUND, "not-found", format!("there is no job `{shown}`"))
+            let detail = format!("there is no {what} `{shown}`");
+            Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
         })
     }
 }

@@ -10,7 +10,7 @@
 //! | [`problem`] | errors as problem details |
 //! | `body` | request bodies, bounded in length and in patience |
 //! | `given` | paths and queries, read with errors that say what to do |
-//! | `artifacts`, `jobs`, `health` | the endpoints |
+//! | `artifacts`, `jobs`, `tokens`, `health` | the endpoints |
 
 mod artifacts;
 mod body;
@@ -20,6 +20,7 @@ mod health;
 mod jobs;
 pub mod problem;
 pub mod server;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ use axum::{
 use serde::Serialize;
 
 use self::problem::Problem;
-use crate::service::Service;
+use crate::service::{Service, error::ServiceError};
 
 /// What every endpoint is given.
 pub(crate) type Shared = Arc<Service>;
@@ -79,10 +80,12 @@ impl Routes {
             .add(Method::GET, "/v1/jobs/{id}/config", jobs::config)
             .add(Method::POST, "/v1/jobs/{id}/cancel", jobs::cancel)
             .add(Method::POST, "/v1/jobs/{id}/stop", jobs::stop)
+            .add(Method::GET, "/v1/tokens", tokens::list)
+            .add(Method::POST, "/v1/tokens", tokens::make)
+            .add(Method::DELETE, "/v1/tokens/{token}", tokens::revoke)
     }
 
     /// The router that answers, with the door before it.
-    #[must_use]
     pub fn serving(self, service: Shared) -> Router {
         self.router
             .fallback(async || {
@@ -116,3 +119,14 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 /// An answer, or a problem.
 pub(crate) type Answer<T> = Result<T, Problem>;
+
+/// Does what reads and writes files on a thread that nobody waits for.
+async fn blocking<T: Send + 'static>(
+    service: Shared,
+    work: impl FnOnce(&Shared) -> Result<T, ServiceError> + Send + 'static,
+) -> Answer<T> {
+    match tokio::task::spawn_blocking(move || work(&service)).await {
+        Ok(done) => done.map_err(Problem::from),
+        Err(error) => Err(Problem::bug(&error)),
+    }
+}

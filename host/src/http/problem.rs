@@ -16,8 +16,11 @@ const TYPES: &str = "urn:cofferdam:problem:";
 const MOST_MISTAKES: usize = 100;
 
 /// A problem. `instance`, which names the request, is put in at the door.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Details>);
+
 #[derive(Debug, Clone, Serialize)]
-pub struct Problem {
+struct Details {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -38,14 +41,14 @@ fn number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::
 impl Problem {
     /// With a status, the end of its `type`, and what to say.
     pub(crate) fn new(status: StatusCode, kind: &str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("{TYPES}{kind}"),
             title: status.canonical_reason().unwrap_or("Error"),
             status,
             detail: detail.into(),
             instance: None,
             more: Map::new(),
-        }
+        }))
     }
 
     /// Something that is given is not what it must be.
@@ -62,12 +65,12 @@ impl Problem {
 
     /// The same, with the request that it is about.
     fn about(mut self, path: &str) -> Self {
-        self.instance = Some(path.to_owned());
+        self.0.instance = Some(path.to_owned());
         self
     }
 
     fn with(mut self, key: &str, value: Value) -> Self {
-        self.more.insert(key.to_owned(), value);
+        self.0.more.insert(key.to_owned(), value);
         self
     }
 }
@@ -119,11 +122,11 @@ fn mistakes(errors: &JobFileErrors) -> Value {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let json = HeaderValue::from_static("application/problem+json");
-        let mut response = (self.status, [(header::CONTENT_TYPE, json)], body).into_response();
+        let mut response = (self.0.status, [(header::CONTENT_TYPE, json)], body).into_response();
         let headers = response.headers_mut();
-        match self.status {
+        match self.0.status {
             StatusCode::UNAUTHORIZED => {
                 let bearer = HeaderValue::from_static("Bearer realm=\"cofferdam\"");
                 headers.insert(header::WWW_AUTHENTICATE, bearer);
