@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +18,8 @@ use crate::program::{guests, program};
 
 /// After which a server that says nothing counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How many lines may wait for a test to look at them.
+const UNREAD: usize = 100_000;
 /// From one look to the next.
 const BETWEEN: Duration = Duration::from_millis(20);
 
@@ -88,7 +90,7 @@ impl Served {
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = child.stderr.take().expect("piped above");
-        let (say, said) = channel();
+        let (say, said) = sync_channel(UNREAD);
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if say.send(line).is_err() {
