@@ -163,7 +163,7 @@ impl Registry {
         directory.say_who(who);
         let mut inner = Inner { directory, db: None, synced: Synced::default() };
         inner.heal()?;
-        inner.compact_if_large()?;
+        inner.compact_beyond(LARGE)?;
         Ok(Self { inner: Mutex::new(inner) })
     }
 
@@ -304,10 +304,11 @@ impl Inner {
         serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))
     }
 
-    /// Writes what is there into another database, which takes the place of this one.
-    fn compact_if_large(&mut self) -> Result<(), RegistryError> {
+    /// Writes what is there into another database, which takes the place of this one, if this
+    /// one has so many bytes, and three times what is in it.
+    fn compact_beyond(&mut self, bytes: u64) -> Result<(), RegistryError> {
         let disk = size_of_files(&self.directory.database()).unwrap_or(0);
-        if disk < LARGE {
+        if disk < bytes {
             return Ok(());
         }
         let entries = self.call("read", |db| db.iter().collect::<Result<Vec<_>, _>>())?;
