@@ -96,6 +96,11 @@ name_type! {
 }
 
 name_type! {
+    /// The name of an uploaded artifact: unique within its tenant, with a version for each upload.
+    ArtifactName
+}
+
+name_type! {
     /// Who a job belongs to, and whose slots, memory and time it uses.
     TenantId
 }
@@ -105,6 +110,120 @@ impl Default for TenantId {
     fn default() -> Self {
         Self("default".to_owned())
     }
+}
+
+/// A version of an artifact, or a tag that points to one: `1.4.0`, `2026-11-22`, `latest`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VersionName(String);
+
+impl VersionName {
+    /// Accepts 1 to 64 ASCII letters, digits, `.`, `+`, `-` and `_`, the first a letter or digit.
+    ///
+    /// # Errors
+    /// [`InvalidName`] says what is wrong.
+    pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
+        let name = name.into();
+        let plain: String = name.chars().filter(|c| !matches!(c, '.' | '+')).collect();
+        let shown = |reason| InvalidName { name: name.chars().take(80).collect(), reason };
+        if name.len() > MAX_NAME {
+            return Err(shown("it is longer than 64 characters"));
+        }
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err(shown("it must begin with a letter or a digit"));
+        }
+        check_name(&plain).map_err(|_| {
+            shown("only ASCII letters, digits, `.`, `+`, `-` and `_` may stand in it")
+        })?;
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for VersionName {
+    type Error = InvalidName;
+    fn try_from(name: String) -> Result<Self, InvalidName> {
+        Self::new(name)
+    }
+}
+
+impl From<VersionName> for String {
+    fn from(name: VersionName) -> String {
+        name.0
+    }
+}
+
+impl fmt::Display for VersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A text that is not the identifier that it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not an identifier: {digits} hexadecimal digits in lower case")]
+pub struct NotAnId {
+    /// How many digits it should have.
+    pub digits: usize,
+}
+
+macro_rules! random_id_type {
+    ($(#[$doc:meta])* $name:ident($bytes:literal)) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                let wrong = NotAnId { digits: 2 * $bytes };
+                let digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+                if text.len() != 2 * $bytes || !text.bytes().all(digit) {
+                    return Err(wrong);
+                }
+                let mut id = [0; $bytes];
+                for (i, byte) in id.iter_mut().enumerate() {
+                    *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong)?;
+                }
+                Ok(Self(id))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NotAnId;
+            fn try_from(text: String) -> Result<Self, NotAnId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+    };
+}
+
+random_id_type! {
+    /// A job that was submitted: 32 hexadecimal digits, as in Flink. Random, and so not guessed.
+    JobId(16)
+}
+random_id_type! {
+    /// A token, as it is shown: it opens nothing.
+    TokenId(8)
 }
 
 /// The SHA-256 digest of an operator's component, which identifies it.
@@ -178,6 +297,27 @@ mod tests {
         }
         for good in ["a", "window-stats", "top_n", "9E", &"x".repeat(64)] {
             assert!(OperatorName::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_may_have_dots_and_no_traversal() {
+        for bad in ["", ".", "..", "a/b", ".1", "1 0", "é", "a@b", &"1".repeat(65)] {
+            assert!(VersionName::new(bad).is_err(), "{bad:?}");
+        }
+        for good in ["1.4.0", "1.0.0-rc.1+build", "latest", "v2", "1..2"] {
+            assert!(VersionName::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_is_read_in_one_form_only() {
+        let text = "00ff10a0000000000000000000000000";
+        assert_eq!(text.parse::<JobId>().unwrap().to_string(), text);
+        for bad in
+            ["", "00FF10A0000000000000000000000000", "+0ff10a0000000000000000000000000", "00"]
+        {
+            assert!(bad.parse::<JobId>().is_err(), "{bad:?}");
         }
     }
 

@@ -9,11 +9,13 @@
 //! | room | what it knows |
 //! | --- | --- |
 //! | [`ids`], [`clock`], [`threads`], [`failure`], [`metrics`], [`config`], [`restart`] | names, time, the kernel's threads, ways to fail, numbers, job files, restart strategies |
+//! | [`database`] | trusting sled with what must not be lost |
 //! | [`hardening`] | giving up what the process does not need: files, system calls |
 //! | [`memory`] | budgets of memory, and the meters of slots |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
 //! | [`checkpoint`] | the format of a checkpoint and the sled store |
+//! | [`registry`] | the records of a service: artifacts, jobs, tokens |
 //! | [`connectors`] | sources and sinks, one file each |
 //! | [`sandbox`] | everything wasmtime: nobody else names it |
 //! | [`catalog`] | artifacts: found, validated, compiled, cached |
@@ -22,6 +24,8 @@
 //! | [`capsule`] | crash capsules and recordings: their format, replaying and comparing them |
 //! | [`job_manager`] | a job's life: plan, checkpoints, failover |
 //! | [`remote`] | how another process asks something of a job that runs |
+//! | [`service`] | the Dispatcher: many tenants' jobs in one process, who may do what |
+//! | [`http`] | the REST API: auth at the door, problem details |
 //! | [`cli`] | arguments, progress, exit codes |
 
 pub mod capsule;
@@ -31,15 +35,19 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connectors;
+pub mod database;
 pub mod failure;
 pub mod hardening;
+pub mod http;
 pub mod ids;
 pub mod job_manager;
 pub mod memory;
 pub mod metrics;
+pub mod registry;
 pub mod remote;
 pub mod restart;
 pub mod sandbox;
+pub mod service;
 pub mod state;
 pub mod stream;
 pub mod task_manager;

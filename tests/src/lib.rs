@@ -2,13 +2,16 @@
 //! program to run there. What is promised stands in `tests/`, one file for each
 //! area. [`Hosted`] runs jobs in the test's own process instead.
 
+pub mod flights;
 mod hosted;
 mod place;
 mod program;
+mod served;
 mod server;
 pub mod zoo;
 
 pub use hosted::{Hosted, tenant};
 pub use place::{Place, repository};
 pub use program::{Ended, Running, guests, probe, program};
+pub use served::{Reply, Served};
 pub use server::Server;

@@ -5,85 +5,17 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{fs, io::Write as _, path::Path, process::Command, sync::LazyLock};
+use std::{fs, io::Write as _, sync::LazyLock};
 
-use cofferdam_tests::{Ended, Place, repository};
-use serde_json::Value;
-
-/// What a quantile of the sketch may be off, as a part of its value.
-const SKETCH_ERROR: f64 = 0.01;
-
-/// What the reference finds, line by line.
-struct Reference(Vec<Value>);
+use cofferdam_tests::{
+    Ended, Place,
+    flights::{Reference, replaced},
+    repository,
+};
 
 /// Of January, which all but one of these tests look at.
 static JANUARY: LazyLock<Reference> =
     LazyLock::new(|| Reference::of(&repository().join("examples/flights/flights-2013-01.csv.gz")));
-
-impl Reference {
-    fn of(data: &Path) -> Self {
-        let output = Command::new("python3")
-            .arg(repository().join("tests/reference/flights.py"))
-            .arg(data)
-            .output()
-            .expect("python3 runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        Self(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
-    }
-
-    fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
-        self.0.iter().filter(move |line| line["kind"] == kind)
-    }
-
-    fn count(&self, kind: &str) -> u64 {
-        self.of_kind(kind).next().unwrap()["count"].as_u64().unwrap()
-    }
-
-    fn assert_equals_what_was_written(&self, place: &Place) {
-        self.assert_carrier_delays(&place.json("out/carrier-delays"));
-        self.assert_worst_carriers(&place.json("out/worst-carriers"));
-        assert_eq!(place.lines("out/cancelled").len() as u64, self.count("cancelled"));
-    }
-
-    fn assert_carrier_delays(&self, found: &[Value]) {
-        let by = |line: &Value, key: &str| {
-            (text(line, "window_start"), line[key].as_str().unwrap().to_owned())
-        };
-        let mut found: Vec<&Value> = found.iter().collect();
-        found.sort_by_key(|line| by(line, "key"));
-        let mut wanted: Vec<&Value> = self.of_kind("carrier-window").collect();
-        wanted.sort_by_key(|line| by(line, "carrier"));
-        assert_eq!(found.len(), wanted.len(), "windows of carriers");
-        for (found, wanted) in found.into_iter().zip(wanted) {
-            assert_eq!(found["key"], wanted["carrier"]);
-            for name in ["window_start", "window_end", "count", "sum", "min", "max"] {
-                assert_eq!(found[name], wanted[name], "{name} of {found}, wanted {wanted}");
-            }
-            assert_eq!(found["mean"].as_f64(), wanted["mean"].as_f64(), "{found}, wanted {wanted}");
-            for name in ["p50", "p95", "p99"] {
-                let around = &wanted[&format!("{name}_between")];
-                let (low, high) = (around[0].as_f64().unwrap(), around[1].as_f64().unwrap());
-                let value = found[name].as_f64().unwrap();
-                let within = (low - low.abs() * SKETCH_ERROR)..=(high + high.abs() * SKETCH_ERROR);
-                assert!(within.contains(&value), "{name} of {found}, wanted {wanted}");
-            }
-        }
-    }
-
-    fn assert_worst_carriers(&self, found: &[Value]) {
-        let mut found: Vec<&Value> = found.iter().collect();
-        found.sort_by_key(|line| (text(line, "window_start"), line["rank"].as_u64()));
-        let wanted: Vec<&Value> = self.of_kind("worst-carrier").collect();
-        assert_eq!(found.len(), wanted.len(), "worst carriers");
-        for (found, wanted) in found.into_iter().zip(wanted) {
-            for name in ["window_start", "window_end", "rank", "carrier", "count"] {
-                assert_eq!(found[name], wanted[name], "{name} of {found}, wanted {wanted}");
-            }
-            assert_eq!(found["mean"].as_f64(), wanted["mean"].as_f64(), "{found}, wanted {wanted}");
-        }
-    }
-}
 
 /// The example's job file, fit for another directory.
 fn job() -> String {
@@ -115,17 +47,8 @@ config = { trap_after_snapshots = 2, work = 100_000 }
 "#
 }
 
-fn replaced(text: &str, from: &str, to: &str) -> String {
-    assert_eq!(text.matches(from).count(), 1, "{from} in the example's job file");
-    text.replace(from, to)
-}
-
 fn run(place: &Place, job: &str, parallelism: u32) -> Ended {
     place.run_job(job, &["--set", &format!("job.parallelism={parallelism}")]).finished()
-}
-
-fn text(line: &Value, name: &str) -> String {
-    line[name].as_str().expect("a text").to_owned()
 }
 
 fn undisturbed(parallelism: u32) {
@@ -133,7 +56,7 @@ fn undisturbed(parallelism: u32) {
     let ended = run(&place, &job(), parallelism);
     assert_eq!(ended.restarts(), 0);
     assert_eq!(ended.vertex("flights", "records_out"), 27_004);
-    JANUARY.assert_equals_what_was_written(&place);
+    JANUARY.assert_equals_what_was_written(&place, "out");
 }
 
 fn with_a_trap(parallelism: u32) {
@@ -144,7 +67,7 @@ fn with_a_trap(parallelism: u32) {
     let why = ended.summary["restarts"]["last_failure"].as_str().unwrap();
     assert!(why.contains("guest trap") && why.contains("trap_after_snapshots"), "{why}");
     assert!(ended.summary["checkpoints"]["completed"].as_u64() >= Some(2), "{}", ended.summary);
-    JANUARY.assert_equals_what_was_written(&place);
+    JANUARY.assert_equals_what_was_written(&place, "out");
 }
 
 #[test]
@@ -201,5 +124,5 @@ fn results_of_the_whole_year_equal_the_reference() {
     }
     let year = Reference::of(&data);
     assert_eq!(year.count("departed") + year.count("cancelled"), 336_776);
-    year.assert_equals_what_was_written(&place);
+    year.assert_equals_what_was_written(&place, "out");
 }

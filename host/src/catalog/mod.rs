@@ -103,10 +103,7 @@ impl Catalog {
     }
 
     fn not_found(&self, reference: &ArtifactRef) -> CatalogError {
-        let name = match reference {
-            ArtifactRef::Named(name) => name.to_string(),
-            ArtifactRef::Path(path) => path.display().to_string(),
-        };
+        let name = reference.to_string();
         let suggestion = self.suggest(&name);
         CatalogError::NotFound { name, suggestion, searched: self.dirs.clone() }
     }
@@ -132,6 +129,7 @@ pub fn locate(reference: &ArtifactRef, dirs: &[PathBuf]) -> Option<PathBuf> {
             dirs.iter().map(|dir| dir.join(&file)).find(|path| path.is_file())
         }
         ArtifactRef::Path(path) => Some(path.clone()),
+        ArtifactRef::Uploaded { file, .. } => file.clone(),
     }
 }
 

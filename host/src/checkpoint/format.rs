@@ -5,7 +5,8 @@
 //! offset  size  what
 //!      0     8  magic: "CFDMCKPT"
 //!      8     2  format version, little-endian: 1
-//!     10     2  kind: 1 manifest, 2 chunk, 3 details, 4 file header, 5 file end, 6 owner
+//!     10     2  kind: 1 manifest, 2 chunk, 3 details, 4 file header, 5 file end, 6 owner,
+//!                 7 record of the registry
 //!     12     8  length of the payload, little-endian
 //!     20     4  CRC-32 (IEEE) of bytes 0 to 20 and of the payload
 //!     24     …  payload
@@ -33,6 +34,8 @@ pub enum Kind {
     FileEnd = 5,
     /// Who owns a store.
     Owner = 6,
+    /// What a service remembers of one thing.
+    Record = 7,
 }
 
 /// Why bytes are not a frame.

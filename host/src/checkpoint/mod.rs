@@ -12,14 +12,12 @@
 //! | [`manifest`], [`details`] | what a checkpoint is made of, and what was measured of it |
 //! | [`store`] | what a store must do |
 //! | [`memory_store`], [`sled_store`] | the stores; `refs` counts who names which chunk |
-//! | `directory`, `marker` | a state directory: its lock, and what it says beside the database |
 //! | `layout` | in pieces of which size a database has its values |
-//! | `sync_range` | has sled wait until what it wrote is durable |
+//! | `marker` | what a state directory says beside the database |
 //! | [`file`](mod@file) | a checkpoint as one file |
 //! | [`verify`] | reading all of a checkpoint |
 
 pub mod details;
-mod directory;
 pub mod file;
 pub mod format;
 pub mod image;
@@ -30,7 +28,6 @@ pub mod memory_store;
 mod refs;
 pub mod sled_store;
 pub mod store;
-mod sync_range;
 pub mod verify;
 
 pub use details::{Details, SubtaskDetails, Trigger};

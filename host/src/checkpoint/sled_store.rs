@@ -15,23 +15,22 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Once,
-    time::Duration,
 };
 
 use crate::{
     checkpoint::{
         details::Details,
-        directory::{Directory, Synced, explain, failed},
         format::{self, Kind},
         layout::Layout,
         manifest::{ChunkDigest, Manifest, StoredChunk},
         marker::{Found, Marker, Witness},
         refs::Refs,
         store::{CheckpointStore, ChunkDamage, Owner, StoreError, StoreSize, admit},
-        sync_range,
+    },
+    database::{
+        directory::{Directory, Synced, failed},
+        guarded::{self, guard},
     },
     ids::CheckpointId,
 };
@@ -165,7 +164,7 @@ impl SledStore {
     /// that was completed in it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let mut store = Self {
-            directory: Directory::open(path)?,
+            directory: Directory::open(path, "checkpoints")?,
             trees: None,
             failed: Cell::new(true),
             owner: None,
@@ -279,7 +278,7 @@ impl SledStore {
         let found = self.checkpoints.last().copied();
         let lost =
             |job: String, said| Err(StoreError::Lost { path: path.to_owned(), job, said, found });
-        match Marker::find(path).map_err(failed(path, "read"))? {
+        match Marker::find(path).map_err(failed::<StoreError>(path, "read"))? {
             Found::Says(said, _) if found.is_none_or(|found| found < said.checkpoint) => {
                 return lost(said.job.to_string(), said.checkpoint);
             }
@@ -390,72 +389,8 @@ impl SledStore {
     }
 }
 
-/// How often, and how far apart, a database is opened that is still being closed: sled
-/// does that on threads of its own.
-const TRIES: u32 = 50;
-const APART: Duration = Duration::from_millis(10);
-
 fn open(path: &Path) -> Result<Trees, String> {
-    sync_range::hold();
-    let mut tries = 1;
-    loop {
-        let mut locked = false;
-        let opened = guard(|| {
-            Trees::open(path).inspect_err(|error| {
-                locked = matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"));
-            })
-        });
-        if !locked || tries == TRIES {
-            return opened;
-        }
-        tries += 1;
-        std::thread::sleep(APART);
-    }
-}
-
-thread_local! {
-    /// Whether this thread is in a call of sled, whose panics are told as errors.
-    static CONTAINED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Panics that are told as errors are not told by the panic hook too. sled's own threads
-/// tell theirs to whoever waits for them.
-fn quiet_contained_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            let of_sled = std::thread::current().name().is_some_and(|n| n.starts_with("sled-"));
-            if !of_sled && !CONTAINED.get() {
-                others(panic);
-            }
-        }));
-    });
-}
-
-/// Calls sled; what it says against it in words, and a panic of it too.
-fn guard<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
-    quiet_contained_panics();
-    let before = CONTAINED.replace(true);
-    let called = catch_unwind(AssertUnwindSafe(call));
-    CONTAINED.set(before);
-    match called {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(error))) => Err(explain(&error)),
-        Ok(Err(error)) => Err(damaged(&error.to_string())),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(damaged(text.unwrap_or("it panicked")))
-        }
-    }
-}
-
-fn damaged(what: &str) -> String {
-    format!(
-        "the database is damaged: {what}; put the directory back from a copy, or import an exported \
-         checkpoint into another directory"
-    )
+    guarded::open(|| Trees::open(path))
 }
 
 fn manifest_key(id: CheckpointId) -> [u8; 8] {
@@ -590,7 +525,8 @@ impl CheckpointStore for SledStore {
 
     fn size(&self) -> Result<StoreSize, StoreError> {
         let path = self.directory.database();
-        let disk = size_of_files(&path).map_err(failed(self.directory.path(), "read"))?;
+        let disk =
+            size_of_files(&path).map_err(failed::<StoreError>(self.directory.path(), "read"))?;
         Ok(StoreSize { live: self.refs.live(), disk })
     }
 }

@@ -10,6 +10,7 @@ use crate::{
         format::BadFrame,
         manifest::{BadManifest, ChunkDigest, Manifest, StoredChunk},
     },
+    database::directory::DirectoryError,
     ids::CheckpointId,
 };
 
@@ -150,6 +151,17 @@ pub enum StoreError {
         /// Which one.
         id: CheckpointId,
     },
+}
+
+impl From<DirectoryError> for StoreError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::Locked { path, by } => Self::Locked { path, by },
+            DirectoryError::System { path, action, reason } => {
+                Self::Backend { path, action, reason }
+            }
+        }
+    }
 }
 
 /// What is wrong with a chunk.

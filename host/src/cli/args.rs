@@ -9,6 +9,7 @@ use super::{
     checkpoint_args::CheckpointCommand,
     exit::EXIT_CODES,
     running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs, UpgradeArgs},
+    serve_args::{SERVE_HELP, ServeArgs},
     tenant_args::{TenantArgs, TenantCommand},
 };
 use crate::{
@@ -34,6 +35,9 @@ pub enum Command {
     /// Run a job to its end
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Serve many tenants: take their operators and jobs by HTTP, and run them
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
     /// Look at job files and at jobs that run; stop and rescale them
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),

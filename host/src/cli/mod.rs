@@ -6,6 +6,8 @@
 //! | [`args`] | the commands, their options and help |
 //! | [`exit`] | exit codes |
 //! | `run`, `run_tenant` | `cofferdam run`, and what `--tenant` does to it |
+//! | `serve`, [`serve_args`] | `cofferdam serve` |
+//! | `signals` | what ends the program politely |
 //! | `check` | `cofferdam job check` |
 //! | `running`, [`running_args`] | what is asked of a job that runs |
 //! | `checkpoint`, [`checkpoint_args`], `checkpoint_view` | `cofferdam checkpoint …` |
@@ -33,6 +35,9 @@ mod run;
 mod run_tenant;
 mod running;
 pub mod running_args;
+mod serve;
+pub mod serve_args;
+mod signals;
 mod tenant;
 pub mod tenant_args;
 mod tenant_view;
@@ -59,6 +64,10 @@ use crate::{
 pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run(args) => run::run(&args, start_log()),
+        Command::Serve(args) => {
+            start_log();
+            serve::serve(&args)
+        }
         Command::Job(JobCommand::Check(args)) => {
             start_log();
             check::check(&args)

@@ -5,7 +5,6 @@ use std::{io, path::Path, sync::Arc};
 
 use indicatif::MultiProgress;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
@@ -16,6 +15,7 @@ use super::{
     harden::harden,
     read_job,
     run_tenant::{Owner, say_faults},
+    signals::Signals,
     terminal::{self, Display, Mode},
 };
 use crate::{
@@ -203,28 +203,6 @@ async fn drive(
         display.finish(&end, word(&outcome));
     }
     Ok(Some(outcome))
-}
-
-/// What ends the program politely.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 fn word(outcome: &Outcome) -> &'static str {

@@ -6,7 +6,7 @@ use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
 use rustls::pki_types::CertificateDer;
 
-use crate::ids::{JobName, OperatorName, PortName};
+use crate::ids::{ArtifactName, JobName, OperatorName, PortName, VersionName};
 
 /// A whole job.
 #[derive(Debug, Clone, PartialEq)]
@@ -451,6 +451,27 @@ pub enum ArtifactRef {
     Named(OperatorName),
     /// A file.
     Path(PathBuf),
+    /// One that was uploaded to a service.
+    Uploaded {
+        /// Its name.
+        name: ArtifactName,
+        /// A version or a tag; the newest if not given.
+        version: Option<VersionName>,
+        /// Where its bytes are; none until the service has looked that up.
+        file: Option<PathBuf>,
+    },
+}
+
+impl std::fmt::Display for ArtifactRef {
+    /// As it is written in a job file.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Uploaded { name, version: None, .. } => name.fmt(f),
+            Self::Uploaded { name, version: Some(version), .. } => write!(f, "{name}@{version}"),
+        }
+    }
 }
 
 /// A directory that an operator may read, with all that is below it.

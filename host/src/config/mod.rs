@@ -14,6 +14,7 @@
 //! | `graph` | names and references between nodes |
 //! | `blame` | the places of mistakes that show when operators are loaded |
 //! | [`tenant`], `read_tenants` | `tenants.toml`: its checked model, and reading it |
+//! | [`server`], `read_server` | the configuration of a server: its checked model, and reading it |
 //! | [`errors`] | a mistake, its place, and how it is shown |
 
 mod blame;
@@ -26,10 +27,12 @@ mod read;
 mod read_folders;
 mod read_http_hosts;
 mod read_operator;
+mod read_server;
 mod read_sink;
 mod read_source;
 mod read_tenants;
 mod section;
+pub mod server;
 pub mod tenant;
 pub mod units;
 
@@ -39,5 +42,6 @@ mod tests;
 pub use blame::{OperatorFault, point_out};
 pub use errors::{JobFileError, JobFileErrors};
 pub use node::{InvalidOverride, Override};
-pub use read::parse;
+pub use read::{HOSTED_ORIGIN, parse, parse_hosted};
+pub use read_server::parse_server;
 pub use read_tenants::parse_tenants;

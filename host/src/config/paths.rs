@@ -8,15 +8,53 @@ use super::{
     section::{self, Read, Refusal},
 };
 
-/// The directory that paths are relative to.
+/// The directory that paths are relative to, and those that they must stay below, if any.
 #[derive(Debug)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf, Option<Vec<PathBuf>>);
 
 impl Folder {
     /// The job file's.
     pub(super) fn of(origin: &Path) -> Self {
         let absolute = std::path::absolute(origin).unwrap_or_else(|_| origin.to_owned());
-        Self(absolute.parent().map_or_else(PathBuf::new, Path::to_owned))
+        Self(absolute.parent().map_or_else(PathBuf::new, Path::to_owned), None)
+    }
+
+    /// That of somebody who may name no other files of this machine than those in it, and in
+    /// these others.
+    pub(super) fn walled(home: &Path, others: &[PathBuf]) -> Self {
+        // What a wall leads to by links is meant; one that is not there holds nothing.
+        let real = |path: &PathBuf| std::fs::canonicalize(path).ok();
+        let walls = std::iter::once(&home.to_owned()).chain(others).filter_map(real).collect();
+        Self(home.to_owned(), Some(walls))
+    }
+
+    /// Whether files can be named that are not the reader's.
+    pub(super) fn is_walled(&self) -> bool {
+        self.1.is_some()
+    }
+
+    /// The path as the person who wrote the job file knows it.
+    pub(super) fn shown<'p>(&self, path: &'p Path) -> std::path::Display<'p> {
+        match &self.1 {
+            Some(_) => path.strip_prefix(&self.0).unwrap_or(path).display(),
+            None => path.display(),
+        }
+    }
+
+    /// That a path leads to nothing outside the walls, neither as it is written nor by links.
+    fn check(&self, path: &Path) -> Read<()> {
+        let Some(walls) = &self.1 else { return Ok(()) };
+        let dots = path.components().any(|part| part == std::path::Component::ParentDir);
+        // What is not there yet will be below the nearest directory that is.
+        let there = path.ancestors().find_map(|dir| std::fs::canonicalize(dir).ok());
+        let inside = there.is_some_and(|there| walls.iter().any(|wall| there.starts_with(wall)));
+        if inside && !dots {
+            return Ok(());
+        }
+        Err(Refusal::new("names a file outside the directory of the tenant's files").with_help(
+            "write a path relative to it, such as \"in/*.csv\"; others must be listed in the \
+             server's configuration",
+        ))
     }
 
     /// A path that need not exist.
@@ -25,7 +63,9 @@ impl Folder {
         if text.is_empty() || text.contains('\0') {
             return Err(Refusal::new("must be a path, which cannot be empty"));
         }
-        Ok(self.0.join(text))
+        let path = self.0.join(text);
+        self.check(&path)?;
+        Ok(path)
     }
 
     /// A file that must be there.
@@ -37,7 +77,7 @@ impl Folder {
             Ok(_) => Ok(path),
             Err(error) => {
                 let message = format!("names a file that cannot be read: {error}");
-                Err(Refusal::new(message).with_help(format!("looked for {}", path.display())))
+                Err(Refusal::new(message).with_help(format!("looked for {}", self.shown(&path))))
             }
         }
     }
@@ -69,7 +109,7 @@ impl Folder {
         let directory = path.parent().unwrap_or(&self.0);
         let listing = std::fs::read_dir(directory).map_err(|error| {
             Refusal::new(format!("names a directory that cannot be read: {error}"))
-                .with_help(format!("looked in {}", directory.display()))
+                .with_help(format!("looked in {}", self.shown(directory)))
         })?;
         let pattern: Vec<char> = pattern.chars().collect();
         let hidden = pattern[0] == '.';
@@ -84,8 +124,9 @@ impl Folder {
             .map(|entry| entry.path())
             .filter(|path| !path.is_dir())
             .collect();
+        files.iter().try_for_each(|file| self.check(file))?;
         if files.is_empty() {
-            let help = format!("looked in {}", directory.display());
+            let help = format!("looked in {}", self.shown(directory));
             return Err(Refusal::new("matches no file").with_help(help));
         }
         Ok(files)
@@ -142,6 +183,26 @@ mod tests {
             [("*.csv", "a.csv.gz"), ("?", ""), ("a*b", "ab c"), ("", "x"), ("a?c", "ac")]
         {
             assert!(!hit(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_walled_folder_is_not_left_by_any_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, data) = (dir.path().join("home"), dir.path().join("data"));
+        for path in [&home, &data, &home.join("sub"), &dir.path().join("home2")] {
+            std::fs::create_dir(path).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc", home.join("link")).unwrap();
+        let folder = Folder::walled(&home, std::slice::from_ref(&data));
+        let inside = |text: &str| folder.check(&home.join(text)).is_ok();
+        let of_data = data.join("new/file").display().to_string();
+        for good in ["a.csv", "sub/new/deeper.csv", of_data.as_str(), "..a", "sub/./x"] {
+            assert!(inside(good), "{good}");
+        }
+        let beside = format!("{}2/x", home.display());
+        for bad in ["../x", "sub/../../x", "sub/../x", "/etc/passwd", "link/passwd", "/", &beside] {
+            assert!(!inside(bad), "{bad}");
         }
     }
 

@@ -2,7 +2,10 @@
 //! `[restart]` tables. Each `[[source]]`, `[[operator]]` and `[[sink]]` has a
 //! file of its own beside this one.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Override,
@@ -39,10 +42,37 @@ pub(super) struct Surroundings<'p> {
 /// # Errors
 /// All mistakes of the file, each with its line.
 pub fn parse(text: &str, origin: &Path, overrides: &[Override]) -> Result<JobSpec, JobFileErrors> {
+    parse_in(text, origin, overrides, Folder::of(origin))
+}
+
+/// How a job file is called in errors that came without a name.
+pub const HOSTED_ORIGIN: &str = "job.toml";
+
+/// As [`parse`], for a job file of somebody who may not name this machine's files: paths are
+/// relative to `home`, and lead to nothing outside it and the `others`; operators are artifacts
+/// that were uploaded; there is neither standard input nor output.
+///
+/// # Errors
+/// All mistakes of the file, each with its line.
+pub fn parse_hosted(
+    text: &str,
+    home: &Path,
+    others: &[PathBuf],
+    overrides: &[Override],
+) -> Result<JobSpec, JobFileErrors> {
+    parse_in(text, Path::new(HOSTED_ORIGIN), overrides, Folder::walled(home, others))
+}
+
+fn parse_in(
+    text: &str,
+    origin: &Path,
+    overrides: &[Override],
+    folder: Folder,
+) -> Result<JobSpec, JobFileErrors> {
     let problems = Problems::default();
     let spec = Node::parse_toml(text, &problems).and_then(|mut root| {
         node::apply(&mut root, overrides, &problems);
-        read_job(root, origin, &problems)
+        read_job(root, folder, &problems)
     });
     let sets: Vec<&str> = overrides.iter().map(Override::as_str).collect();
     match spec {
@@ -51,7 +81,7 @@ pub fn parse(text: &str, origin: &Path, overrides: &[Override]) -> Result<JobSpe
     }
 }
 
-fn read_job(root: Node, origin: &Path, problems: &Problems) -> Option<JobSpec> {
+fn read_job(root: Node, folder: Folder, problems: &Problems) -> Option<JobSpec> {
     let top = Place::File(0..0);
     let mut file = Section::new("the job file", root, problems)?;
     if !file.has("job") {
@@ -63,7 +93,7 @@ fn read_job(root: Node, origin: &Path, problems: &Problems) -> Option<JobSpec> {
     let restart = table(&mut file, "restart").and_then(read_restart);
     let surroundings = Surroundings {
         problems,
-        folder: Folder::of(origin),
+        folder,
         max_parallelism: job.as_ref().map_or(MOST_KEY_GROUPS, |job| job.max_parallelism),
     };
     let mut graph = Graph::default();

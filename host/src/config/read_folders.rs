@@ -78,7 +78,7 @@ impl Folder {
     /// A directory that must be there.
     fn dir(&self, node: &Node) -> Read<std::path::PathBuf> {
         let path = self.path(node)?;
-        let help = format!("looked for {}", path.display());
+        let help = format!("looked for {}", self.shown(&path));
         match std::fs::metadata(&path) {
             Ok(found) if found.is_dir() => Ok(path),
             Ok(_) => Err(Refusal::new("must be a directory, not a file").with_help(help)),

@@ -89,7 +89,7 @@ pub(super) fn roots(
     }
     let path = around.folder.path(node)?;
     let refuse = |why: String| {
-        Err(Refusal::new(format!("of `{operator}` names {}, {why}", path.display()))
+        Err(Refusal::new(format!("of `{operator}` names {}, {why}", around.folder.shown(&path)))
             .with_help("a PEM file of certificates: -----BEGIN CERTIFICATE-----"))
     };
     // Others could be without an end, or a beginning.

@@ -13,7 +13,7 @@ use super::{
     read_folders, read_http_hosts,
     section::{self, Read, Refusal, Section},
 };
-use crate::ids::{OperatorName, PortName};
+use crate::ids::{ArtifactName, InvalidName, OperatorName, PortName, VersionName};
 
 /// A page of Wasm memory: with less, nothing runs.
 const LEAST_MEMORY: u64 = 64 << 10;
@@ -108,6 +108,9 @@ pub(super) fn read(
 
 fn artifact(node: &Node, around: &Surroundings<'_>) -> Read<ArtifactRef> {
     let text = section::text(node)?;
+    if around.folder.is_walled() {
+        return uploaded(&text);
+    }
     if text.contains('/') || text.ends_with(".wasm") {
         return around.folder.file(node).map(ArtifactRef::Path);
     }
@@ -116,6 +119,25 @@ fn artifact(node: &Node, around: &Surroundings<'_>) -> Read<ArtifactRef> {
             .with_help("a name on the shelf, or a path to a .wasm file")
     })?;
     Ok(ArtifactRef::Named(name))
+}
+
+/// `NAME`, `NAME@VERSION` or `NAME@TAG`: what was uploaded to the service that reads the file.
+fn uploaded(text: &str) -> Read<ArtifactRef> {
+    if text.contains('/') || text.ends_with(".wasm") {
+        return Err(Refusal::new("is a path, and a server takes no files of its own")
+            .with_help("upload the component, and write its name: \"NAME@VERSION\""));
+    }
+    let (name, version) = match text.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (text, None),
+    };
+    let refuse = |bad: InvalidName| {
+        Refusal::new(format!("is not a valid name: {}", bad.reason))
+            .with_help("an artifact that was uploaded: \"NAME\", \"NAME@VERSION\" or \"NAME@TAG\"")
+    };
+    let name = ArtifactName::new(name).map_err(refuse)?;
+    let version = version.map(VersionName::new).transpose().map_err(refuse)?;
+    Ok(ArtifactRef::Uploaded { name, version, file: None })
 }
 
 /// A part of one core, in percent.

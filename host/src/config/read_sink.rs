@@ -35,7 +35,14 @@ pub(super) fn read(node: Node, around: &Surroundings<'_>, graph: &mut Graph) -> 
     let name = graph.name(&mut section, Kind::Sink);
     let inputs = read_inputs(&mut section, graph);
     let parallelism = section.get("parallelism", section::integer(1..=around.max_parallelism));
-    let kind = section.require("connector", "connector = \"jsonl\"", section::one_of(CONNECTORS));
+    let kind = section.require("connector", "connector = \"jsonl\"", |node| {
+        let kind = section::one_of(CONNECTORS)(node)?;
+        if matches!(kind, Connector::Stdout) && around.folder.is_walled() {
+            return Err(Refusal::new("cannot be \"stdout\" on a server")
+                .with_help("write a file in the tenant's directory: \"jsonl\""));
+        }
+        Ok(kind)
+    });
     // Without it, nobody knows which other keys there may be.
     let connector = match kind? {
         Connector::Csv => {

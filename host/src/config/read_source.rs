@@ -53,7 +53,14 @@ pub(super) fn read(node: Node, around: &Surroundings<'_>, graph: &mut Graph) -> 
     let max_out_of_orderness = section.get("max_out_of_orderness", section::millis_or_zero);
     let idle_timeout = section.get("idle_timeout", section::millis);
     let max_rejected = section.get("max_rejected", section::integer(0..=MOST));
-    let kind = section.require("connector", "connector = \"csv\"", section::one_of(CONNECTORS));
+    let kind = section.require("connector", "connector = \"csv\"", |node| {
+        let kind = section::one_of(CONNECTORS)(node)?;
+        if matches!(kind, Connector::Stdin) && around.folder.is_walled() {
+            return Err(Refusal::new("cannot be \"stdin\" on a server")
+                .with_help("read a file in the tenant's directory"));
+        }
+        Ok(kind)
+    });
     // Without it, nobody knows which other keys there may be.
     let connector = match kind? {
         Connector::Csv => read_csv(&mut section, around).map(SourceConnector::Csv),

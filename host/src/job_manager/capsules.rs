@@ -19,7 +19,7 @@ use crate::{
         model::{Event, From, OperatorSettings, SavedState},
     },
     checkpoint::{GuestState, OperatorState, StoreError, StoredChunk},
-    config::job::{ArtifactRef, CapsulePolicy, Grant, OperatorSpec, StateKeeping},
+    config::job::{CapsulePolicy, Grant, OperatorSpec, StateKeeping},
     ids::CheckpointId,
     job_manager::{control::RunOptions, deploy::Deployer, plan::Role},
     sandbox::{OperatorKind, artifact::CONTRACT},
@@ -285,10 +285,7 @@ fn settings(deployer: &Deployer, id: SubtaskId) -> Option<OperatorSettings> {
     let OperatorSpec { inputs, ports, window, memory, deadline, grants, config, .. } = &**spec;
     Some(OperatorSettings {
         name: spec.name.clone(),
-        artifact: match &spec.artifact {
-            ArtifactRef::Named(name) => name.to_string(),
-            ArtifactRef::Path(path) => path.display().to_string(),
-        },
+        artifact: spec.artifact.to_string(),
         digest: artifact.digest().to_owned(),
         size: artifact.size() as u64,
         kind: *kind,

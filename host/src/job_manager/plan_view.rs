@@ -145,10 +145,10 @@ fn sink_detail(connector: &SinkConnector) -> String {
 
 fn operator_detail(operator: &OperatorSpec) -> String {
     let artifact = match &operator.artifact {
-        ArtifactRef::Named(name) => name.to_string(),
         ArtifactRef::Path(path) => {
             path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
         }
+        named => named.to_string(),
     };
     let window = match operator.window.map(|window| window.assigner) {
         None => return artifact,

@@ -228,7 +228,7 @@ impl Sandbox {
     }
 
     /// Compiles a component, or takes its code from the cache.
-    fn compiled(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
+    pub(super) fn compiled(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
         if let Some(component) = self.cache.as_ref().and_then(|c| c.load(&self.engine, digest)) {
             return Ok(component);
         }

@@ -34,6 +34,27 @@ pub fn refused(tenant: &TenantSpec, job: &JobSpec) -> Vec<OperatorFault> {
     faults
 }
 
+/// All that a tenant's job files may grant.
+#[must_use]
+pub fn allowed(tenant: &TenantSpec) -> Vec<Grant> {
+    const ALL: [Grant; 9] = [
+        Grant::Log,
+        Grant::Config,
+        Grant::Metrics,
+        Grant::Wasi,
+        Grant::WasiClocks,
+        Grant::WasiRandom,
+        Grant::WasiStdio,
+        Grant::WasiFilesystem,
+        Grant::WasiHttp,
+    ];
+    if tenant.name == TenantId::default() && tenant.grants.is_none() {
+        return ALL.to_vec();
+    }
+    let own = tenant.grants.as_deref().unwrap_or_default();
+    ALL.into_iter().filter(|grant| covered(*grant, own)).collect()
+}
+
 /// Whether a grant is among those that are allowed, by itself or as a part.
 fn covered(grant: Grant, allowed: &[Grant]) -> bool {
     let has = |grant| allowed.contains(&grant);

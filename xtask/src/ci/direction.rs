@@ -12,28 +12,43 @@ use super::{
 
 /// The rooms from the bottom up. A room may name those of its own row and of the
 /// rows before it.
-const FLOORS: [&[&str]; 12] = [
-    &["clock", "config", "failure", "hardening", "ids", "memory", "metrics", "restart", "threads"],
+const FLOORS: [&[&str]; 14] = [
+    &[
+        "clock",
+        "config",
+        "database",
+        "failure",
+        "hardening",
+        "ids",
+        "memory",
+        "metrics",
+        "restart",
+        "threads",
+    ],
     &["stream"],
     &["state"],
-    &["checkpoint"],
+    &["checkpoint", "registry"],
     &["connectors"],
     &["sandbox"],
     &["catalog", "tenancy"],
     &["task_manager"],
     &["capsule"],
     &["job_manager"],
-    &["http", "remote"],
+    &["remote"],
+    &["service"],
+    &["http"],
     &["cli", "main", "lib"],
 ];
 
-/// Libraries, and the only room that may name each.
-const LIBRARIES: [(&str, &str); 5] = [
-    ("wasmtime", "sandbox"),
-    ("wasmtime_wasi", "sandbox"),
-    ("sled", "checkpoint"),
-    ("landlock", "hardening"),
-    ("seccompiler", "hardening"),
+/// Libraries, and the only rooms that may name each.
+const LIBRARIES: [(&str, &[&str]); 7] = [
+    ("wasmtime", &["sandbox"]),
+    ("wasmtime_wasi", &["sandbox"]),
+    ("sled", &["database", "checkpoint", "registry"]),
+    ("landlock", &["hardening"]),
+    ("seccompiler", &["hardening"]),
+    ("axum", &["http"]),
+    ("utoipa", &["http"]),
 ];
 
 /// Names every place that breaks a rule.
@@ -73,9 +88,10 @@ fn violations(room: &str, source: &str) -> Vec<(usize, String)> {
         above.then(|| (named.line, format!("`{room}` names `{}`, which is above it", named.text)))
     });
     let foreign = tokens.iter().filter_map(|token| {
-        let (library, owner) = LIBRARIES.iter().find(|(library, _)| token.text == *library)?;
-        let wrong = *owner != room;
-        wrong.then(|| (token.line, format!("only `{owner}` may name `{library}`")))
+        let (library, owners) = LIBRARIES.iter().find(|(library, _)| token.text == *library)?;
+        let allowed = owners.iter().map(|owner| format!("`{owner}`")).collect::<Vec<_>>();
+        let wrong = !owners.contains(&room);
+        wrong.then(|| (token.line, format!("only {} may name `{library}`", allowed.join(", "))))
     });
     let mut found: Vec<_> = upward.chain(foreign).collect();
     found.sort();
@@ -105,14 +121,16 @@ mod tests {
         assert_eq!(wrong("ids", "use crate::stream::Batch;").len(), 1);
     }
 
+    const SLED: &str = "2: only `database`, `checkpoint`, `registry` may name `sled`";
+
     #[test]
     fn wasmtime_and_sled_stay_in_their_rooms() {
         let source = "use wasmtime_wasi::X;\nfn f() -> sled::Db {}\n// wasmtime and sled\nlet sled_store = 1;";
         assert_eq!(
             wrong("job_manager", source),
-            ["1: only `sandbox` may name `wasmtime_wasi`", "2: only `checkpoint` may name `sled`"]
+            ["1: only `sandbox` may name `wasmtime_wasi`", SLED]
         );
-        assert_eq!(wrong("sandbox", source), ["2: only `checkpoint` may name `sled`"]);
+        assert_eq!(wrong("sandbox", source), [SLED]);
         assert_eq!(wrong("checkpoint", source), ["1: only `sandbox` may name `wasmtime_wasi`"]);
     }
 

@@ -1,13 +1,12 @@
-//! A state directory: who has it, where its database lies, and how one database takes
+//! A directory with a database: who has it, where its database lies, and how one database takes
 //! the place of another. A crash at any point leaves one whole database.
 //!
 //! | name | what |
 //! | --- | --- |
 //! | `lock` | locked by the process that has the directory open; says who that is |
-//! | `job` | whose it is, and its newest checkpoint: see [`marker`](super::marker) |
-//! | `checkpoints` | the database |
-//! | `checkpoints.new` | one that is being made of it, and is not whole |
-//! | `checkpoints.old` | one that is being put away; the only one for a moment |
+//! | NAME | the database: `checkpoints` of a job's state, `records` of the registry |
+//! | `NAME.new` | one that is being made of it, and is not whole |
+//! | `NAME.old` | one that is being put away; the only one for a moment |
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use crate::checkpoint::store::StoreError;
+use super::guarded::explain;
 
 /// How often, and how far apart, opening is tried while somebody has the lock. A child
 /// process of ours that is just being started has it too, until its own program runs: it
@@ -26,16 +25,41 @@ use crate::checkpoint::store::StoreError;
 const TRIES: u32 = 10;
 const APART: Duration = Duration::from_millis(20);
 
+/// Why a directory cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another process has it open.
+    #[error("{} is in use by another process", path.display())]
+    Locked {
+        /// Which directory.
+        path: PathBuf,
+        /// Which process, as far as it is known.
+        by: Option<String>,
+    },
+    /// The system says no.
+    #[error("{} cannot be {action}: {reason}", path.display())]
+    System {
+        /// Which directory.
+        path: PathBuf,
+        /// "opened", "read", "written".
+        action: &'static str,
+        /// What it said, and what to do.
+        reason: String,
+    },
+}
+
 /// A directory that nobody else has open.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub struct Directory {
     path: PathBuf,
+    /// The database's.
+    name: &'static str,
     lock: File,
 }
 
 /// What of a database that is open was made durable already.
 #[derive(Debug, Default)]
-pub(super) struct Synced {
+pub struct Synced {
     /// Blobs are written once.
     blobs: BTreeSet<OsString>,
     /// Its files have their names.
@@ -43,39 +67,50 @@ pub(super) struct Synced {
 }
 
 impl Directory {
-    /// Opens a directory, which is made if it is not there.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens a directory, which is made if it is not there. `name` is that of the database.
+    ///
+    /// # Errors
+    /// If another process has it, or the system says no.
+    pub fn open(path: &Path, name: &'static str) -> Result<Self, DirectoryError> {
         let made = !path.exists();
         fs::create_dir_all(path).map_err(failed(path, "created"))?;
         if made && let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             sync(parent).map_err(failed(path, "created"))?;
         }
-        let directory = Self { path: path.to_owned(), lock: lock(path)? };
+        let directory = Self { path: path.to_owned(), name, lock: lock(path)? };
         directory.settle().map_err(failed(path, "opened"))?;
         Ok(directory)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn database(&self) -> PathBuf {
-        self.path.join("checkpoints")
+    /// Where its database is.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.path.join(self.name)
     }
 
     /// Where a database is made that will take the place of the present one.
-    pub(super) fn new_database(&self) -> PathBuf {
-        self.path.join("checkpoints.new")
+    #[must_use]
+    pub fn new_database(&self) -> PathBuf {
+        self.path.join(format!("{}.new", self.name))
     }
 
     fn old_database(&self) -> PathBuf {
-        self.path.join("checkpoints.old")
+        self.path.join(format!("{}.old", self.name))
     }
 
     /// Makes durable what a database has told the system to write: sled waits for its
     /// data, but not for the length of its file, nor for the disk's own cache, and of a
     /// blob, or a name, it makes nothing durable at all.
-    pub(super) fn sync_database(&self, database: &Path, synced: &mut Synced) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If the system does not; then nothing is known to be durable.
+    pub fn sync_database(&self, database: &Path, synced: &mut Synced) -> io::Result<()> {
         let blobs = database.join("blobs");
         let mut present = BTreeSet::new();
         for blob in fs::read_dir(&blobs)? {
@@ -104,7 +139,7 @@ impl Directory {
     }
 
     /// Says in the lock who has it: whoever finds it locked reads that.
-    pub(super) fn say_who(&mut self, who: &str) {
+    pub fn say_who(&mut self, who: &str) {
         let said = format!("process {}, {who}\n", std::process::id());
         let mut write = || {
             self.lock.set_len(0)?;
@@ -129,14 +164,20 @@ impl Directory {
     }
 
     /// Puts the new database, which must be durable and closed, where there is none yet.
-    pub(super) fn put_first(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If it cannot be renamed.
+    pub fn put_first(&self) -> io::Result<()> {
         fs::rename(self.new_database(), self.database())?;
         sync(&self.path)
     }
 
     /// Puts the new database, which must be whole and closed, into the place of the
     /// present one, which must be closed too.
-    pub(super) fn exchange(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If it cannot be renamed; one of them is there then.
+    pub fn exchange(&self) -> io::Result<()> {
         let (present, old) = (self.database(), self.old_database());
         sync(&self.new_database())?;
         remove(&old)?;
@@ -150,7 +191,7 @@ impl Directory {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
+fn lock(dir: &Path) -> Result<File, DirectoryError> {
     let path = dir.join("lock");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -168,7 +209,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
                 let mut by = String::new();
                 let _ = file.read_to_string(&mut by);
                 let by = Some(by.trim().to_owned()).filter(|by| !by.is_empty());
-                return Err(StoreError::Locked { path: dir.to_owned(), by });
+                return Err(DirectoryError::Locked { path: dir.to_owned(), by });
             }
         }
     }
@@ -197,53 +238,43 @@ fn remove(dir: &Path) -> io::Result<()> {
 }
 
 /// Makes the names in a directory durable.
-pub(super) fn sync(dir: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// If the system does not.
+pub fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 /// What the system said, with what to do about it.
-pub(super) fn failed(path: &Path, action: &'static str) -> impl Fn(io::Error) -> StoreError {
+pub fn failed<E: From<DirectoryError>>(
+    path: &Path,
+    action: &'static str,
+) -> impl Fn(io::Error) -> E {
     move |error| {
         let reason = explain(&error);
-        StoreError::Backend { path: path.to_owned(), action, reason }
+        DirectoryError::System { path: path.to_owned(), action, reason }.into()
     }
-}
-
-pub(super) fn explain(error: &io::Error) -> String {
-    let what_to_do = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room there: the last checkpoint is kept, and the next one will be tried"
-        }
-        io::ErrorKind::FileTooLarge => {
-            "; raise the limit of file sizes: the last checkpoint is kept, and the next one will \
-             be tried"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or choose another directory",
-        io::ErrorKind::PermissionDenied => {
-            "; let this user write there, or choose another directory"
-        }
-        _ => "",
-    };
-    format!("{error}{what_to_do}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn open(path: &Path) -> Result<Directory, DirectoryError> {
+        Directory::open(path, "checkpoints")
+    }
+
     #[test]
     fn whoever_finds_a_directory_in_use_is_told_by_whom() {
         let dir = tempfile::tempdir().unwrap();
-        let mut held = Directory::open(dir.path()).unwrap();
+        let mut held = open(dir.path()).unwrap();
         held.say_who("running the job `flights`");
-        let message = Directory::open(dir.path()).unwrap_err().to_string();
-        let who = format!("(process {}, running the job `flights`)", std::process::id());
-        assert!(
-            message.contains("in use by another process") && message.contains(&who),
-            "{message}"
-        );
+        let message = open(dir.path()).unwrap_err();
+        let who = format!("process {}, running the job `flights`", std::process::id());
+        let DirectoryError::Locked { by, .. } = message else { panic!("{message}") };
+        assert_eq!(by, Some(who));
         drop(held);
-        Directory::open(dir.path()).unwrap();
+        open(dir.path()).unwrap();
     }
 
     /// Every state that a crash can leave while one database takes another's place.
@@ -261,14 +292,14 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             names.iter().for_each(|name| whole(dir.path(), name, name));
-            let directory = Directory::open(dir.path()).unwrap();
+            let directory = open(dir.path()).unwrap();
             let found = fs::read_to_string(directory.database().join("db")).unwrap();
             assert_eq!(found, expected, "{names:?}");
             assert!(!directory.new_database().exists() && !directory.old_database().exists());
         }
         let dir = tempfile::tempdir().unwrap();
         whole(dir.path(), "checkpoints", "before");
-        let directory = Directory::open(dir.path()).unwrap();
+        let directory = open(dir.path()).unwrap();
         whole(dir.path(), "checkpoints.new", "after");
         directory.exchange().unwrap();
         let found = fs::read_to_string(directory.database().join("db")).unwrap();

@@ -1,0 +1,199 @@
+//! Reads a server's configuration: a table for each part of it, and every key optional.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    errors::{JobFileErrors, Problems},
+    node::Node,
+    section::{self, Read, Refusal, Section},
+    server::ServerSpec,
+};
+use crate::ids::TenantId;
+
+/// The longest time that anything may be set to.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+/// What an artifact may have at most, whatever is configured: `sandbox` takes no more.
+const LARGEST_ARTIFACT: u64 = 64 << 20;
+
+/// Reads the text of a server's configuration. `origin` is its path, for errors; directories in
+/// it are relative to that.
+///
+/// # Errors
+/// All mistakes of the file, each with its line.
+pub fn parse_server(text: &str, origin: &Path) -> Result<ServerSpec, JobFileErrors> {
+    let problems = Problems::default();
+    let spec = Node::parse_toml(text, &problems).and_then(|root| read(root, origin, &problems));
+    match spec {
+        Some(spec) if problems.is_empty() => Ok(spec),
+        _ => Err(problems.into_errors(text, origin, &[])),
+    }
+}
+
+fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
+    let mut file = Section::new("the configuration", root, problems)?;
+    let mut spec = ServerSpec::default();
+    if let Some(section) = file.table("server") {
+        read_server(section, &mut spec);
+    }
+    if let Some(mut section) = file.table("auth") {
+        put(&mut spec.open_on_loopback, section.get("open_on_loopback", section::boolean));
+        section.finish();
+    }
+    if let Some(mut section) = file.table("task_manager") {
+        spec.slots = section.get("slots", section::integer(1..=100_000));
+        spec.memory =
+            section.get("memory", section::memory_size(64 << 20..=i64::MAX.unsigned_abs()));
+        section.finish();
+    }
+    if let Some(mut section) = file.table("artifacts") {
+        let size = section::memory_size(1 << 10..=LARGEST_ARTIFACT);
+        put(&mut spec.max_artifact, section.get("max_size", size));
+        let storage = section::size(0..=i64::MAX.unsigned_abs());
+        put(&mut spec.max_storage, section.get("max_storage", storage));
+        section.finish();
+    }
+    if let Some(mut section) = file.table("jobs") {
+        put(&mut spec.max_subtasks, section.get("max_subtasks", section::integer(1..=10_000)));
+        put(&mut spec.max_live, section.get("max_live", section::integer(1..=1_000_000)));
+        put(&mut spec.history, section.get("history", section::integer(0..=1_000_000)));
+        section.finish();
+    }
+    if let Some(mut section) = file.table("network") {
+        let ports = section::list(|node| section::integer(1..=u16::MAX)(node));
+        put(&mut spec.ports, section.get("ports", ports));
+        section.finish();
+    }
+    if let Some(section) = file.table("files") {
+        read_files(section, origin, &mut spec);
+    }
+    file.finish();
+    Some(spec)
+}
+
+fn put<T>(field: &mut T, read: Option<T>) {
+    if let Some(value) = read {
+        *field = value;
+    }
+}
+
+fn read_server(mut section: Section<'_>, spec: &mut ServerSpec) {
+    put(&mut spec.listen, section.get("listen", address));
+    put(&mut spec.shutdown_timeout, section.get("shutdown_timeout", time));
+    put(&mut spec.max_connections, section.get("max_connections", section::integer(1..=100_000)));
+    put(&mut spec.read_timeout, section.get("read_timeout", time));
+    section.finish();
+}
+
+fn address(node: &Node) -> Read<SocketAddr> {
+    section::text(node)?.parse().map_err(|_| {
+        Refusal::new(format!("must be an address and a port, not {}", node.describe()))
+            .with_help("\"127.0.0.1:8080\", or \"[::]:8080\" for every address of this machine")
+    })
+}
+
+fn time(node: &Node) -> Read<Duration> {
+    let read = section::millis(node)?;
+    if read > LONGEST { Err(Refusal::new("must be a day at most")) } else { Ok(read) }
+}
+
+fn read_files(mut section: Section<'_>, origin: &Path, spec: &mut ServerSpec) {
+    let list = |node: &Node| section::list(|node| directory(node, origin))(node);
+    put(&mut spec.shared_files, section.get("shared", list));
+    if let Some(mut tenants) = section.table("tenants") {
+        let mut listed = BTreeMap::new();
+        for entry in tenants.take_rest() {
+            let name = TenantId::new(entry.key.clone())
+                .map_err(|bad| Refusal::new(format!("cannot name a tenant: {}", bad.reason)));
+            match name.and_then(|name| Ok((name, list(&entry.node)?))) {
+                Ok((name, directories)) => {
+                    listed.insert(name, directories);
+                }
+                Err(refusal) => tenants.refuse(&entry.key, &entry.node.place, refusal),
+            }
+        }
+        spec.tenant_files = listed;
+    }
+    section.finish();
+}
+
+/// A directory that is there: one that is made later would be outside of what the process keeps
+/// for itself when it starts.
+fn directory(node: &Node, origin: &Path) -> Read<PathBuf> {
+    let absolute = std::path::absolute(origin).unwrap_or_else(|_| origin.to_owned());
+    let path = absolute.parent().unwrap_or(Path::new("/")).join(section::text(node)?);
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Ok(path),
+        Ok(_) => Err(Refusal::new("must be a directory, not a file")),
+        Err(error) => {
+            let message = format!("names a directory that cannot be read: {error}");
+            Err(Refusal::new(message).with_help(format!("looked for {}", path.display())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ServerSpec, String> {
+        parse_server(text, Path::new("/srv/cofferdam.toml")).map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults_and_every_key_changes_one() {
+        assert_eq!(parse(""), Ok(ServerSpec::default()));
+        let text = "
+[server]\nlisten = '[::1]:9000'\nshutdown_timeout = '5s'\nmax_connections = 10\nread_timeout = '1s'
+[auth]\nopen_on_loopback = true
+[task_manager]\nslots = 8\nmemory = '1GiB'
+[artifacts]\nmax_size = '1MiB'\nmax_storage = '10MiB'
+[jobs]\nmax_subtasks = 20\nmax_live = 30\nhistory = 40
+[network]\nports = [8080]
+[files]\nshared = ['/tmp']\ntenants.acme = ['/']\n";
+        let acme = TenantId::new("acme").unwrap();
+        let wanted = ServerSpec {
+            listen: "[::1]:9000".parse().unwrap(),
+            shutdown_timeout: Duration::from_secs(5),
+            max_connections: 10,
+            read_timeout: Duration::from_secs(1),
+            open_on_loopback: true,
+            slots: Some(8),
+            memory: Some(1 << 30),
+            max_artifact: 1 << 20,
+            max_storage: 10 << 20,
+            max_subtasks: 20,
+            max_live: 30,
+            history: 40,
+            ports: vec![8080],
+            shared_files: vec!["/tmp".into()],
+            tenant_files: [(acme.clone(), vec!["/".into()])].into(),
+        };
+        let read = parse(text).unwrap();
+        assert_eq!(read, wanted);
+        assert_eq!(read.files_of(&acme), [PathBuf::from("/tmp"), PathBuf::from("/")]);
+        assert_eq!(read.files_of(&TenantId::default()), [PathBuf::from("/tmp")]);
+    }
+
+    #[test]
+    fn mistakes_have_their_line_and_what_to_do() {
+        for (text, part) in [
+            ("[server]\nlisten = '8080'", "\"127.0.0.1:8080\""),
+            ("[server]\nlisen = '::1:1'", "did you mean `listen`?"),
+            ("[sever]", "did you mean `server`?"),
+            ("[server]\nshutdown_timeout = 5", "add the unit"),
+            ("[server]\nread_timeout = '25h'", "a day at most"),
+            ("[network]\nports = [0]", "from 1 to 65535"),
+            ("[files]\nshared = ['gone']", "looked for /srv/gone"),
+            ("[files]\ntenants.'a b' = []", "cannot name a tenant"),
+            ("[artifacts]\nmax_size = '1GiB'", "1024 to 67108864 bytes"),
+        ] {
+            let shown = parse(text).unwrap_err();
+            assert!(shown.contains(part), "`{part}` is not in:\n{shown}");
+        }
+    }
+}

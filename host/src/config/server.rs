@@ -1,0 +1,82 @@
+//! The checked model of a server's configuration. Reading it is `read_server`'s; what each key
+//! means for users stands in `docs/server-configuration.md`.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::ids::TenantId;
+
+/// A server's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSpec {
+    /// `[server] listen`: where it listens; `127.0.0.1:8080` if not given.
+    pub listen: SocketAddr,
+    /// `[server] shutdown_timeout`: how long jobs may take for their final checkpoints when the
+    /// server is asked to end; 30 s if not given.
+    pub shutdown_timeout: Duration,
+    /// `[server] max_connections`: how many there may be at once; 1024 if not given.
+    pub max_connections: usize,
+    /// `[server] read_timeout`: how long a client may take for the head of a request, and from one
+    /// piece of its body to the next; 30 s if not given.
+    pub read_timeout: Duration,
+    /// `[auth] open_on_loopback`: whether who comes from this machine needs no token, and may do
+    /// everything; no if not given.
+    pub open_on_loopback: bool,
+    /// `[task_manager] slots`: how many slots there are; 16 for each core if not given.
+    pub slots: Option<u32>,
+    /// `[task_manager] memory`: what all slots may hold together, in bytes; a share of the
+    /// machine's if not given.
+    pub memory: Option<usize>,
+    /// `[artifacts] max_size`: the longest upload, in bytes; 64 MiB if not given.
+    pub max_artifact: usize,
+    /// `[artifacts] max_storage`: bytes of all artifacts that a tenant may keep; 4 GiB if not given.
+    pub max_storage: u64,
+    /// `[jobs] max_subtasks`: how many subtasks a job may have; 256 if not given.
+    pub max_subtasks: u32,
+    /// `[jobs] max_live`: how many jobs of a tenant may run or wait at once; 1,000 if not given.
+    pub max_live: u32,
+    /// `[jobs] history`: how many jobs of a tenant that have ended are remembered; 1,000 if not
+    /// given.
+    pub history: u32,
+    /// `[network] ports`: which TCP ports operators may reach at all; 80 and 443 if not given.
+    pub ports: Vec<u16>,
+    /// `[files] shared`: directories that job files of every tenant may name.
+    pub shared_files: Vec<PathBuf>,
+    /// `[files.tenants] NAME`: directories that job files of this tenant may name.
+    pub tenant_files: BTreeMap<TenantId, Vec<PathBuf>>,
+}
+
+impl Default for ServerSpec {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            shutdown_timeout: Duration::from_secs(30),
+            max_connections: 1024,
+            read_timeout: Duration::from_secs(30),
+            open_on_loopback: false,
+            slots: None,
+            memory: None,
+            max_artifact: 64 << 20,
+            max_storage: 4 << 30,
+            max_subtasks: 256,
+            max_live: 1_000,
+            history: 1_000,
+            ports: vec![80, 443],
+            shared_files: Vec::new(),
+            tenant_files: BTreeMap::new(),
+        }
+    }
+}
+
+impl ServerSpec {
+    /// The directories, beside its own, that a tenant's job files may name.
+    #[must_use]
+    pub fn files_of(&self, tenant: &TenantId) -> Vec<PathBuf> {
+        let own = self.tenant_files.get(tenant).into_iter().flatten();
+        self.shared_files.iter().chain(own).cloned().collect()
+    }
+}

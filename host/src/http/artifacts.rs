@@ -1,0 +1,215 @@
+//! `/v1/artifacts`.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Answer, Json, Shared, blocking,
+    body::Reader,
+    given::{InPath, Query},
+    problem::Problem,
+};
+use crate::{
+    ids::{ArtifactName, TenantId, TokenId, VersionName},
+    registry::records::{Inspection, TagRecord, VersionRecord},
+    service::{access::Caller, artifacts::ArtifactView, error::ServiceError},
+};
+
+/// The longest body that says where a tag points, in bytes.
+const LONGEST_TAG: usize = 4 << 10;
+
+/// An artifact.
+#[derive(Debug, Serialize)]
+pub(super) struct Artifact {
+    tenant: TenantId,
+    name: ArtifactName,
+    versions: Vec<Version>,
+    tags: BTreeMap<VersionName, VersionName>,
+}
+
+/// All artifacts of a tenant.
+#[derive(Debug, Serialize)]
+pub(super) struct Artifacts {
+    artifacts: Vec<Artifact>,
+}
+
+/// A version of an artifact.
+#[derive(Debug, Serialize)]
+pub(super) struct Version {
+    tenant: TenantId,
+    name: ArtifactName,
+    version: VersionName,
+    digest: String,
+    size: u64,
+    uploaded_at: i64,
+    uploaded_by: Option<TokenId>,
+    inspection: Inspection,
+}
+
+/// Where a tag points.
+#[derive(Debug, Serialize)]
+pub(super) struct Tag {
+    tenant: TenantId,
+    name: ArtifactName,
+    tag: VersionName,
+    version: VersionName,
+}
+
+/// What `PUT` of a tag is given.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TagTarget {
+    version: VersionName,
+}
+
+impl From<VersionRecord> for Version {
+    fn from(record: VersionRecord) -> Self {
+        let digest = format!("sha256-{}", record.digest);
+        let VersionRecord {
+            tenant, name, version, size, uploaded_at, uploaded_by, inspection, ..
+        } = record;
+        Self { tenant, name, version, digest, size, uploaded_at, uploaded_by, inspection }
+    }
+}
+
+impl From<ArtifactView> for Artifact {
+    fn from(view: ArtifactView) -> Self {
+        let ArtifactView { tenant, name, versions, tags } = view;
+        Self { tenant, name, versions: versions.into_iter().map(Version::from).collect(), tags }
+    }
+}
+
+impl Version {
+    fn etag(&self) -> HeaderValue {
+        HeaderValue::try_from(format!("\"{}\"", self.digest)).expect("a digest is plain text")
+    }
+
+    fn answer(self, status: StatusCode) -> Response {
+        let etag = self.etag();
+        (status, [(header::ETAG, etag)], Json(self)).into_response()
+    }
+}
+
+pub(super) async fn list(
+    State(service): State<Shared>,
+    caller: Caller,
+    query: Query,
+) -> Answer<Json<Artifacts>> {
+    let tenant = query.only(&["tenant"])?.tenant()?;
+    let found = blocking(service, move |s| s.artifacts(&caller, tenant.as_ref())).await?;
+    Ok(Json(Artifacts { artifacts: found.into_iter().map(Artifact::from).collect() }))
+}
+
+pub(super) async fn show(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+    query: Query,
+) -> Answer<Json<Artifact>> {
+    let (tenant, name) = (query.only(&["tenant"])?.tenant()?, path.artifact()?);
+    let found = blocking(service, move |s| s.artifact(&caller, tenant.as_ref(), &name)).await?;
+    Ok(Json(found.into()))
+}
+
+pub(super) async fn show_version(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+    query: Query,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let tenant = query.only(&["tenant"])?.tenant()?;
+    let (name, version) = (path.artifact()?, path.version()?);
+    let found =
+        blocking(service, move |s| s.version(&caller, tenant.as_ref(), &name, &version)).await?;
+    let found = Version::from(found);
+    let etag = found.etag();
+    if headers.get(header::IF_NONE_MATCH) == Some(&etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    Ok(found.answer(StatusCode::OK))
+}
+
+pub(super) async fn upload(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+    query: Query,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let tenant = query.only(&["tenant"])?.tenant()?;
+    let (name, version) = (path.artifact()?, path.version()?);
+    // `If-None-Match: *` asks for a version that is not there yet.
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == "*") {
+        let known = {
+            let (caller, tenant) = (caller.clone(), tenant.clone());
+            let (name, version) = (name.clone(), version.clone());
+            blocking(service.clone(), move |service| {
+                match service.version(&caller, tenant.as_ref(), &name, &version) {
+                    Ok(found) => Ok(Some(found.version)),
+                    Err(ServiceError::NotFound(_)) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            })
+            .await?
+        };
+        if let Some(known) = known {
+            let detail = format!("there is a version `{known}` already");
+            return Err(ServiceError::PreconditionFailed(detail).into());
+        }
+    }
+    let limit = service.spec().max_artifact as u64;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > limit) {
+        return Err(ServiceError::TooLarge { what: "an artifact", limit }.into());
+    }
+    let mut upload = service.begin_upload(&caller, tenant.as_ref(), name, version).await?;
+    let mut body = Reader::new(body, service.spec().read_timeout);
+    while let Some(piece) = body.next().await? {
+        upload.write(&piece).await?;
+    }
+    let done = upload.finish().await?;
+    let status = if done.fresh { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(Version::from(done.record).answer(status))
+}
+
+pub(super) async fn delete(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+    query: Query,
+) -> Answer<StatusCode> {
+    let tenant = query.only(&["tenant"])?.tenant()?;
+    let (name, version) = (path.artifact()?, path.version()?);
+    blocking(service, move |s| s.delete_version(&caller, tenant.as_ref(), &name, &version)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn put_tag(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+    query: Query,
+    body: Body,
+) -> Answer<Json<Tag>> {
+    let tenant = query.only(&["tenant"])?.tenant()?;
+    let (name, tag) = (path.artifact()?, path.tag()?);
+    let body = Reader::new(body, service.spec().read_timeout).text("a tag", LONGEST_TAG).await?;
+    let target: TagTarget = serde_json::from_str(&body).map_err(|error| {
+        Problem::invalid(format!("the body must be {{\"version\": \"…\"}}: {error}"))
+    })?;
+    let record = blocking(service, move |s| {
+        s.put_tag(&caller, tenant.as_ref(), (&name, &tag), &target.version)
+    })
+    .await?;
+    let TagRecord { tenant, name, tag, version } = record;
+    Ok(Json(Tag { tenant, name, tag, version }))
+}

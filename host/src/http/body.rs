@@ -1,0 +1,67 @@
+//! Bodies of requests, piece by piece. However slowly one comes, it comes to an end: a client
+//! has some patience to begin with, and earns more by what it sends.
+
+use std::time::Duration;
+
+use axum::{body::Body, http::StatusCode};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use crate::clock::Stopwatch;
+
+/// A client that goes on sending sends so many bytes a second at least.
+const SLOWEST: u64 = 8 << 10;
+
+/// A body that is being read.
+pub(super) struct Reader {
+    body: Body,
+    patience: Duration,
+    begun: Stopwatch,
+    received: u64,
+}
+
+impl Reader {
+    pub(super) fn new(body: Body, patience: Duration) -> Self {
+        Self { body, patience, begun: Stopwatch::start(), received: 0 }
+    }
+
+    /// The next piece; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let earned = Duration::from_secs(self.received / SLOWEST);
+            let left = (self.patience + earned).saturating_sub(self.begun.elapsed());
+            let too_slow = "the request's body comes too slowly";
+            let frame = timeout(left.min(self.patience), self.body.frame())
+                .await
+                .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", too_slow))?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => {
+                    return Err(Problem::invalid(format!("the body ended early: {error}")));
+                }
+                Some(Ok(frame)) => {
+                    // Trailers say nothing to us.
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.received += data.len() as u64;
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+
+    /// All of it, as text.
+    pub(super) async fn text(mut self, what: &str, limit: usize) -> Result<String, Problem> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.next().await? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > limit {
+                let detail = format!("{what} may have {limit} bytes at most");
+                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+            }
+        }
+        String::from_utf8(bytes)
+            .map_err(|_| Problem::invalid(format!("{what} must be text in UTF-8")))
+    }
+}

@@ -1,0 +1,132 @@
+//! The REST API: what comes in by HTTP is read here, given to `service`, and answered as JSON;
+//! an error is a problem detail (RFC 9457). Decides nothing but who is let in at the door, and
+//! how much of a request is read.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | here | the routes |
+//! | [`server`] | connections: accepted, bounded, ended |
+//! | `door` | who is let in: tokens, the open door of loopback |
+//! | [`problem`] | errors as problem details |
+//! | `body` | request bodies, bounded in length and in patience |
+//! | `given` | paths and queries, read with errors that say what to do |
+//! | `artifacts`, `jobs`, `tokens`, `health` | the endpoints |
+
+mod artifacts;
+mod body;
+mod door;
+mod given;
+mod health;
+mod jobs;
+pub mod problem;
+pub mod server;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    handler::Handler,
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, on},
+};
+use serde::Serialize;
+
+use self::problem::Problem;
+use crate::service::{Service, error::ServiceError};
+
+/// What every endpoint is given.
+pub(crate) type Shared = Arc<Service>;
+
+/// The routes, and a list of them.
+#[derive(Debug, Default)]
+pub struct Routes {
+    router: Router<Shared>,
+    /// Each with its method.
+    pub listed: Vec<(Method, &'static str)>,
+}
+
+impl Routes {
+    fn add<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).expect("a method that is served");
+        self.router = self.router.route(path, on(filter, handler));
+        self.listed.push((method, path));
+        self
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all() -> Self {
+        const VERSION: &str = "/v1/artifacts/{name}/versions/{version}";
+        Self::default()
+            .add(Method::GET, health::HEALTHZ, health::healthz)
+            .add(Method::GET, health::READYZ, health::readyz)
+            .add(Method::GET, "/v1/artifacts", artifacts::list)
+            .add(Method::GET, "/v1/artifacts/{name}", artifacts::show)
+            .add(Method::GET, VERSION, artifacts::show_version)
+            .add(Method::PUT, VERSION, artifacts::upload)
+            .add(Method::DELETE, VERSION, artifacts::delete)
+            .add(Method::PUT, "/v1/artifacts/{name}/tags/{tag}", artifacts::put_tag)
+            .add(Method::GET, "/v1/jobs", jobs::list)
+            .add(Method::POST, "/v1/jobs", jobs::submit)
+            .add(Method::GET, "/v1/jobs/{id}", jobs::show)
+            .add(Method::GET, "/v1/jobs/{id}/plan", jobs::plan)
+            .add(Method::GET, "/v1/jobs/{id}/config", jobs::config)
+            .add(Method::POST, "/v1/jobs/{id}/cancel", jobs::cancel)
+            .add(Method::POST, "/v1/jobs/{id}/stop", jobs::stop)
+            .add(Method::GET, "/v1/tokens", tokens::list)
+            .add(Method::POST, "/v1/tokens", tokens::make)
+            .add(Method::DELETE, "/v1/tokens/{token}", tokens::revoke)
+    }
+
+    /// The router that answers, with the door before it.
+    pub fn serving(self, service: Shared) -> Router {
+        self.router
+            .fallback(async || {
+                Problem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here")
+            })
+            .method_not_allowed_fallback(async || {
+                Problem::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method-not-allowed",
+                    "this cannot be done here; the header `allow` says what can",
+                )
+            })
+            .layer(middleware::from_fn_with_state(service.clone(), door::enter))
+            .with_state(service)
+    }
+}
+
+/// An answer in JSON.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(header::CONTENT_TYPE, json)], body).into_response(),
+            Err(error) => Problem::bug(&error).into_response(),
+        }
+    }
+}
+
+/// An answer, or a problem.
+pub(crate) type Answer<T> = Result<T, Problem>;
+
+/// Does what reads and writes files on a thread that nobody waits for.
+async fn blocking<T: Send + 'static>(
+    service: Shared,
+    work: impl FnOnce(&Shared) -> Result<T, ServiceError> + Send + 'static,
+) -> Answer<T> {
+    match tokio::task::spawn_blocking(move || work(&service)).await {
+        Ok(done) => done.map_err(Problem::from),
+        Err(error) => Err(Problem::bug(&error)),
+    }
+}

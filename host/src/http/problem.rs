@@ -1,0 +1,163 @@
+//! Errors as problem details: RFC 9457, `application/problem+json`. The one place where the
+//! service's errors get their status codes.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{config::JobFileErrors, service::error::ServiceError};
+
+/// The beginning of every `type`.
+const TYPES: &str = "urn:cofferdam:problem:";
+/// How many mistakes of a job file are told.
+const MOST_MISTAKES: usize = 100;
+
+/// A problem. `instance`, which names the request, is put in at the door.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Details>);
+
+#[derive(Debug, Clone, Serialize)]
+struct Details {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    #[serde(serialize_with = "number")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    /// With a status, the end of its `type`, and what to say.
+    pub(crate) fn new(status: StatusCode, kind: &str, detail: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            kind: format!("{TYPES}{kind}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            detail: detail.into(),
+            instance: None,
+            more: Map::new(),
+        }))
+    }
+
+    /// Something that is given is not what it must be.
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail)
+    }
+
+    /// Our fault.
+    pub(crate) fn bug(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!("a bug in cofferdam: {error}");
+        let detail = "a bug in cofferdam: the server's log says more";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// The same, with the request that it is about.
+    fn about(mut self, path: &str) -> Self {
+        self.0.instance = Some(path.to_owned());
+        self
+    }
+
+    fn with(mut self, key: &str, value: Value) -> Self {
+        self.0.more.insert(key.to_owned(), value);
+        self
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        let (status, kind) = match &error {
+            ServiceError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
+            ServiceError::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            ServiceError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid-request"),
+            ServiceError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            ServiceError::PreconditionFailed(_) => {
+                (StatusCode::PRECONDITION_FAILED, "precondition-failed")
+            }
+            ServiceError::JobFile(_) => (StatusCode::UNPROCESSABLE_ENTITY, "job-file"),
+            ServiceError::JobRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "job-refused"),
+            ServiceError::ArtifactRefused(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "artifact-refused")
+            }
+            ServiceError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            ServiceError::OverQuota(_) => (StatusCode::FORBIDDEN, "over-quota"),
+            ServiceError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            ServiceError::JobSaysNo(_) => (StatusCode::CONFLICT, "job-says-no"),
+            ServiceError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            ServiceError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        let problem = Self::new(status, kind, error.to_string());
+        match error {
+            ServiceError::JobFile(errors) => problem.with("errors", mistakes(&errors)),
+            _ => problem,
+        }
+    }
+}
+
+/// One entry for each mistake.
+fn mistakes(errors: &JobFileErrors) -> Value {
+    let each = errors.errors.iter().take(MOST_MISTAKES).map(|error| {
+        json!({
+            "in": error.file,
+            "line": error.line,
+            "column": error.column,
+            "message": error.message,
+            "help": error.help,
+            "shown": error.to_string(),
+        })
+    });
+    each.collect()
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let json = HeaderValue::from_static("application/problem+json");
+        let mut response = (self.0.status, [(header::CONTENT_TYPE, json)], body).into_response();
+        let headers = response.headers_mut();
+        match self.0.status {
+            StatusCode::UNAUTHORIZED => {
+                let bearer = HeaderValue::from_static("Bearer realm=\"cofferdam\"");
+                headers.insert(header::WWW_AUTHENTICATE, bearer);
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(Said(self));
+        response
+    }
+}
+
+/// The problem that an answer tells of.
+#[derive(Debug, Clone)]
+struct Said(Problem);
+
+/// Puts the path into the problem that an answer tells of, if it does.
+pub(super) fn name_instance(mut response: Response, path: &str) -> Response {
+    match response.extensions_mut().remove::<Said>() {
+        Some(Said(problem)) => {
+            let mut named = problem.about(path).into_response();
+            named.extensions_mut().remove::<Said>();
+            for (name, value) in response.headers() {
+                if !named.headers().contains_key(name) && name != header::CONTENT_LENGTH {
+                    named.headers_mut().append(name, value.clone());
+                }
+            }
+            named
+        }
+        None => response,
+    }
+}

@@ -1,0 +1,243 @@
+//! What the records are. Fields may be added, with `#[serde(default)]`; none may change its
+//! meaning: what an older version of this program wrote goes on being read.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+use crate::ids::{
+    ArtifactDigest, ArtifactName, CheckpointId, JobId, JobName, OperatorName, TenantId, TokenId,
+    VersionName,
+};
+
+/// A version of an artifact that was uploaded. Never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The artifact.
+    pub name: ArtifactName,
+    /// Which version of it.
+    pub version: VersionName,
+    /// The digest of its bytes, by which they are kept.
+    #[serde(with = "as_text")]
+    pub digest: ArtifactDigest,
+    /// How many bytes.
+    pub size: u64,
+    /// When, in milliseconds since 1970.
+    pub uploaded_at: i64,
+    /// By which token.
+    pub uploaded_by: Option<TokenId>,
+    /// What was found out about it.
+    pub inspection: Inspection,
+}
+
+/// What was found out about an artifact when it was uploaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// The contract that it was built for: `cofferdam:operator@0.1.0`.
+    pub contract: String,
+    /// `processor` or `keyed-processor`.
+    pub kind: String,
+    /// The interfaces that it exports.
+    pub exports: Vec<String>,
+    /// The interfaces with functions that it imports.
+    pub imports: Vec<String>,
+    /// Whether it says itself what its state is (`snapshot`).
+    pub snapshot: bool,
+    /// Whether two of its session windows can become one (`session-merge`).
+    pub merge: bool,
+    /// Why its memory cannot be saved without its help; empty if it can.
+    pub memory_not_saved_because: Vec<String>,
+}
+
+impl Record for VersionRecord {
+    const KIND: u8 = b'v';
+    fn key(&self) -> Vec<String> {
+        vec![self.tenant.to_string(), self.name.to_string(), self.version.to_string()]
+    }
+}
+
+/// A name that points to a version, and may be moved to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagRecord {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Of which artifact.
+    pub name: ArtifactName,
+    /// The tag.
+    pub tag: VersionName,
+    /// Where it points.
+    pub version: VersionName,
+}
+
+impl Record for TagRecord {
+    const KIND: u8 = b't';
+    fn key(&self) -> Vec<String> {
+        vec![self.tenant.to_string(), self.name.to_string(), self.tag.to_string()]
+    }
+}
+
+/// A job that was submitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Its identifier.
+    pub id: JobId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What it is called.
+    pub name: JobName,
+    /// The job file, as it was submitted.
+    pub file: String,
+    /// What was changed of it: `NAME.KEY=VALUE`.
+    pub overrides: Vec<String>,
+    /// What each operator runs.
+    pub pins: BTreeMap<OperatorName, Pin>,
+    /// Its plan, as it is shown.
+    #[serde(default)]
+    pub plan: serde_json::Value,
+    /// When it was submitted, in milliseconds since 1970.
+    pub created_at: i64,
+    /// By which token.
+    pub created_by: Option<TokenId>,
+    /// What is wanted of it.
+    pub desired: Desired,
+    /// How it ended, if it has.
+    pub ended: Option<Ended>,
+}
+
+impl Record for JobRecord {
+    const KIND: u8 = b'j';
+    fn key(&self) -> Vec<String> {
+        vec![self.id.to_string()]
+    }
+}
+
+/// The artifact that an operator of a job runs, whatever its names point to later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The artifact.
+    pub name: ArtifactName,
+    /// Its version.
+    pub version: VersionName,
+    /// Its bytes.
+    #[serde(with = "as_text")]
+    pub digest: ArtifactDigest,
+}
+
+/// What is wanted of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Desired {
+    /// It runs, until its inputs end.
+    Running,
+    /// It is cancelled.
+    Cancelled,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// How.
+    pub outcome: EndedAs,
+    /// What there was to see of it last, as it is shown.
+    #[serde(default)]
+    pub status: Option<serde_json::Value>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "as", rename_all = "kebab-case")]
+pub enum EndedAs {
+    /// Every input was read.
+    Finished,
+    /// It was stopped, with a savepoint.
+    Stopped {
+        /// The checkpoint that the savepoint is of.
+        checkpoint: Option<CheckpointId>,
+        /// The savepoint's name.
+        savepoint: Option<String>,
+    },
+    /// It was cancelled.
+    Cancelled,
+    /// It failed, or could not be started.
+    Failed {
+        /// Why, in words.
+        error: String,
+    },
+}
+
+/// A token that opens the service. What it is itself is not kept, only its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// The SHA-256 digest of the token, in hexadecimal.
+    pub digest: String,
+    /// What it is called by.
+    pub id: TokenId,
+    /// What it is for, in words.
+    pub name: String,
+    /// Whose objects it is for; those of every tenant if none.
+    pub tenant: Option<TenantId>,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made, in milliseconds since 1970.
+    pub created_at: i64,
+    /// After when it opens nothing, in milliseconds since 1970.
+    pub expires_at: Option<i64>,
+    /// When it was revoked.
+    pub revoked_at: Option<i64>,
+}
+
+impl Record for TokenRecord {
+    const KIND: u8 = b'k';
+    fn key(&self) -> Vec<String> {
+        vec![self.digest.clone()]
+    }
+}
+
+/// What a token may do. Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Upload artifacts and submit jobs.
+    Author,
+    /// Cancel, stop and rescale jobs.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Author => "author",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Values that are kept as the text that they are shown as.
+mod as_text {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,436 @@
+//! Artifacts: taken, shown, tagged, found by what a job file calls them, and deleted when no job
+//! uses them. A version is never changed: other bytes need another version.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+};
+
+use sha2::{Digest as _, Sha256};
+use tokio::{fs::File, io::AsyncWriteExt as _};
+
+use super::{Service, access::Caller, blobs::Place, error::ServiceError};
+use crate::{
+    ids::{ArtifactDigest, ArtifactName, TenantId, VersionName},
+    registry::{
+        Changes,
+        records::{Inspection, Role, TagRecord, VersionRecord},
+    },
+    sandbox::OperatorKind,
+    tenancy::grants,
+};
+
+/// How many versions a tenant may have, of all its artifacts together: each is a record, however
+/// short it is.
+const MOST_VERSIONS: usize = 10_000;
+/// The tag that a job file means when it names no version.
+const LATEST: &str = "latest";
+
+/// An artifact, with all its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactView {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What it is called.
+    pub name: ArtifactName,
+    /// Its versions, the oldest first.
+    pub versions: Vec<VersionRecord>,
+    /// Where its tags point.
+    pub tags: BTreeMap<VersionName, VersionName>,
+}
+
+/// What an upload came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// What is remembered of it.
+    pub record: VersionRecord,
+    /// Whether it was not there before.
+    pub fresh: bool,
+}
+
+/// An upload that is under way. Dropping it leaves nothing behind.
+#[derive(Debug)]
+pub struct Upload {
+    service: Arc<Service>,
+    caller: Caller,
+    key: (TenantId, ArtifactName, VersionName),
+    file: File,
+    pending: Pending,
+    digest: Sha256,
+    size: u64,
+    _place: Place,
+}
+
+/// A file that is removed unless it has got its name.
+#[derive(Debug)]
+struct Pending(PathBuf);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // It is gone if it was given its name.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Service {
+    /// Begins to take an upload.
+    ///
+    /// # Errors
+    /// If the caller may not upload for the tenant, there is no such tenant, or there are too
+    /// many uploads under way.
+    pub async fn begin_upload(
+        self: &Arc<Self>,
+        caller: &Caller,
+        tenant: Option<&TenantId>,
+        name: ArtifactName,
+        version: VersionName,
+    ) -> Result<Upload, ServiceError> {
+        caller.require(Role::Author)?;
+        let tenant = caller.tenant(tenant)?;
+        let known = tenant.clone();
+        self.blocking(move |service| service.tenant(&known)).await?;
+        let place = self.blobs.place(&tenant).ok_or_else(|| {
+            ServiceError::Busy(format!("too many uploads of tenant `{tenant}` are under way"))
+        })?;
+        let pending = Pending(self.blobs.pending());
+        let file = File::create_new(&pending.0).await.map_err(ServiceError::disk("an upload"))?;
+        Ok(Upload {
+            service: self.clone(),
+            caller: caller.clone(),
+            key: (tenant, name, version),
+            file,
+            pending,
+            digest: Sha256::new(),
+            size: 0,
+            _place: place,
+        })
+    }
+
+    /// The artifacts of a tenant. Blocks.
+    ///
+    /// # Errors
+    /// If the tenant is not the caller's.
+    pub fn artifacts(
+        &self,
+        caller: &Caller,
+        tenant: Option<&TenantId>,
+    ) -> Result<Vec<ArtifactView>, ServiceError> {
+        let tenant = caller.tenant(tenant)?;
+        self.artifacts_of(&tenant, &[])
+    }
+
+    /// One of them. Blocks.
+    ///
+    /// # Errors
+    /// If there is none of that name, for the caller.
+    pub fn artifact(
+        &self,
+        caller: &Caller,
+        tenant: Option<&TenantId>,
+        name: &ArtifactName,
+    ) -> Result<ArtifactView, ServiceError> {
+        let tenant = caller.tenant(tenant)?;
+        let found = self.artifacts_of(&tenant, &[name.as_str()])?.into_iter().next();
+        found.ok_or_else(|| ServiceError::NotFound(format!("artifact `{name}`")))
+    }
+
+    /// A version of an artifact, by its name or a tag. Blocks.
+    ///
+    /// # Errors
+    /// If there is none of that name, for the caller.
+    pub fn version(
+        &self,
+        caller: &Caller,
+        tenant: Option<&TenantId>,
+        name: &ArtifactName,
+        version: &VersionName,
+    ) -> Result<VersionRecord, ServiceError> {
+        let tenant = caller.tenant(tenant)?;
+        let found = self.find(&tenant, name, Some(version))?;
+        found.ok_or_else(|| no_version(name, version))
+    }
+
+    fn artifacts_of(
+        &self,
+        tenant: &TenantId,
+        name: &[&str],
+    ) -> Result<Vec<ArtifactView>, ServiceError> {
+        let key: Vec<&str> = std::iter::once(tenant.as_str()).chain(name.iter().copied()).collect();
+        let mut found: BTreeMap<ArtifactName, ArtifactView> = BTreeMap::new();
+        for record in self.registry.all::<VersionRecord>(&key)? {
+            let empty = || ArtifactView {
+                tenant: tenant.clone(),
+                name: record.name.clone(),
+                versions: Vec::new(),
+                tags: BTreeMap::new(),
+            };
+            found.entry(record.name.clone()).or_insert_with(empty).versions.push(record);
+        }
+        for tag in self.registry.all::<TagRecord>(&key)? {
+            if let Some(artifact) = found.get_mut(&tag.name) {
+                artifact.tags.insert(tag.tag, tag.version);
+            }
+        }
+        let mut found: Vec<_> = found.into_values().collect();
+        for artifact in &mut found {
+            artifact.versions.sort_by_key(|record| record.uploaded_at);
+        }
+        Ok(found)
+    }
+
+    /// The version that a job file of a tenant means: a version or a tag; without either the tag
+    /// `latest`, else what was uploaded last. Blocks.
+    pub(super) fn find(
+        &self,
+        tenant: &TenantId,
+        name: &ArtifactName,
+        version: Option<&VersionName>,
+    ) -> Result<Option<VersionRecord>, ServiceError> {
+        let get = |version: &str| -> Result<Option<VersionRecord>, ServiceError> {
+            Ok(self.registry.get(&[tenant.as_str(), name.as_str(), version])?)
+        };
+        let asked = version.map_or(LATEST, VersionName::as_str);
+        if let Some(found) = get(asked)? {
+            return Ok(Some(found));
+        }
+        let tag = self.registry.get::<TagRecord>(&[tenant.as_str(), name.as_str(), asked])?;
+        if let Some(tag) = tag {
+            return get(tag.version.as_str());
+        }
+        if version.is_some() {
+            return Ok(None);
+        }
+        let all = self.registry.all::<VersionRecord>(&[tenant.as_str(), name.as_str()])?;
+        Ok(all.into_iter().max_by_key(|record| record.uploaded_at))
+    }
+
+    /// Points a tag to a version. Blocks.
+    ///
+    /// # Errors
+    /// If the caller may not, there is no such version, or there is a version of the tag's name.
+    pub fn put_tag(
+        &self,
+        caller: &Caller,
+        tenant: Option<&TenantId>,
+        record: (&ArtifactName, &VersionName),
+        version: &VersionName,
+    ) -> Result<TagRecord, ServiceError> {
+        caller.require(Role::Author)?;
+        let (name, tag) = record;
+        let tenant = caller.tenant(tenant)?;
+        let _names = self.blobs.names.write().unwrap_or_else(PoisonError::into_inner);
+        let get = |version: &VersionName| {
+            self.registry.get::<VersionRecord>(&[tenant.as_str(), name.as_str(), version.as_str()])
+        };
+        let Some(_) = get(version)? else { return Err(no_version(name, version)) };
+        if get(tag)?.is_some() {
+            return Err(ServiceError::Conflict(format!(
+                "`{name}` has a version `{tag}`: call the tag something else"
+            )));
+        }
+        let (name, tag, version) = (name.clone(), tag.clone(), version.clone());
+        let record = TagRecord { tenant, name, tag, version };
+        self.registry.change(Changes::new().put(&record))?;
+        Ok(record)
+    }
+
+    /// Deletes a version, and the tags that point to it. Blocks.
+    ///
+    /// # Errors
+    /// If the caller may not, there is none, or jobs use it.
+    pub fn delete_version(
+        &self,
+        caller: &Caller,
+        tenant: Option<&TenantId>,
+        name: &ArtifactName,
+        version: &VersionName,
+    ) -> Result<(), ServiceError> {
+        caller.require(Role::Author)?;
+        let tenant = caller.tenant(tenant)?;
+        let _names = self.blobs.names.write().unwrap_or_else(PoisonError::into_inner);
+        let key = [tenant.as_str(), name.as_str(), version.as_str()];
+        let record = self.registry.get::<VersionRecord>(&key)?;
+        let record = record.ok_or_else(|| no_version(name, version))?;
+        let users = self.jobs.users_of(&tenant, name, version);
+        if !users.is_empty() {
+            let shown: Vec<_> = users.iter().take(10).map(ToString::to_string).collect();
+            return Err(ServiceError::Conflict(format!(
+                "{} jobs use `{name}@{version}`, such as {}; cancel or stop them first",
+                users.len(),
+                shown.join(", ")
+            )));
+        }
+        let tags = self.registry.all::<TagRecord>(&[tenant.as_str(), name.as_str()])?;
+        let changes = tags.iter().filter(|tag| tag.version == *version).fold(
+            Changes::new().remove::<VersionRecord>(&key),
+            |changes, tag| {
+                changes.remove::<TagRecord>(&[tenant.as_str(), name.as_str(), tag.tag.as_str()])
+            },
+        );
+        self.registry.change(changes)?;
+        // Others may have uploaded the same.
+        if !self.used_digests()?.contains(&record.digest)
+            && let Err(error) = self.blobs.remove(&record.digest)
+        {
+            tracing::warn!("the bytes of `{name}@{version}` cannot be removed: {error}");
+        }
+        Ok(())
+    }
+
+    /// The bytes that a version, or a job that goes on, needs.
+    fn used_digests(&self) -> Result<BTreeSet<ArtifactDigest>, ServiceError> {
+        let versions = self.registry.all::<VersionRecord>(&[])?;
+        let mut used: BTreeSet<_> = versions.into_iter().map(|record| record.digest).collect();
+        used.extend(self.jobs.pinned());
+        Ok(used)
+    }
+
+    /// Removes bytes that nothing needs: an upload that ended between its bytes and its record.
+    pub(super) fn sweep(&self) -> Result<(), ServiceError> {
+        let used = self.used_digests()?;
+        let found = self.blobs.digests().map_err(ServiceError::disk("looking at the artifacts"))?;
+        for digest in found.iter().filter(|digest| !used.contains(digest)) {
+            self.blobs.remove(digest).map_err(ServiceError::disk("removing an artifact"))?;
+        }
+        Ok(())
+    }
+}
+
+fn no_version(name: &ArtifactName, version: &VersionName) -> ServiceError {
+    ServiceError::NotFound(format!("version `{version}` of an artifact `{name}`"))
+}
+
+impl Upload {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// If it gets too long, or the disk says no.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ServiceError> {
+        self.size += bytes.len() as u64;
+        let limit = self.service.spec.max_artifact as u64;
+        if self.size > limit {
+            return Err(ServiceError::TooLarge { what: "an artifact", limit });
+        }
+        self.digest.update(bytes);
+        self.file.write_all(bytes).await.map_err(ServiceError::disk("an upload"))
+    }
+
+    /// Checks what was uploaded, and keeps it. What is answered then is durable.
+    ///
+    /// # Errors
+    /// If it cannot be run, its imports are not granted to the tenant, there are other bytes of
+    /// that version, or the tenant's quota has no room for it.
+    pub async fn finish(mut self) -> Result<Uploaded, ServiceError> {
+        let disk = ServiceError::disk("an upload");
+        self.file.flush().await.map_err(&disk)?;
+        self.file.sync_all().await.map_err(&disk)?;
+        let service = self.service.clone();
+        let _check = service.checks.acquire().await.map_err(|_| closing())?;
+        service.clone().blocking(move |service| self.keep(service)).await
+    }
+
+    fn keep(self, service: &Service) -> Result<Uploaded, ServiceError> {
+        let digest = ArtifactDigest(self.digest.clone().finalize().into());
+        let (tenant, name, version) = &self.key;
+        // Before it is compiled: what is there already need not be.
+        if let Some(known) = self.known(service, digest)? {
+            return Ok(known);
+        }
+        let bytes = fs::read(&self.pending.0).map_err(ServiceError::disk("an upload"))?;
+        let inspection = service.inspect(tenant, &bytes)?;
+        let _names = service.blobs.names.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.known(service, digest)? {
+            return Ok(known);
+        }
+        service.check_storage(tenant, self.size)?;
+        let key = [tenant.as_str(), name.as_str(), version.as_str()];
+        if service.registry.get::<TagRecord>(&key)?.is_some() {
+            return Err(ServiceError::Conflict(format!(
+                "`{name}` has a tag `{version}`: call the version something else"
+            )));
+        }
+        let record = VersionRecord {
+            tenant: tenant.clone(),
+            name: name.clone(),
+            version: version.clone(),
+            digest,
+            size: self.size,
+            uploaded_at: service.clock.now_millis(),
+            uploaded_by: self.caller.token,
+            inspection,
+        };
+        // First the bytes: a record has its bytes, whatever becomes of the power.
+        let kept = service.blobs.keep(&self.pending.0, &digest);
+        kept.map_err(ServiceError::disk("an upload"))?;
+        service.registry.change(Changes::new().put(&record))?;
+        Ok(Uploaded { record, fresh: true })
+    }
+
+    /// The version, if it is there with the same bytes.
+    fn known(
+        &self,
+        service: &Service,
+        digest: ArtifactDigest,
+    ) -> Result<Option<Uploaded>, ServiceError> {
+        let (tenant, name, version) = &self.key;
+        let key = [tenant.as_str(), name.as_str(), version.as_str()];
+        match service.registry.get::<VersionRecord>(&key)? {
+            None => Ok(None),
+            Some(record) if record.digest == digest => Ok(Some(Uploaded { record, fresh: false })),
+            Some(_) => Err(ServiceError::Conflict(format!(
+                "there is a version `{version}` of `{name}` with other bytes, and a version is \
+                 never changed: upload it as another one"
+            ))),
+        }
+    }
+}
+
+fn closing() -> ServiceError {
+    ServiceError::Unavailable("the service is ending".to_owned())
+}
+
+impl Service {
+    /// Whether it can be run, and what it is.
+    fn inspect(&self, tenant: &TenantId, bytes: &[u8]) -> Result<Inspection, ServiceError> {
+        let refused =
+            |error: &dyn std::fmt::Display| ServiceError::ArtifactRefused(error.to_string());
+        let grants = grants::allowed(&self.tenant(tenant)?);
+        let sandbox = &self.task_manager.sandbox;
+        let artifact = sandbox.load(bytes, &grants).map_err(|e| refused(&e))?;
+        let found = sandbox.inspect(&artifact, bytes).map_err(|e| refused(&e))?;
+        let (kind, snapshot, merge) = match found.kind {
+            OperatorKind::Processor { snapshot } => ("processor", snapshot, false),
+            OperatorKind::Keyed { merge } => ("keyed-processor", false, merge),
+        };
+        Ok(Inspection {
+            contract: found.contract.to_owned(),
+            kind: kind.to_owned(),
+            exports: found.exports,
+            imports: found.imports,
+            snapshot,
+            merge,
+            memory_not_saved_because: found.memory_not_saved_because,
+        })
+    }
+
+    fn check_storage(&self, tenant: &TenantId, more: u64) -> Result<(), ServiceError> {
+        let held = self.registry.all::<VersionRecord>(&[tenant.as_str()])?;
+        if held.len() >= MOST_VERSIONS {
+            return Err(ServiceError::OverQuota(format!(
+                "tenant `{tenant}` has {MOST_VERSIONS} versions of artifacts, and may have no \
+                 more: delete some"
+            )));
+        }
+        let bytes: u64 = held.iter().map(|record| record.size).sum();
+        let limit = self.spec.max_storage;
+        if bytes + more > limit {
+            return Err(ServiceError::OverQuota(format!(
+                "tenant `{tenant}` keeps {bytes} bytes of artifacts, and may keep {limit}: {more} \
+                 more are too many; delete some"
+            )));
+        }
+        Ok(())
+    }
+}

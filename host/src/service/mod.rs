@@ -1,0 +1,211 @@
+//! The Dispatcher: one process that takes jobs of many tenants, keeps them, runs them in one
+//! TaskManager, and starts them again from their last checkpoints when it is started again itself.
+//! Whatever it must remember is in its data directory; whatever it decides, it decides here, for
+//! every way in.
+//!
+//! ```text
+//!  DIR/tenants.toml, usage/           as for `cofferdam run --tenant`
+//!  DIR/registry/                      artifacts, tags, jobs, tokens: records in sled
+//!  DIR/artifacts/sha256-DIGEST.wasm   what was uploaded, each once
+//!  DIR/jobs/ID/state/                 a job's checkpoints, savepoints and capsules
+//!  DIR/files/TENANT/                  what that tenant's job files read and write
+//!  DIR/compiled/                      compiled code
+//!  DIR/admin-token                    the first token, if nobody has removed it
+//! ```
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | here | the service: opening it, its tenants, its end |
+//! | [`access`] | who may do what: tokens, roles |
+//! | [`artifacts`], `blobs` | uploads, versions and tags; the files of their bytes |
+//! | [`submission`] | what has to be right before a job is taken |
+//! | [`jobs`] | taking, showing and ending jobs |
+//! | `running` | the jobs that run: starting, watching, bringing back |
+//! | [`needs`] | the files and ports that the process goes on needing |
+//! | [`error`](mod@error) | why something is not done |
+
+pub mod access;
+pub mod artifacts;
+mod blobs;
+pub mod error;
+pub mod jobs;
+pub mod needs;
+mod running;
+pub mod submission;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use self::{
+    access::{ADMIN_TOKEN, Tokens, no_tenant},
+    blobs::Blobs,
+    error::ServiceError,
+    running::Jobs,
+};
+use crate::{
+    clock::Clock,
+    config::{server::ServerSpec, tenant::TenantSpec},
+    database::directory::sync,
+    ids::TenantId,
+    registry::Registry,
+    task_manager::{TaskManager, TaskManagerSettings, tenants::Follower},
+    tenancy::{
+        registry::{Registry as Tenants, RegistryError as TenantsError},
+        usage::ledger::Ledger,
+        watch::Watch,
+    },
+};
+
+/// How many operators are compiled, or opened to be checked, at a time, whoever asks: each takes
+/// a core for as long as it lasts.
+const CHECKS_AT_ONCE: usize = 4;
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotServe {
+    /// Its data directory cannot be used.
+    #[error("{0}")]
+    Data(String),
+    /// The TaskManager does not start.
+    #[error("{0}")]
+    TaskManager(String),
+}
+
+/// A service.
+#[derive(Debug)]
+pub struct Service {
+    dir: PathBuf,
+    spec: ServerSpec,
+    registry: Registry,
+    tokens: Tokens,
+    tenants: Tenants,
+    blobs: Blobs,
+    jobs: Jobs,
+    task_manager: TaskManager,
+    ledger: Ledger,
+    clock: Clock,
+    checks: tokio::sync::Semaphore,
+    ready: AtomicBool,
+    /// Whether the service is ending.
+    closing: watch::Sender<bool>,
+    /// Where the first token was written, if it was made just now.
+    first_token: Option<PathBuf>,
+}
+
+impl Service {
+    /// Opens the service's data directory, and makes what is not there. Blocks. What runs is
+    /// brought back by [`bring_back`](Self::bring_back).
+    ///
+    /// # Errors
+    /// If another process has the directory, it cannot be read or written, or the TaskManager
+    /// does not start.
+    pub fn open(
+        dir: &Path,
+        spec: ServerSpec,
+        settings: TaskManagerSettings,
+        clock: Clock,
+    ) -> Result<(Arc<Self>, Follower), CannotServe> {
+        let data = |error: &dyn std::fmt::Display| {
+            CannotServe::Data(format!(
+                "the data directory {} cannot be used: {error}",
+                dir.display()
+            ))
+        };
+        let registry = Registry::open(&dir.join("registry"), &format!("serving {}", spec.listen))
+            .map_err(|error| CannotServe::Data(error.to_string()))?;
+        let tokens = Tokens::load(&registry).map_err(|e| data(&e))?;
+        let first = tokens.first(&registry, dir, &clock).map_err(|e| data(&e))?;
+        let tenants = Tenants::at(dir);
+        let (watch, listed) = Watch::start(tenants.clone()).map_err(|e| data(&e))?;
+        let blobs = Blobs::open(&dir.join("artifacts")).map_err(|e| data(&e))?;
+        for below in ["jobs", "files"] {
+            fs::create_dir_all(dir.join(below)).map_err(|e| data(&e))?;
+        }
+        sync(dir).map_err(|e| data(&e))?;
+        let ledger = Ledger::begin(dir, &clock).map_err(|e| data(&e))?;
+        let jobs = Jobs::load(&registry).map_err(|e| data(&e))?;
+        let task_manager = TaskManager::start(&settings).map_err(CannotServe::TaskManager)?;
+        let follower = Follower::start(task_manager.clone(), watch, &listed);
+        let service = Self {
+            dir: dir.to_owned(),
+            spec,
+            registry,
+            tokens,
+            tenants,
+            blobs,
+            jobs,
+            task_manager,
+            ledger,
+            clock,
+            checks: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
+            ready: AtomicBool::new(false),
+            closing: watch::channel(false).0,
+            first_token: first.then(|| dir.join(ADMIN_TOKEN)),
+        };
+        service.sweep().map_err(|e| data(&e))?;
+        Ok((Arc::new(service), follower))
+    }
+
+    /// How it is configured.
+    #[must_use]
+    pub fn spec(&self) -> &ServerSpec {
+        &self.spec
+    }
+
+    /// Where the first token was written, if it was made by this start.
+    #[must_use]
+    pub fn first_token(&self) -> Option<&Path> {
+        self.first_token.as_deref()
+    }
+
+    /// Whether every job that is to run was started again, and the service is not ending.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.is_closing()
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// A tenant, as the file of tenants has it now. Blocks.
+    fn tenant(&self, name: &TenantId) -> Result<TenantSpec, ServiceError> {
+        let listed = self.tenants.load().map_err(|error| {
+            tracing::error!("{error}");
+            ServiceError::Unavailable("the server's file of tenants has mistakes".to_owned())
+        })?;
+        match listed.get(name) {
+            Ok(tenant) => Ok(tenant.clone()),
+            Err(TenantsError::Unknown { .. }) => Err(no_tenant(name)),
+            Err(error) => Err(ServiceError::Internal(error.to_string())),
+        }
+    }
+
+    /// The directory of a tenant's files, which is made if it is not there. Blocks.
+    fn home_of(&self, tenant: &TenantId) -> Result<PathBuf, ServiceError> {
+        let home = self.dir.join("files").join(tenant.as_str());
+        fs::create_dir_all(&home)
+            .map_err(ServiceError::disk("making the directory of the tenant's files"))?;
+        Ok(home)
+    }
+
+    /// Does something that blocks, beside the threads that others wait for.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let service = self.clone();
+        tokio::task::spawn_blocking(move || work(&service)).await.unwrap_or_else(|error| {
+            tracing::error!("a bug in cofferdam: {error}");
+            Err(ServiceError::Internal("a bug in cofferdam: the server's log says more".to_owned()))
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! What the service goes on needing of this machine once it listens: told to `hardening`, which
+//! gives up the rest.
+
+use std::path::Path;
+
+use crate::{config::server::ServerSpec, hardening::Needs};
+
+/// The data directory, the directories that job files may name beside it, the program itself as a
+/// compiler, and the ports that operators may be granted. What is not there yet cannot be allowed:
+/// the data directory must have been made.
+#[must_use]
+pub fn of_service(dir: &Path, spec: &ServerSpec) -> Needs {
+    let files = spec.shared_files.iter().chain(spec.tenant_files.values().flatten());
+    Needs {
+        read: Vec::new(),
+        list: Vec::new(),
+        write: std::iter::once(dir.to_owned()).chain(files.cloned()).collect(),
+        starts_itself: true,
+        tcp_ports: spec.ports.clone(),
+        looks_up_names: !spec.ports.is_empty(),
+    }
+}

@@ -1,0 +1,244 @@
+//! Who may do what at `cofferdam serve`: another tenant's objects are not there, at any endpoint;
+//! a role may what it says; a token that was revoked or is over opens nothing.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use cofferdam::http::Routes;
+use cofferdam_tests::{Place, Served, guests};
+use serde_json::{Value, json};
+
+const JOB: &str = r#"
+[job]
+name = "secret"
+
+[[source]]
+name = "numbers"
+connector = "generator"
+rate = 100
+
+[[operator]]
+name = "copied"
+artifact = "identity"
+input = "numbers"
+
+[[sink]]
+name = "out"
+input = "copied"
+connector = "discard"
+"#;
+
+fn serve(place: &Place, config: &str) -> Served {
+    fs::create_dir_all(place.path("data")).unwrap();
+    place.write("data/tenants.toml", "[tenant.acme]\n[tenant.mallory]\n");
+    place.write("config.toml", config);
+    let config = place.path("config.toml").display().to_string();
+    Served::start(&place.path("data"), &["--config", &config])
+}
+
+/// A token, and its identifier.
+fn token(served: &Served, tenant: Option<&str>, role: &str) -> (String, String) {
+    let asked = json!({"name": "a test", "tenant": tenant, "role": role}).to_string();
+    let made = served.ask("POST", "/v1/tokens", asked.as_bytes()).expect(201);
+    let text = |name: &str| made.json[name].as_str().unwrap().to_owned();
+    (text("token"), text("id"))
+}
+
+/// What each route is asked for: its placeholders filled with what is acme's.
+fn filled(path: &str, job: &str, token: &str) -> String {
+    let path = path.replace("{id}", job).replace("{token}", token);
+    path.replace("{name}", "identity").replace("{version}", "1").replace("{tag}", "stable")
+}
+
+#[test]
+fn another_tenants_objects_are_not_there_at_any_endpoint() {
+    let place = Place::new();
+    let served = serve(&place, "");
+    served.push("acme", "identity", "1");
+    let tag = "/v1/artifacts/identity/tags/stable?tenant=acme";
+    let _ = served.ask("PUT", tag, br#"{"version":"1"}"#).expect(200);
+    let job = served.ask("POST", "/v1/jobs?tenant=acme", JOB.as_bytes()).expect(201).json;
+    let job = job["id"].as_str().unwrap();
+    let (_, victims) = token(&served, Some("acme"), "viewer");
+    let (mallory, _) = token(&served, Some("mallory"), "admin");
+    let guest = fs::read(guests().join("identity.wasm")).unwrap();
+    let acme = |path: &str| served.ask("GET", path, b"").expect(200).json;
+    let before = (acme("/v1/artifacts?tenant=acme"), acme(&format!("/v1/jobs/{job}/config")));
+
+    let mut walked = 0;
+    for (method, path) in Routes::all().listed {
+        let body: &[u8] = match (method.as_str(), path) {
+            ("POST", "/v1/jobs") => JOB.as_bytes(),
+            ("POST", "/v1/tokens") => br#"{"name":"x","role":"viewer","tenant":"acme"}"#,
+            ("PUT", path) if path.contains("{tag}") => br#"{"version":"1"}"#,
+            ("PUT", _) => &guest,
+            _ => b"",
+        };
+        let ask = |path: &str| served.ask_with(&mallory, method.as_str(), path, body);
+        let full = filled(path, job, &victims);
+        let of_acme = format!("{full}?tenant=acme");
+        match path {
+            "/healthz" | "/readyz" => continue,
+            // What is listed is one's own.
+            "/v1/tokens" if method == "GET" => {
+                let tokens = ask(path).expect(200).json;
+                assert_eq!(tokens["tokens"].as_array().unwrap().len(), 1, "{tokens:#}");
+            }
+            "/v1/jobs" if method == "GET" => {
+                assert_eq!(ask(path).expect(200).json["jobs"], json!([]));
+                ask(&of_acme).is_problem(404, "not-found", "acme");
+            }
+            "/v1/tokens" => ask(path).is_problem(404, "not-found", "acme"),
+            path if path.contains("{id}") || path.contains("{token}") => {
+                let theirs = ask(&full);
+                theirs.is_problem(404, "not-found", "there is no");
+                // The same answer as for what never was, but for its name.
+                let other = ask(&filled(path, &"0".repeat(32), &"0".repeat(16)));
+                let same =
+                    |reply: &Value| reply.to_string().replace(job, "ID").replace(&victims, "ID");
+                let nobodys = other.json.to_string().replace(&"0".repeat(32), "ID");
+                assert_eq!(same(&theirs.json), nobodys.replace(&"0".repeat(16), "ID"), "{path}");
+            }
+            _ => {
+                ask(&of_acme).is_problem(404, "not-found", "acme");
+                // A tenant that there is not is no other.
+                let nobody = ask(&format!("{full}?tenant=nobody"));
+                nobody.is_problem(404, "not-found", "nobody");
+            }
+        }
+        walked += 1;
+    }
+    assert!(walked >= 15, "{walked} routes");
+    let after = (acme("/v1/artifacts?tenant=acme"), acme(&format!("/v1/jobs/{job}/config")));
+    assert_eq!(before, after);
+    let running = served.ask("GET", &format!("/v1/jobs/{job}"), b"").expect(200).json;
+    assert!(["created", "running"].contains(&running["state"].as_str().unwrap()), "{running:#}");
+    // And what another tenant uploads under the same name is another.
+    let _ =
+        served.ask_with(&mallory, "PUT", "/v1/artifacts/identity/versions/1", &guest).expect(201);
+    let _ =
+        served.ask_with(&mallory, "DELETE", "/v1/artifacts/identity/versions/1", b"").expect(204);
+    let stays = "/v1/artifacts/identity/versions/1?tenant=acme";
+    let _ = served.ask("GET", stays, b"").expect(200);
+    let _ = served.ask("POST", &format!("/v1/jobs/{job}/cancel"), b"").expect(202);
+    let path = format!("/v1/jobs/{job}");
+    let _ = served.until(&path, "cancelled", |job| job["state"] == "cancelled");
+}
+
+#[test]
+fn a_role_may_what_it_says_and_no_more() {
+    let place = Place::new();
+    let served = serve(&place, "");
+    served.push("acme", "identity", "1");
+    let job = served.ask("POST", "/v1/jobs?tenant=acme", JOB.as_bytes()).expect(201).json;
+    let cancel = format!("/v1/jobs/{}/cancel", job["id"].as_str().unwrap());
+    let tokens = r#"{"name":"more","role":"admin","tenant":"acme"}"#;
+    let version = "/v1/artifacts/identity/versions/1";
+    // What each needs, the least first.
+    let asked: [(&str, &str, &str, u16); 4] = [
+        ("GET", "/v1/jobs", "", 200),
+        ("POST", "/v1/jobs", JOB, 201),
+        ("POST", &cancel, "", 202),
+        ("POST", "/v1/tokens", tokens, 201),
+    ];
+    for (role, may) in [("viewer", 1), ("author", 2), ("operator", 3), ("admin", 4)] {
+        let (token, _) = token(&served, Some("acme"), role);
+        for (i, (method, path, body, status)) in asked.iter().enumerate().rev() {
+            // An admin comes to cancel what is cancelled already.
+            if i < may && (role, *path) != ("admin", cancel.as_str()) {
+                let _ = served.ask_with(&token, method, path, body.as_bytes()).expect(*status);
+            } else if i >= may {
+                let reply = served.ask_with(&token, method, path, body.as_bytes());
+                reply.is_problem(403, "forbidden", role);
+            }
+        }
+        if role == "viewer" {
+            served.ask_with(&token, "PUT", version, b"x").is_problem(403, "forbidden", "author");
+            served.ask_with(&token, "DELETE", version, b"").is_problem(403, "forbidden", "author");
+        }
+        // A tenant's token makes none for every tenant, nor for another.
+        let everybodys = br#"{"name":"more","role":"viewer"}"#;
+        let reply = served.ask_with(&token, "POST", "/v1/tokens", everybodys);
+        let (status, kind) =
+            if role == "admin" { (400, "invalid-request") } else { (403, "forbidden") };
+        reply.is_problem(status, kind, "");
+    }
+}
+
+#[test]
+fn a_token_that_is_over_or_revoked_opens_nothing_after_a_restart_too() {
+    let place = Place::new();
+    let served = serve(&place, "");
+    let over = br#"{"name":"over","role":"viewer","tenant":"acme","expires_at":1}"#;
+    let over = served.ask("POST", "/v1/tokens", over).expect(201).json;
+    let (open, id) = token(&served, Some("acme"), "viewer");
+    let _ = served.ask_with(&open, "GET", "/v1/jobs", b"").expect(200);
+    let revoked = served.ask("DELETE", &format!("/v1/tokens/{id}"), b"").expect(200).json;
+    assert!(revoked["revoked_at"].is_i64(), "{revoked:#}");
+    let (other, _) = token(&served, Some("acme"), "viewer");
+    let shut = [over["token"].as_str().unwrap(), &open];
+    for token in shut {
+        served.ask_with(token, "GET", "/v1/jobs", b"").is_problem(401, "unauthorized", "opens");
+    }
+    let listed = served.ask("GET", "/v1/tokens", b"").expect(200).json.to_string();
+    assert!(!listed.contains("cfd_") && listed.contains(&id), "{listed}");
+    served.kill();
+    let served = serve(&place, "");
+    for token in shut {
+        served.ask_with(token, "GET", "/v1/jobs", b"").is_problem(401, "unauthorized", "opens");
+    }
+    let _ = served.ask_with(&other, "GET", "/v1/jobs", b"").expect(200);
+    // What opens the door is not on the disk, but for the first one.
+    for file in fs::read_dir(place.path("data/registry/records")).unwrap().flatten() {
+        let bytes = fs::read(file.path()).unwrap_or_default();
+        assert!(!bytes.windows(other.len()).any(|part| part == other.as_bytes()));
+    }
+}
+
+#[test]
+fn an_open_door_on_loopback_lets_nobody_in_who_was_led_there_by_another_site() {
+    let place = Place::new();
+    let served = serve(&place, "[auth]\nopen_on_loopback = true\n");
+    let get = |headers: &str| served.send("GET", "/v1/jobs", headers, b"");
+    let _ = get("").expect(200);
+    let _ = get("host: localhost:8080\r\norigin: http://localhost:8080\r\n").expect(200);
+    get("host: evil.example\r\n").is_problem(401, "unauthorized", "");
+    get("origin: https://evil.example\r\n").is_problem(401, "unauthorized", "");
+    get("authorization: Bearer cfd_wrong\r\n").is_problem(401, "unauthorized", "opens nothing");
+}
+
+#[test]
+fn a_client_that_sends_too_slowly_is_sent_away_and_leaves_nothing_behind() {
+    let place = Place::new();
+    let served = serve(&place, "[server]\nread_timeout = \"300ms\"\nmax_connections = 2\n");
+    let slow = |head: String| {
+        let mut stream = TcpStream::connect(served.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let answer = |mut stream: TcpStream| {
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        text
+    };
+    let upload = format!(
+        "PUT /v1/artifacts/slow/versions/1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-length: 1000000\r\n\r\n\0asm",
+        served.token
+    );
+    // Both places are taken: one waits in the head of a request, one in its body.
+    let (head, body) = (slow("GET /v1/jobs HTTP/1.1\r\nhost: x\r\n".to_owned()), slow(upload));
+    let _ = served.ask("GET", "/v1/jobs", b"").expect(200);
+    assert!(!answer(head).contains("200"));
+    let refused = answer(body);
+    assert!(refused.starts_with("HTTP/1.1 408"), "{refused}");
+    assert!(refused.contains("urn:cofferdam:problem:too-slow"), "{refused}");
+    assert_eq!(fs::read_dir(place.path("data/artifacts")).unwrap().count(), 0);
+}
