@@ -43,6 +43,8 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// Its body, as JSON; null if it is none.
     pub json: Value,
+    /// Its body, as it is.
+    pub text: String,
 }
 
 impl Reply {
@@ -257,5 +259,6 @@ fn read(answer: &[u8]) -> Reply {
         status: status.expect("a status line"),
         headers: headers.collect(),
         json: serde_json::from_slice(&answer[end + 4..]).unwrap_or_default(),
+        text: String::from_utf8_lossy(&answer[end + 4..]).into_owned(),
     }
 }

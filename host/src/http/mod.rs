@@ -11,6 +11,7 @@
 //! | `body` | request bodies, bounded in length and in patience |
 //! | `given` | paths and queries, read with errors that say what to do |
 //! | `artifacts`, `jobs`, `tokens`, `health` | the endpoints |
+//! | `metrics` | what Prometheus reads |
 
 mod artifacts;
 mod body;
@@ -18,6 +19,7 @@ mod door;
 mod given;
 mod health;
 mod jobs;
+mod metrics;
 pub mod problem;
 pub mod server;
 mod tokens;
@@ -67,6 +69,7 @@ impl Routes {
         Self::default()
             .add(Method::GET, health::HEALTHZ, health::healthz)
             .add(Method::GET, health::READYZ, health::readyz)
+            .add(Method::GET, "/metrics", metrics::metrics)
             .add(Method::GET, "/v1/artifacts", artifacts::list)
             .add(Method::GET, "/v1/artifacts/{name}", artifacts::show)
             .add(Method::GET, VERSION, artifacts::show_version)

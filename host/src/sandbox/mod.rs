@@ -43,7 +43,7 @@ mod wasi;
 pub use artifact::{Artifact, LoadError, OperatorKind};
 pub use cache::{default_cache_dir, make_private_dir};
 pub use cap::CpuCap;
-pub use capabilities::GuestMetrics;
+pub use capabilities::{GuestMetrics, Histogram};
 pub use compile::{CompileLimits, Compiler};
 pub use engine::{Metering, Sandbox, SandboxConfig};
 pub use inspect::Inspection;

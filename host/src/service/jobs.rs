@@ -121,7 +121,7 @@ pub struct JobPage {
 }
 
 impl JobView {
-    fn of(entry: Entry) -> Self {
+    pub(super) fn of(entry: Entry) -> Self {
         let status = entry.live.map(|live| live.status.borrow().clone());
         let state = JobWord::of(&entry.record, status.as_ref());
         Self { record: entry.record, state, status }

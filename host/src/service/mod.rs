@@ -21,6 +21,7 @@
 //! | [`submission`] | what has to be right before a job is taken |
 //! | [`jobs`] | taking, showing and ending jobs |
 //! | `running` | the jobs that run: starting, watching, bringing back |
+//! | [`seen`] | what there is to see of all of it, for those who watch it |
 //! | [`needs`] | the files and ports that the process goes on needing |
 //! | [`error`](mod@error) | why something is not done |
 
@@ -31,6 +32,7 @@ pub mod error;
 pub mod jobs;
 pub mod needs;
 mod running;
+pub mod seen;
 pub mod submission;
 
 use std::{
@@ -51,7 +53,7 @@ use self::{
     running::Jobs,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Stopwatch},
     config::{server::ServerSpec, tenant::TenantSpec},
     database::directory::sync,
     ids::TenantId,
@@ -93,6 +95,7 @@ pub struct Service {
     ledger: Ledger,
     clock: Clock,
     checks: tokio::sync::Semaphore,
+    started: Stopwatch,
     ready: AtomicBool,
     /// Whether the service is ending.
     closing: watch::Sender<bool>,
@@ -146,6 +149,7 @@ impl Service {
             ledger,
             clock,
             checks: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
+            started: Stopwatch::start(),
             ready: AtomicBool::new(false),
             closing: watch::channel(false).0,
             first_token: first.then(|| dir.join(ADMIN_TOKEN)),

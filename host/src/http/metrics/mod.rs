@@ -1,0 +1,232 @@
+//! `/metrics`: what there is to see, in the text format of Prometheus (OpenMetrics 1.0). What the
+//! metrics are stands in `named`. Only what runs has metrics of its own, so that there are never
+//! more series than jobs, vertices and subtasks that run; how many metrics of its own an operator
+//! may have, the sandbox bounds.
+
+mod named;
+
+use std::{collections::BTreeMap, fmt};
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+use self::named::{Metric, Number, OF_JOB, OF_TASK_MANAGER, OF_VERTEX, amount};
+use super::{Answer, Shared, problem::Problem};
+use crate::{
+    job_manager::status::{JobStatus, VertexStatus},
+    sandbox::{GuestMetrics, Histogram},
+    service::{access::Caller, jobs::JobView, seen::Seen},
+};
+
+/// Before each name.
+const PREFIX: &str = "cofferdam";
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) async fn metrics(caller: Caller, State(service): State<Shared>) -> Answer<Response> {
+    let seen = super::blocking(service, move |service| Ok(service.seen(&caller))).await?;
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Exposition(seen)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry).map_err(|error| Problem::bug(&error))?;
+    let kind = HeaderValue::from_static(CONTENT_TYPE);
+    Ok(([(header::CONTENT_TYPE, kind)], out).into_response())
+}
+
+/// All that is said, of what was seen at one moment.
+struct Exposition(Seen);
+
+impl fmt::Debug for Exposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exposition").field("jobs", &self.0.jobs.len()).finish_non_exhaustive()
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+fn put<T>(
+    encoder: &mut DescriptorEncoder<'_>,
+    metric: &Metric<T>,
+    things: &[(Labels, &T)],
+) -> fmt::Result {
+    let unit = metric.unit.as_ref();
+    let mut family = encoder.encode_descriptor(metric.name, metric.help, unit, metric.kind)?;
+    for (labels, thing) in things {
+        match (metric.value)(thing) {
+            None => {}
+            Some(number) if labels.is_empty() => put_number(&mut family, number)?,
+            Some(number) => put_number(&mut family.encode_family(labels)?, number)?,
+        }
+    }
+    Ok(())
+}
+
+fn put_number(to: &mut MetricEncoder<'_>, number: Number) -> fmt::Result {
+    match number {
+        Number::Count(n) => to.encode_counter::<NoLabelSet, _, f64>(&n, None),
+        Number::Sum(n) => to.encode_counter::<NoLabelSet, _, f64>(&n, None),
+        Number::Gauge(n) => to.encode_gauge(&n),
+    }
+}
+
+/// Jobs of a tenant that are in a state.
+fn by_state(jobs: &[JobView]) -> BTreeMap<(&str, &'static str), u64> {
+    let mut by_state = BTreeMap::new();
+    for job in jobs {
+        *by_state.entry((job.record.tenant.as_str(), job.state.word())).or_default() += 1;
+    }
+    by_state
+}
+
+impl Collector for Exposition {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Seen { jobs, task_manager } = &self.0;
+        if let Some(seen) = task_manager {
+            for metric in OF_TASK_MANAGER {
+                put(&mut encoder, metric, &[(Labels::new(), seen)])?;
+            }
+        }
+        let help = "Jobs, those too that have ended and are remembered.";
+        let mut family = encoder.encode_descriptor("jobs", help, None, MetricType::Gauge)?;
+        for ((tenant, state), count) in by_state(jobs) {
+            let labels = [("tenant", tenant), ("state", state)];
+            family.encode_family(&labels)?.encode_gauge(&amount(count))?;
+        }
+        let running: Vec<(Labels, &JobStatus)> = jobs
+            .iter()
+            .filter_map(|job| {
+                let record = &job.record;
+                let labels = vec![
+                    ("tenant", record.tenant.to_string()),
+                    ("job_id", record.id.to_string()),
+                    ("job_name", record.name.to_string()),
+                ];
+                Some((labels, job.status.as_ref()?))
+            })
+            .collect();
+        self.put_tenants(&mut encoder, &running)?;
+        for metric in OF_JOB {
+            put(&mut encoder, metric, &running)?;
+        }
+        let vertices: Vec<(Labels, &VertexStatus)> = running
+            .iter()
+            .flat_map(|(labels, job)| job.vertices.iter().map(move |vertex| (labels, vertex)))
+            .map(|(labels, vertex)| {
+                let mut labels = labels.clone();
+                labels.push(("operator", vertex.name.to_string()));
+                (labels, vertex)
+            })
+            .collect();
+        for metric in OF_VERTEX {
+            put(&mut encoder, metric, &vertices)?;
+        }
+        put_guests(&mut encoder, &vertices)
+    }
+}
+
+impl Exposition {
+    /// Every job of a tenant tells of all of that tenant's.
+    fn put_tenants(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        running: &[(Labels, &JobStatus)],
+    ) -> fmt::Result {
+        let mut tenants = BTreeMap::new();
+        for (_, job) in running {
+            let used = tenants.entry(job.tenant.name.as_str()).or_insert((0, 0));
+            *used = (used.0.max(job.tenant.guest_millis), used.1.max(job.tenant.core_millis));
+        }
+        let metrics: [(_, _, fn(&(u64, u64)) -> u64); 2] = [
+            ("tenant_guest_cpu", "How long the tenant's guests ran.", |used| used.0),
+            ("tenant_cpu", "How long the tenant had a core.", |used| used.1),
+        ];
+        for (name, help, value) in metrics {
+            let unit = Some(&Unit::Seconds);
+            let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
+            for (tenant, used) in &tenants {
+                let sum = Number::Sum(amount(value(used)) / 1e3);
+                put_number(&mut family.encode_family(&[("tenant", *tenant)])?, sum)?;
+            }
+        }
+        let Some(seen) = &self.0.task_manager else { return Ok(()) };
+        let help = "Memory that the tenant's slots have reserved.";
+        let unit = Some(&Unit::Bytes);
+        let mut family =
+            encoder.encode_descriptor("tenant_memory_reserved", help, unit, MetricType::Gauge)?;
+        for tenant in &seen.memory.tenants {
+            let labels = [("tenant", tenant.tenant.as_str())];
+            family.encode_family(&labels)?.encode_gauge(&amount(tenant.reserved as u64))?;
+        }
+        Ok(())
+    }
+}
+
+/// Operators' own metrics, by subtask.
+fn put_guests(
+    encoder: &mut DescriptorEncoder<'_>,
+    vertices: &[(Labels, &VertexStatus)],
+) -> fmt::Result {
+    let subtasks: Vec<(Labels, &GuestMetrics)> = vertices
+        .iter()
+        .flat_map(|(labels, vertex)| {
+            vertex.guest_metrics.iter().enumerate().map(move |(subtask, own)| {
+                let mut labels = labels.clone();
+                labels.push(("subtask", subtask.to_string()));
+                (labels, own)
+            })
+        })
+        .collect();
+    let named = |labels: &Labels, name: &str| {
+        let mut labels = labels.clone();
+        labels.push(("metric", name.to_owned()));
+        labels
+    };
+    let help = "A counter of the operator's own, since its instance was made.";
+    let mut family =
+        encoder.encode_descriptor("operator_guest_counter", help, None, MetricType::Counter)?;
+    for (labels, own) in &subtasks {
+        for (name, value) in &own.counters {
+            let labels = named(labels, name);
+            put_number(&mut family.encode_family(&labels)?, Number::Count(*value))?;
+        }
+    }
+    let help = "A gauge of the operator's own.";
+    let mut family =
+        encoder.encode_descriptor("operator_guest_gauge", help, None, MetricType::Gauge)?;
+    for (labels, own) in &subtasks {
+        for (name, value) in &own.gauges {
+            family.encode_family(&named(labels, name))?.encode_gauge(value)?;
+        }
+    }
+    let help = "A histogram of the operator's own, since its instance was made.";
+    let mut family =
+        encoder.encode_descriptor("operator_guest_histogram", help, None, MetricType::Histogram)?;
+    for (labels, own) in &subtasks {
+        for (name, histogram) in &own.histograms {
+            let labels = named(labels, name);
+            let mut to = family.encode_family(&labels)?;
+            let buckets = buckets(histogram);
+            to.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count, &buckets, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Those that hold something, and the last one, which takes the rest.
+fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
+    let last = histogram.buckets.len().saturating_sub(1);
+    let bound = |i: usize| match i32::try_from(i) {
+        Ok(power) if i < last => 2_f64.powi(power - 16),
+        _ => f64::MAX,
+    };
+    let held = histogram.buckets.iter().enumerate().filter(|(i, n)| **n > 0 || *i == last);
+    held.map(|(i, n)| (bound(i), *n)).collect()
+}

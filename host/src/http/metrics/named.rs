@@ -1,0 +1,231 @@
+//! The metrics by name, each with its help and what it is of. Names and units are those of
+//! OpenMetrics; where Flink has the same, its name stands in the help.
+
+use prometheus_client::{metrics::MetricType, registry::Unit};
+
+use crate::{
+    job_manager::status::{JobStatus, VertexStatus},
+    service::seen::TaskManagerSeen,
+    task_manager::slots::health::SlotCondition,
+};
+
+/// A number of something that has it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Number {
+    /// It only grows.
+    Count(u64),
+    /// It only grows, and is no whole number.
+    Sum(f64),
+    /// It goes up and down.
+    Gauge(f64),
+}
+
+/// A metric of each `T`.
+pub(super) struct Metric<T> {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) unit: Option<Unit>,
+    pub(super) kind: MetricType,
+    pub(super) value: fn(&T) -> Option<Number>,
+}
+
+const NONE: Option<Unit> = None;
+const BYTES: Option<Unit> = Some(Unit::Bytes);
+const SECONDS: Option<Unit> = Some(Unit::Seconds);
+const RATIOS: Option<Unit> = Some(Unit::Ratios);
+
+const fn counter<T>(
+    name: &'static str,
+    unit: Option<Unit>,
+    help: &'static str,
+    value: fn(&T) -> Option<Number>,
+) -> Metric<T> {
+    Metric { name, help, unit, kind: MetricType::Counter, value }
+}
+
+const fn gauge<T>(
+    name: &'static str,
+    unit: Option<Unit>,
+    help: &'static str,
+    value: fn(&T) -> Option<Number>,
+) -> Metric<T> {
+    Metric { name, help, unit, kind: MetricType::Gauge, value }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to be drawn")]
+pub(super) fn amount(n: u64) -> f64 {
+    n as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to be drawn")]
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1e3
+}
+
+fn micros(n: u64) -> f64 {
+    amount(n) / 1e6
+}
+
+fn of(n: usize) -> Option<Number> {
+    Some(Number::Gauge(amount(n as u64)))
+}
+
+/// A slot that cannot be given to anybody, for whatever reason.
+fn slots_in(seen: &TaskManagerSeen, condition: SlotCondition) -> Option<Number> {
+    of(seen.slots.iter().filter(|slot| **slot == condition).count())
+}
+
+pub(super) const OF_TASK_MANAGER: &[Metric<TaskManagerSeen>] = &[
+    gauge("taskmanager_uptime", SECONDS, "Since the server was started.", |t| {
+        Some(Number::Gauge(t.uptime_seconds))
+    }),
+    gauge("taskmanager_slots_total", NONE, "Slots (Flink: taskSlotsTotal).", |t| of(t.slots.len())),
+    gauge(
+        "taskmanager_slots_available",
+        NONE,
+        "Slots that hold nothing and may be used (Flink: taskSlotsAvailable).",
+        |t| Some(Number::Gauge(t.slots_free.into())),
+    ),
+    gauge(
+        "taskmanager_slots_quarantined",
+        NONE,
+        "Slots whose instances crashed again and again.",
+        |t| slots_in(t, SlotCondition::Quarantined),
+    ),
+    gauge("taskmanager_slots_drained", NONE, "Slots that somebody has drained.", |t| {
+        slots_in(t, SlotCondition::Drained)
+    }),
+    gauge("taskmanager_memory_limit", BYTES, "Memory that all slots may reserve.", |t| {
+        of(t.memory.limit)
+    }),
+    gauge("taskmanager_memory_reserved", BYTES, "Memory that slots have reserved.", |t| {
+        of(t.memory.reserved)
+    }),
+    gauge("taskmanager_memory_used", BYTES, "Memory that slots use.", |t| of(t.memory.used)),
+];
+
+pub(super) const OF_JOB: &[Metric<JobStatus>] = &[
+    gauge(
+        "job_uptime",
+        SECONDS,
+        "Since the job was started in this process (Flink: uptime).",
+        |job| Some(Number::Gauge(amount(job.elapsed_millis) / 1e3)),
+    ),
+    counter("job_restarts", NONE, "Restarts after a failure (Flink: numRestarts).", |job| {
+        Some(Number::Count(job.restarts.count.into()))
+    }),
+    gauge(
+        "job_last_recovery",
+        SECONDS,
+        "From the last failure to the first records again.",
+        |job| job.restarts.last_recovery_micros.map(|n| Number::Gauge(micros(n))),
+    ),
+    gauge("job_slots", NONE, "Slots that the job holds.", |job| of(job.placement.slots.len())),
+    counter("job_relocations", NONE, "Instances that went to another slot.", |job| {
+        Some(Number::Count(job.placement.relocations.into()))
+    }),
+    counter(
+        "job_checkpoints_completed",
+        NONE,
+        "Completed checkpoints (Flink: numberOfCompletedCheckpoints).",
+        |job| Some(Number::Count(job.checkpoints.completed)),
+    ),
+    counter(
+        "job_checkpoints_failed",
+        NONE,
+        "Checkpoints that were given up (Flink: numberOfFailedCheckpoints).",
+        |job| Some(Number::Count(job.checkpoints.failed)),
+    ),
+    gauge("job_last_checkpoint_id", NONE, "The number of the last completed checkpoint.", |job| {
+        job.checkpoints.last.as_ref().map(|last| Number::Gauge(amount(last.id.0)))
+    }),
+    gauge(
+        "job_last_checkpoint_timestamp",
+        SECONDS,
+        "When the last completed checkpoint began, since 1970.",
+        |job| job.checkpoints.last.as_ref().map(|last| Number::Gauge(seconds(last.triggered_at))),
+    ),
+    gauge(
+        "job_last_checkpoint_duration",
+        SECONDS,
+        "From the start of the last checkpoint to its completion (Flink: lastCheckpointDuration).",
+        |job| {
+            let last = job.checkpoints.last.as_ref()?;
+            Some(Number::Gauge(amount(last.duration_millis) / 1e3))
+        },
+    ),
+    gauge(
+        "job_last_checkpoint_alignment",
+        SECONDS,
+        "The longest time between a subtask's first barrier and its last.",
+        |job| {
+            let last = job.checkpoints.last.as_ref()?;
+            Some(Number::Gauge(micros(last.alignment_micros)))
+        },
+    ),
+    gauge(
+        "job_last_checkpoint_written",
+        BYTES,
+        "What was written for the last checkpoint (Flink: lastCheckpointSize).",
+        |job| job.checkpoints.last.as_ref().map(|last| Number::Gauge(amount(last.bytes))),
+    ),
+    gauge(
+        "job_last_checkpoint_full_size",
+        BYTES,
+        "All state that the last checkpoint holds (Flink: lastCheckpointFullSize).",
+        |job| job.checkpoints.last.as_ref().map(|last| Number::Gauge(amount(last.full_bytes))),
+    ),
+];
+
+pub(super) const OF_VERTEX: &[Metric<VertexStatus>] = &[
+    gauge("operator_parallelism", NONE, "Subtasks.", |v| Some(Number::Gauge(v.parallelism.into()))),
+    counter("operator_records_in", NONE, "Records that came in (Flink: numRecordsIn).", |v| {
+        Some(Number::Count(v.records_in))
+    }),
+    counter("operator_records_out", NONE, "Records that went out (Flink: numRecordsOut).", |v| {
+        Some(Number::Count(v.records_out))
+    }),
+    counter("operator_in", BYTES, "What came in (Flink: numBytesIn).", |v| {
+        Some(Number::Count(v.bytes_in))
+    }),
+    counter("operator_out", BYTES, "What went out (Flink: numBytesOut).", |v| {
+        Some(Number::Count(v.bytes_out))
+    }),
+    counter("operator_records_rejected", NONE, "Records that went to the dead letters.", |v| {
+        Some(Number::Count(v.rejected))
+    }),
+    counter(
+        "operator_records_late",
+        NONE,
+        "Records whose windows were closed (Flink: numLateRecordsDropped).",
+        |v| Some(Number::Count(v.late)),
+    ),
+    gauge(
+        "operator_busy",
+        RATIOS,
+        "The part of the time that its busiest subtask was at work (Flink: busyTimeMsPerSecond).",
+        |v| Some(Number::Gauge(v.busy)),
+    ),
+    gauge(
+        "operator_watermark",
+        SECONDS,
+        "Its lowest watermark: event time, since 1970 (Flink: currentInputWatermark).",
+        |v| v.watermark.map(|at| Number::Gauge(seconds(at))),
+    ),
+    gauge("operator_watermark_lag", SECONDS, "How far the watermark is behind the clock.", |v| {
+        v.lag_millis.map(|lag| Number::Gauge(seconds(lag)))
+    }),
+    counter(
+        "operator_restarts",
+        NONE,
+        "How often a subtask of it failed and was restarted.",
+        |v| Some(Number::Count(v.restarts.into())),
+    ),
+    gauge("operator_memory", BYTES, "Memory that its slots hold.", |v| {
+        Some(Number::Gauge(amount(v.slot_memory)))
+    }),
+    counter("operator_guest_cpu", SECONDS, "How long its guests ran.", |v| {
+        let millis = v.guest_millis.iter().sum();
+        Some(Number::Sum(amount(millis) / 1e3))
+    }),
+];

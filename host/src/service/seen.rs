@@ -1,0 +1,44 @@
+//! What there is to see of the whole service at one moment, for those who watch it: numbers that
+//! are there already, read together. Nothing is counted here.
+
+use std::sync::Arc;
+
+use super::{Service, access::Caller, jobs::JobView};
+use crate::{memory::MemoryReport, task_manager::slots::health::SlotCondition};
+
+/// The service at one moment, as a caller may see it.
+#[derive(Debug)]
+pub struct Seen {
+    /// Jobs that have not ended, and those that have and are remembered.
+    pub jobs: Vec<JobView>,
+    /// What the tenants share; only for those who see all of them.
+    pub task_manager: Option<TaskManagerSeen>,
+}
+
+/// A TaskManager at one moment.
+#[derive(Debug)]
+pub struct TaskManagerSeen {
+    /// How each slot is.
+    pub slots: Vec<SlotCondition>,
+    /// How many of them hold nothing, and may be used.
+    pub slots_free: u32,
+    /// Its memory.
+    pub memory: MemoryReport,
+    /// Since the service was started, in seconds.
+    pub uptime_seconds: f64,
+}
+
+impl Service {
+    /// What the caller may see.
+    #[must_use]
+    pub fn seen(self: &Arc<Self>, caller: &Caller) -> Seen {
+        let jobs = self.jobs.all(|record| caller.sees(&record.tenant));
+        let task_manager = caller.tenant.is_none().then(|| TaskManagerSeen {
+            slots: self.task_manager.slots.conditions(),
+            slots_free: self.task_manager.slots.free(),
+            memory: self.task_manager.memory.report(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+        });
+        Seen { jobs: jobs.into_iter().map(JobView::of).collect(), task_manager }
+    }
+}

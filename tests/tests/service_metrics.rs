@@ -1,0 +1,105 @@
+//! What `cofferdam serve` says to Prometheus.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
+
+use std::{collections::BTreeMap, fs, thread, time::Duration};
+
+use cofferdam_tests::{Place, Served};
+use serde_json::json;
+
+const JOB: &str = r#"
+[job]
+name = "counts"
+
+[checkpoints]
+interval = "100ms"
+
+[[source]]
+name = "numbers"
+connector = "generator"
+keys = 100
+rate = 5_000
+
+[[operator]]
+name = "count"
+artifact = "count"
+input = "numbers"
+
+[[sink]]
+name = "out"
+input = "count"
+connector = "discard"
+"#;
+
+/// The values of a scrape, by what stands before them.
+fn scrape(served: &Served, token: &str) -> BTreeMap<String, f64> {
+    let reply = served.ask_with(token, "GET", "/metrics", b"").expect(200);
+    assert!(reply.header("content-type").starts_with("application/openmetrics-text"));
+    let text = &reply.text;
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let values = text.lines().filter(|line| !line.starts_with('#'));
+    let split = values.map(|line| line.rsplit_once(' ').unwrap());
+    split.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+}
+
+/// Scrapes until something is so.
+fn until(
+    served: &Served,
+    what: &str,
+    is_so: impl Fn(&BTreeMap<String, f64>) -> bool,
+) -> BTreeMap<String, f64> {
+    for _ in 0..600 {
+        let seen = scrape(served, &served.token);
+        if is_so(&seen) {
+            return seen;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what} does not come: {:#?}", scrape(served, &served.token));
+}
+
+fn value(seen: &BTreeMap<String, f64>, name: &str, label: &str) -> Option<f64> {
+    let is_it = |key: &str| key.split('{').next() == Some(name) && key.contains(label);
+    seen.iter().find(|(key, _)| is_it(key)).map(|(_, value)| *value)
+}
+
+#[test]
+fn prometheus_reads_what_jobs_do_and_each_tenant_sees_its_own() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("data")).unwrap();
+    place.write("data/tenants.toml", "[tenant.acme]\n[tenant.other]\n");
+    let served = Served::start(&place.path("data"), &[]);
+    served.push("acme", "count", "1");
+    let job = served.ask("POST", "/v1/jobs?tenant=acme", JOB.as_bytes()).expect(201);
+    let id = job.json["id"].as_str().unwrap();
+    let seen = until(&served, "a checkpoint of a job that counts", |seen| {
+        value(seen, "cofferdam_job_checkpoints_completed_total", id) > Some(0.0)
+            && value(seen, "cofferdam_operator_records_in_total", "operator=\"count\"")
+                > Some(1000.0)
+            && value(seen, "cofferdam_operator_guest_cpu_seconds_total", "count") > Some(0.0)
+    });
+    let is = |name: &str, label: &str| value(&seen, name, label);
+    assert_eq!(is("cofferdam_jobs", "state=\"running\""), Some(1.0));
+    assert_eq!(is("cofferdam_job_slots", id), Some(1.0));
+    assert!(
+        is("cofferdam_taskmanager_slots_total", "")
+            > is("cofferdam_taskmanager_slots_available", "")
+    );
+    assert!(is("cofferdam_taskmanager_memory_used_bytes", "") > Some(0.0));
+    assert!(is("cofferdam_tenant_memory_reserved_bytes", "acme") > Some(0.0));
+    assert!(is("cofferdam_job_last_checkpoint_full_size_bytes", id) > Some(0.0));
+    assert!(is("cofferdam_operator_watermark_seconds", "numbers").is_some());
+
+    // Another tenant's token: nothing of acme's, and nothing of what they share.
+    let asked = json!({"name": "scraper", "tenant": "other", "role": "viewer"}).to_string();
+    let made = served.ask("POST", "/v1/tokens", asked.as_bytes()).expect(201);
+    let other = scrape(&served, made.json["token"].as_str().unwrap());
+    assert!(other.is_empty(), "{other:#?}");
+
+    let _ = served.ask("POST", &format!("/v1/jobs/{id}/cancel"), b"").expect(202);
+    // What has ended has no series of its own any more, but for being counted.
+    let seen = until(&served, "its end", |seen| {
+        value(seen, "cofferdam_jobs", "state=\"cancelled\"") == Some(1.0)
+    });
+    assert_eq!(value(&seen, "cofferdam_job_slots", id), None);
+}
