@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Stopwatch;
+
 /// What a subtask had counted at a moment. It goes into checkpoints, so that
 /// what is read again after a restart counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,8 @@ pub struct SubtaskMetrics {
     pub late: AtomicU64,
     /// Nanoseconds at work.
     pub busy_nanos: AtomicU64,
+    /// Nanoseconds that it waited for room behind it.
+    pub blocked_nanos: AtomicU64,
     /// The watermark; `i64::MIN` before the first.
     pub watermark: AtomicI64,
     /// Bytes of guest memory, and of keyed state.
@@ -92,6 +96,7 @@ impl Default for SubtaskMetrics {
             rejected: AtomicU64::new(0),
             late: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
+            blocked_nanos: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
             memory: AtomicU64::new(0),
         }
@@ -155,9 +160,27 @@ impl SubtaskMetrics {
 
     /// It was at work for so long.
     pub fn count_busy(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.busy_nanos.fetch_add(nanos(time), Ordering::Relaxed);
     }
+
+    /// It waited for so long until there was room behind it.
+    pub fn count_blocked(&self, time: Duration) {
+        self.blocked_nanos.fetch_add(nanos(time), Ordering::Relaxed);
+    }
+
+    /// Does a piece of work, and counts how long it took without what it waited for room
+    /// behind it.
+    pub async fn working<T>(&self, work: impl Future<Output = T>) -> T {
+        let (clock, before) = (Stopwatch::start(), get(&self.blocked_nanos));
+        let done = work.await;
+        let blocked = get(&self.blocked_nanos).saturating_sub(before);
+        self.count_busy(clock.elapsed().saturating_sub(Duration::from_nanos(blocked)));
+        done
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// How long guests ran, and how much fuel they used: those of one slot, or of all of a
@@ -185,8 +208,7 @@ impl GuestWork {
 
     /// A guest ran for so long.
     pub fn add(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos(time), Ordering::Relaxed);
         if let Some(whole) = &self.whole {
             whole.add(time);
         }

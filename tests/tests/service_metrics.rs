@@ -103,3 +103,21 @@ fn prometheus_reads_what_jobs_do_and_each_tenant_sees_its_own() {
     });
     assert_eq!(value(&seen, "cofferdam_job_slots", id), None);
 }
+
+#[test]
+fn who_waits_for_room_and_who_works_is_told_apart() {
+    let place = Place::new();
+    let served = Served::start(&place.path("data"), &[]);
+    served.push("default", "count", "1");
+    let fast = JOB.replace("rate = 5_000\n", "");
+    let _ = served.ask("POST", "/v1/jobs", fast.as_bytes()).expect(201);
+    let is = |seen: &BTreeMap<String, f64>, what: &str, operator: &str| {
+        value(seen, &format!("cofferdam_operator_{what}_ratio"), &format!("=\"{operator}\""))
+    };
+    // The source could make more records than are counted.
+    until(&served, "a source that is held back", |seen| {
+        is(seen, "backpressured", "numbers") > Some(0.5)
+            && is(seen, "busy", "numbers") < Some(0.5)
+            && is(seen, "busy", "count") > is(seen, "backpressured", "count")
+    });
+}

@@ -29,8 +29,8 @@ pub struct Progress {
     /// The last status, which the job's master changes as things happen.
     pub status: JobStatus,
     started: Stopwatch,
-    /// Each subtask's time at work when the last status was made.
-    busy_before: BTreeMap<SubtaskId, u64>,
+    /// Each subtask's time at work, and held back, when the last status was made.
+    before: BTreeMap<SubtaskId, [u64; 2]>,
     last: Duration,
 }
 
@@ -44,12 +44,7 @@ impl Progress {
             .iter()
             .map(|v| VertexStatus::new(v.name.clone(), kind(&v.role), v.parallelism))
             .collect();
-        Self {
-            status,
-            started: Stopwatch::start(),
-            busy_before: BTreeMap::new(),
-            last: Duration::ZERO,
-        }
+        Self { status, started: Stopwatch::start(), before: BTreeMap::new(), last: Duration::ZERO }
     }
 
     /// A new state; what is shown with it follows with the next refresh.
@@ -88,11 +83,15 @@ impl Progress {
                 fresh.late += counters.late;
                 fresh.slot_memory += get(&subtask.memory);
                 least = least.min(subtask.watermark.load(Ordering::Relaxed));
-                let busy = get(&subtask.busy_nanos);
-                let before = self.busy_before.insert(*id, busy).unwrap_or(0);
+                let now = [get(&subtask.busy_nanos), get(&subtask.blocked_nanos)];
+                let before = self.before.insert(*id, now).unwrap_or_default();
                 #[expect(clippy::cast_precision_loss, reason = "a share, not a sum")]
-                let share = busy.saturating_sub(before) as f64 / since as f64;
-                fresh.busy = fresh.busy.max(share.min(1.0));
+                let share =
+                    |i: usize| (now[i].saturating_sub(before[i]) as f64 / since as f64).min(1.0);
+                let (busy, held_back) = (share(0), share(1));
+                fresh.busy = fresh.busy.max(busy);
+                fresh.backpressured = fresh.backpressured.max(held_back);
+                fresh.idle = fresh.idle.min((1.0 - busy - held_back).max(0.0));
             }
             let own = deployment.members.iter().filter(|(id, _)| id.vertex == i);
             fresh.guest_metrics = own

@@ -162,6 +162,12 @@ pub struct VertexStatus {
     pub lag_millis: Option<i64>,
     /// The part of the time that it was at work, 0 to 1, of the busiest subtask.
     pub busy: f64,
+    /// The part of the time that it waited for room behind it (backpressure), 0 to 1, of the
+    /// subtask that waited longest.
+    pub backpressured: f64,
+    /// The part of the time that it had nothing to do, 0 to 1, of the subtask that had the least
+    /// of it.
+    pub idle: f64,
     /// How often a subtask of it failed and was restarted.
     pub restarts: u32,
     /// Bytes that its slots hold; 0 where there are none.
@@ -194,6 +200,8 @@ impl VertexStatus {
             watermark: None,
             lag_millis: None,
             busy: 0.0,
+            backpressured: 0.0,
+            idle: 1.0,
             restarts: 0,
             slot_memory: 0,
             guest_millis: Vec::new(),

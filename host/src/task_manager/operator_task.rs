@@ -111,9 +111,8 @@ impl OperatorTask {
             let event = self.next_event().await?;
             breathe().await;
             let works = matches!(event, Next::Input(InputEvent::Batch(..)));
-            let clock = Stopwatch::start();
-            let step = self.step(event).await;
-            self.context.metrics.count_busy(clock.elapsed());
+            let metrics = self.context.metrics.clone();
+            let step = metrics.working(self.step(event)).await;
             if let Some(end) = step? {
                 return Ok(end);
             }

@@ -1,9 +1,10 @@
 //! A subtask's outputs: what goes to which edge.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, future::poll_fn, pin::pin, task::Poll};
 
 use crate::{
-    metrics::{SharedMetrics, add},
+    clock::Stopwatch,
+    metrics::{SharedMetrics, SubtaskMetrics, add},
     stream::{Batch, BatchBuilder, DeadLetter, Element, channel::Closed, exchange::EdgeOutput},
 };
 
@@ -25,6 +26,20 @@ pub struct Outputs {
     metrics: SharedMetrics,
     /// The source's or operator's name, which dead letters carry.
     name: String,
+}
+
+/// Sends, and counts how long there was no room (backpressure). The clock is only looked at
+/// if there is none.
+async fn held_back<T>(metrics: &SubtaskMetrics, sends: impl Future<Output = T>) -> T {
+    let mut sends = pin!(sends);
+    let at_once = poll_fn(|context| Poll::Ready(sends.as_mut().poll(context))).await;
+    if let Poll::Ready(sent) = at_once {
+        return sent;
+    }
+    let clock = Stopwatch::start();
+    let sent = sends.await;
+    metrics.count_blocked(clock.elapsed());
+    sent
 }
 
 impl Outputs {
@@ -53,9 +68,9 @@ impl Outputs {
         self.metrics.count_out(batch.len(), batch.bytes());
         let Some((last, others)) = edges.split_last_mut() else { return Ok(()) };
         for edge in others {
-            edge.send_batch(batch.clone()).await?;
+            held_back(&self.metrics, edge.send_batch(batch.clone())).await?;
         }
-        last.send_batch(batch).await
+        held_back(&self.metrics, last.send_batch(batch)).await
     }
 
     /// Whether anything reads a port.
@@ -135,7 +150,7 @@ impl Outputs {
     /// [`Closed`] if a reader is gone.
     pub async fn broadcast(&mut self, element: Element) -> Result<(), Closed> {
         for edge in self.edges.values_mut().flatten() {
-            edge.broadcast(&element).await?;
+            held_back(&self.metrics, edge.broadcast(&element)).await?;
         }
         Ok(())
     }

@@ -207,6 +207,19 @@ pub(super) const OF_VERTEX: &[Metric<VertexStatus>] = &[
         |v| Some(Number::Gauge(v.busy)),
     ),
     gauge(
+        "operator_backpressured",
+        RATIOS,
+        "The part of the time that a subtask waited for room behind it (Flink: \
+         backPressuredTimeMsPerSecond).",
+        |v| Some(Number::Gauge(v.backpressured)),
+    ),
+    gauge(
+        "operator_idle",
+        RATIOS,
+        "The part of the time that a subtask had nothing to do (Flink: idleTimeMsPerSecond).",
+        |v| Some(Number::Gauge(v.idle)),
+    ),
+    gauge(
         "operator_watermark",
         SECONDS,
         "Its lowest watermark: event time, since 1970 (Flink: currentInputWatermark).",
