@@ -71,12 +71,15 @@ pub(super) struct Tracker {
     commits: u32,
     /// The last checkpoint that is known to be written, by this or an earlier process.
     pub(super) durable: u64,
+    /// The checkpoint that it went on from at first, 0 if from the beginning; none while it
+    /// is not known.
+    pub(super) from: Option<u64>,
 }
 
 impl Tracker {
     /// Of a job with so many sink subtasks, whose last checkpoint is known to be this one.
     pub(super) fn new(sinks: u32, durable: u64) -> Self {
-        Self { phase: Phase::Starting, ending: None, sinks, commits: 0, durable }
+        Self { phase: Phase::Starting, ending: None, sinks, commits: 0, durable, from: None }
     }
 
     /// What it is doing now.
@@ -90,7 +93,8 @@ impl Tracker {
     /// If the job goes on from too early a checkpoint.
     pub(super) fn hear(&mut self, line: &str) -> Result<Option<Mark>, String> {
         let mark = if let Some(from) = after(line, "deploying from ") {
-            self.check(from)?;
+            let from = self.check(from)?;
+            self.from.get_or_insert(from);
             (self.ending, self.phase) = (None, Phase::Restoring);
             Mark::Restoring
         } else if line.ends_with("the job runs") {
@@ -135,10 +139,10 @@ impl Tracker {
         }
     }
 
-    fn check(&self, from: &str) -> Result<(), String> {
+    fn check(&self, from: &str) -> Result<u64, String> {
         let id = from.strip_prefix("checkpoint ").and_then(number).unwrap_or(0);
         if id >= self.durable {
-            return Ok(());
+            return Ok(id);
         }
         Err(format!("it goes on from {from}, although checkpoint {} was written", self.durable))
     }
@@ -206,6 +210,7 @@ mod tests {
     fn a_job_that_goes_on_from_too_early_a_checkpoint_is_noticed() {
         let mut tracker = Tracker::new(1, 7);
         assert!(tracker.hear("deploying from checkpoint 7").is_ok());
+        assert_eq!(tracker.from, Some(7));
         let error = tracker.hear("deploying from checkpoint 6").unwrap_err();
         assert!(error.contains("from checkpoint 6, although checkpoint 7 was written"), "{error}");
         assert!(tracker.hear("deploying from the beginning").is_err());
