@@ -120,7 +120,7 @@ fn a_checkpoint_of_which_little_changed_is_small_and_its_parts_are_told() {
     }
     let list = json(&place, &["list", "--state", "state"]);
     let all = list["checkpoints"].as_array().unwrap();
-    assert!((1..=4).contains(&all.len()), "{list}");
+    assert_eq!(all.len(), 3, "{list}");
     let newest = all.last().unwrap();
     assert_eq!((&newest["id"], &newest["job"]), (&last["id"], &"counts".into()));
     // What the job told is what is kept.
@@ -164,6 +164,31 @@ fn a_checkpoint_is_listed_shown_verified_and_pruned() {
     let error = refused(&place, 2, &["list", "--state", "elsewhere"]);
     assert!(error.contains("no state directory elsewhere"), "{error}");
     assert!(!place.path("elsewhere").exists());
+}
+
+#[test]
+fn exactly_the_newest_checkpoints_are_retained_and_each_can_be_restored() {
+    let place = Place::new();
+    place.write("job.toml", job("counts", 400_000, RATE));
+    // From one run to the next, too.
+    for checkpoints in [12, 3] {
+        let mut running = place.start("job.toml", &["--state", "state"]);
+        running.until_checkpoints(checkpoints);
+        running.interrupt();
+        let ended = running.wait();
+        ended.failed(3, &[]);
+        let history = ended.summary["checkpoints"]["history"].as_array().unwrap();
+        let completed = history.iter().filter(|past| past["outcome"] == "completed");
+        let completed: Vec<_> = completed.map(|past| past["id"].as_u64().unwrap()).collect();
+        let list = json(&place, &["list", "--state", "state"]);
+        let listed = list["checkpoints"].as_array().unwrap();
+        let listed: Vec<_> = listed.iter().map(|c| c["id"].as_u64().unwrap()).collect();
+        assert_eq!(listed, completed[completed.len() - 3..], "{list}");
+        for id in listed {
+            let verified = json(&place, &["verify", &id.to_string(), "--state", "state"]);
+            assert_eq!((&verified["whole"], &verified["id"]), (&true.into(), &id.into()));
+        }
+    }
 }
 
 #[test]

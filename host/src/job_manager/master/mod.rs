@@ -486,6 +486,7 @@ impl Master {
             last_ended: Instant::now(),
             begun: Begun { trigger: Trigger::Interval, clock: Stopwatch::start() },
             tidying: None,
+            untidied: false,
             failed_checkpoints: 0,
             healing: false,
             recovering: BTreeMap::new(),
