@@ -16,12 +16,13 @@ use tokio::task::JoinHandle;
 use crate::{
     capsule::{
         Capsule,
+        memory::{GuestMemory, MemoryThen},
         model::{Event, From, OperatorSettings, SavedState},
     },
-    checkpoint::{GuestState, OperatorState, StoreError, StoredChunk},
+    checkpoint::{ChunkDigest, GuestState, OperatorState, StoreError, StoredChunk},
     config::job::{CapsulePolicy, Grant, OperatorSpec, StateKeeping},
     ids::CheckpointId,
-    job_manager::{control::RunOptions, deploy::Deployer, plan::Role},
+    job_manager::{control::RunOptions, deploy::Deployer, images, plan::Role},
     sandbox::{OperatorKind, artifact::CONTRACT},
     state::windows::Windows,
     stream::keys::{KeyGroup, KeyGroups},
@@ -102,29 +103,23 @@ impl Capsules {
     }
 }
 
-/// Why a capsule of an operator with `state = "memory"` is not whole.
-const NO_MEMORY: &str =
-    "what the operator had in its memory (`state = \"memory\"`) does not go into a capsule";
-
 /// All that is known of a crash. None if the subtask is no operator's.
 fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
-    let keeps_state = operator.kind == (OperatorKind::Processor { snapshot: true });
-    let memory = saves_memory(deployer, id).then(|| NO_MEMORY.to_owned());
-    let Start { from, state, events, incomplete } = match crash.before {
+    let saves_memory = saves_memory(deployer, id);
+    let keeps_state = saves_memory || operator.kind == OperatorKind::Processor { snapshot: true };
+    let start = match crash.before {
         // Nothing else is remembered of it, and nothing else is needed.
-        Some(before) if crash.segments.is_empty() => {
-            Start { incomplete: memory, ..Start::of_call(before) }
-        }
+        Some(before) if crash.segments.is_empty() => Start::of_call(before),
         before => match (Start::checkpointed(deployer, &operator, &crash.segments), before) {
             (Ok(start), _) => start,
-            (Err(_), Some(before)) => Start { incomplete: memory, ..Start::of_call(before) },
+            (Err(_), Some(before)) => Start::of_call(before),
             (Err(why), None) => {
-                let incomplete = memory.or(keeps_state.then_some(why));
-                Start { incomplete, ..Start::nothing() }
+                Start { incomplete: keeps_state.then_some(why), ..Start::nothing() }
             }
         },
     };
+    let Start { from, state, memory, events, incomplete } = start;
     let events = events.iter().chain([&crash.event]).map(Event::of).collect();
     let capsule = Capsule {
         written_by: Capsule::this_program(),
@@ -138,6 +133,7 @@ fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> O
         events,
         incomplete,
         failure: Some(crash.failure),
+        memory: memory_of(saves_memory, memory),
     };
     Some(match deployer.spec.job.capsules {
         CapsulePolicy::Redacted => capsule.redacted(&rand::random()),
@@ -158,9 +154,15 @@ pub fn of_recording(
     let keyed = recording.state.keyed.into_iter();
     let keyed = keyed.map(|(group, chunk)| (group, vec![ByteBuf::from(chunk)])).collect();
     let guest = recording.state.guest.map(ByteBuf::from);
-    let incomplete = (!recording.whole).then(|| {
-        "fewer batches than were asked for: they were too large, or the input ended".to_owned()
-    });
+    let saves_memory = saves_memory(deployer, id);
+    let memory = recording.state.memory.filter(|memory| memory.bytes() as u64 <= MOST_STATE);
+    let incomplete = if saves_memory && memory.is_none() {
+        Some("what the operator had in its memory is too large for a recording, or for its slot")
+    } else if !recording.whole {
+        Some("fewer batches than were asked for: they were too large, or the input ended")
+    } else {
+        None
+    };
     let capsule = Capsule {
         written_by: Capsule::this_program(),
         contract: CONTRACT.to_owned(),
@@ -171,16 +173,27 @@ pub fn of_recording(
         from: From::Checkpoint(recording.since),
         state: SavedState { keyed, guest, redacted_bytes: 0 },
         events: recording.events.iter().map(Event::of).collect(),
-        incomplete,
+        incomplete: incomplete.map(str::to_owned),
         failure: None,
+        memory: memory_of(saves_memory, memory.as_ref().map(MemoryThen::of)),
     };
     Some(if redact { capsule.redacted(&rand::random()) } else { capsule })
+}
+
+/// What a capsule says of its guest's memory.
+fn memory_of(saved: bool, then: Option<MemoryThen>) -> GuestMemory {
+    match then {
+        Some(memory) => GuestMemory::Then(memory),
+        None if saved => GuestMemory::Fresh,
+        None => GuestMemory::NotSaved,
+    }
 }
 
 /// What a capsule begins with.
 struct Start {
     from: From,
     state: SavedState,
+    memory: Option<MemoryThen>,
     events: Vec<Recorded>,
     incomplete: Option<String>,
 }
@@ -190,6 +203,7 @@ impl Start {
         Self {
             from: From::Beginning,
             state: SavedState::default(),
+            memory: None,
             events: Vec::new(),
             incomplete: None,
         }
@@ -227,13 +241,12 @@ impl Start {
         };
         let Some(checkpoint) = checkpoint else { return Ok(Self { events, ..Self::nothing() }) };
         let manifest = store.manifest(checkpoint).map_err(unreadable)?;
-        let read = |chunk: &StoredChunk| {
-            store.chunk(checkpoint, chunk.digest).map(ByteBuf::from).map_err(unreadable)
-        };
+        let read = |digest| store.chunk(checkpoint, digest).map_err(unreadable);
         let saved = manifest.operators.get(&operator.name);
         let state = saved.map(|saved| state_of(saved, operator, read)).transpose()?;
-        let state = state.unwrap_or_default();
-        Ok(Self { from: From::Checkpoint(checkpoint), state, events, incomplete: None })
+        let (state, memory) = state.unwrap_or_default();
+        let from = From::Checkpoint(checkpoint);
+        Ok(Self { from, state, memory, events, incomplete: None })
     }
 }
 
@@ -243,12 +256,12 @@ fn since(segments: &[Segment], checkpoint: Option<CheckpointId>) -> Option<Vec<R
     Some(segments[first..].iter().flat_map(|segment| segment.events.iter().cloned()).collect())
 }
 
-/// What a checkpoint holds of a subtask.
+/// What a checkpoint holds of a subtask, and of its guest's memory.
 fn state_of(
     saved: &OperatorState,
     operator: &OperatorSettings,
-    read: impl Fn(&StoredChunk) -> Result<ByteBuf, String>,
-) -> Result<SavedState, String> {
+    read: impl Fn(ChunkDigest) -> Result<Vec<u8>, String>,
+) -> Result<(SavedState, Option<MemoryThen>), String> {
     let groups = KeyGroups::new(operator.max_parallelism, operator.parallelism);
     let range = groups.range_of(operator.subtask);
     let own = || saved.key_groups.iter().filter(|(group, _)| range.contains(&u32::from(group.0)));
@@ -258,19 +271,24 @@ fn state_of(
     let all = own().flat_map(|(_, chunks)| chunks).copied().chain(of_guest);
     let bytes: u64 = all.map(|chunk| chunk.bytes).sum();
     if bytes > MOST_STATE {
-        return Err(format!("its state has {bytes} bytes, more than goes into a capsule"));
+        return Err(format!(
+            "its state is not in it: that has {bytes} bytes, more than goes into a capsule"
+        ));
     }
-    let mut state = SavedState::default();
+    let read_all = |chunk: &StoredChunk| read(chunk.digest).map(ByteBuf::from);
+    let (mut state, mut memory) = (SavedState::default(), None);
     for (group, chunks) in own() {
-        let chunks: Result<Vec<ByteBuf>, String> = chunks.iter().map(&read).collect();
+        let chunks: Result<Vec<ByteBuf>, String> = chunks.iter().map(read_all).collect();
         state.keyed.push((*group, chunks?));
     }
     match guest {
-        Some(GuestState::Exported(chunk)) => state.guest = Some(read(chunk)?),
-        Some(GuestState::Memory(_)) => return Err(NO_MEMORY.to_owned()),
+        Some(GuestState::Exported(chunk)) => state.guest = Some(read_all(chunk)?),
+        Some(GuestState::Memory(image)) => {
+            memory = Some(MemoryThen::of(&images::whole(image, read)?));
+        }
         None => {}
     }
-    Ok(state)
+    Ok((state, memory))
 }
 
 fn saves_memory(deployer: &Deployer, id: SubtaskId) -> bool {
