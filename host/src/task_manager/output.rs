@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    ids::Hex,
     metrics::{SharedMetrics, add},
     stream::{Batch, BatchBuilder, DeadLetter, Element, channel::Closed, exchange::EdgeOutput},
 };
@@ -120,7 +121,7 @@ impl Outputs {
         for (name, bytes) in [("key", &letter.key), ("value", &letter.value)] {
             match std::str::from_utf8(bytes) {
                 Ok(text) => object.insert(name.into(), text.into()),
-                Err(_) => object.insert(format!("{name}_hex"), hex(bytes).into()),
+                Err(_) => object.insert(format!("{name}_hex"), Hex(bytes).to_string().into()),
             };
         }
         if let Some(timestamp) = letter.timestamp {
@@ -139,12 +140,4 @@ impl Outputs {
         }
         Ok(())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
