@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -183,16 +182,6 @@ fn job_of_large_chunks(rate: &str) -> String {
         .replace("connector = \"discard\"", "connector = \"jsonl\"\npath = \"out.jsonl\"")
 }
 
-/// The last count of each key: how often a count is written depends on the batches.
-fn counts(place: &Place) -> BTreeMap<String, u64> {
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for line in place.json("out") {
-        let last = counts.entry(line["key"].as_str().unwrap().to_owned()).or_default();
-        *last = line["count"].as_u64().unwrap().max(*last);
-    }
-    counts
-}
-
 /// Where these bytes are in a file: in what is read of it, and in what is left over of
 /// what was written before.
 fn find(file: &Path, needle: &[u8]) -> Vec<usize> {
@@ -251,7 +240,7 @@ fn a_damaged_checkpoint_is_pruned_and_the_job_goes_on_from_the_one_before() {
     assert_eq!(place.command(&prune).unwrap()["dropped"], serde_json::json!([]));
     let ended = place.run("job.toml", &["--state", "state"]).finished();
     assert_eq!(ended.summary["checkpoints"]["resumed_from"], serde_json::json!(older));
-    assert_eq!(counts(&place), counts(&undisturbed));
+    assert_eq!(place.counts("out"), undisturbed.counts("out"));
 }
 
 #[test]

@@ -6,15 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam_tests::{Place, Running};
+use cofferdam_tests::{Place, Running, jobs::paced};
 use serde_json::Value;
 
 const RECORDS: u64 = 60_000;
 
 /// A job that takes some seconds: a guest with state of its own, or a keyed one.
 fn job(operator: &str) -> String {
-    format!(
-        r#"
+    const HEAD: &str = r#"
 [job]
 name = "moving"
 channel_capacity = "64KiB"
@@ -26,26 +25,8 @@ interval = "50ms"
 strategy = "fixed-delay"
 attempts = 20
 delay = "1ms"
-
-[[source]]
-name = "records"
-connector = "generator"
-records = {RECORDS}
-rate = 15_000
-keys = 100
-
-[[operator]]
-name = "guest"
-input = "records"
-{operator}
-
-[[sink]]
-name = "out"
-input = "guest"
-connector = "lines"
-path = "out.txt"
-"#
-    )
+"#;
+    paced(HEAD, RECORDS, operator)
 }
 
 const COUNT: &str = "artifact = \"count\"";
@@ -53,13 +34,8 @@ const OWN_STATE: &str = "artifact = \"stateful-count\"";
 /// Tells the count of each record, so that it depends on nothing but the records.
 const OWN_MEMORY: &str = "artifact = \"memory-count\"\nstate = \"memory\"";
 
-/// The last count of each key: how often a count is written depends on the batches.
 fn counts(place: &Place) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    for line in place.json("out") {
-        let last = counts.entry(line["key"].as_str().unwrap().to_owned()).or_default();
-        *last = line["count"].as_u64().unwrap().max(*last);
-    }
+    let counts = place.counts("out");
     assert_eq!(counts.values().sum::<u64>(), RECORDS, "each record counts once");
     counts
 }
