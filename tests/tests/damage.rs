@@ -178,16 +178,30 @@ fn a_job_is_not_run_on_damaged_files_and_the_message_says_what_to_do() {
 fn job_of_large_chunks(rate: &str) -> String {
     job(rate)
         .replace("artifact = \"count\"", "artifact = \"stateful-count\"")
-        .replace("keys = 2_000", "keys = 10_000")
+        .replace("keys = 2_000", "keys = 1_000_000")
         .replace("connector = \"discard\"", "connector = \"jsonl\"\npath = \"out.jsonl\"")
 }
 
-/// Where these bytes are in a file: in what is read of it, and in what is left over of
-/// what was written before.
+/// Runs that job until its state is large, and stops it.
+fn stop_when_large(place: &Place, retain: u32) {
+    let retain = format!("retain = {retain}");
+    place.write("job.toml", job_of_large_chunks("rate = 15_000").replace("retain = 3", &retain));
+    let mut running = place.start("job.toml", &["--state", "whole"]);
+    running.until("so many keys", |status| {
+        status["checkpoints"]["last"]["full_bytes"].as_u64().is_some_and(|full| full > 1_000_000)
+    });
+    running.interrupt();
+    assert_eq!(running.wait().code, Some(3));
+}
+
+/// Where a text is in a file: in what is read of it, and in what is left over of what was
+/// written before.
 fn find(file: &Path, needle: &[u8]) -> Vec<usize> {
-    let bytes = fs::read(file).unwrap();
-    let found = bytes.windows(needle.len()).enumerate().filter(|(_, window)| *window == needle);
-    found.map(|(at, _)| at).collect()
+    let mut bytes = fs::read(file).unwrap();
+    bytes.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = 0);
+    let text = String::from_utf8(bytes).unwrap();
+    let needle = std::str::from_utf8(needle).unwrap();
+    text.match_indices(needle).map(|(at, _)| at).collect()
 }
 
 /// Makes of a whole state directory one whose newest checkpoint is damaged, which is told,
@@ -200,8 +214,8 @@ fn damage_the_newest(whole: &Path, state: &Path) -> (CheckpointId, Vec<Checkpoin
     let chunk = chunks.iter().max_by_key(|chunk| chunk.bytes).unwrap();
     let content = store.chunk(newest, chunk.digest).unwrap();
     drop(store);
-    // Where a piece of it lies beside pieces of others, these are damaged with it.
-    for needle in content.chunks(20_000).map(|chunk| &chunk[..chunk.len().min(100)]) {
+    // Its first and last pieces lie beside pieces of others, which are damaged with them.
+    for needle in content[content.len() / 2..].chunks_exact(20_000).map(|chunk| &chunk[..100]) {
         for at in find(&whole.join(DATABASE), needle).into_iter().rev() {
             copy(whole, state);
             damage(&state.join(DATABASE), Damage::Flip(at));
@@ -219,11 +233,7 @@ fn a_damaged_checkpoint_is_pruned_and_the_job_goes_on_from_the_one_before() {
     let undisturbed = Place::new();
     let _ = undisturbed.run_job(&job_of_large_chunks(""), &[]).finished();
     let place = Place::new();
-    place.write("job.toml", job_of_large_chunks("rate = 40_000"));
-    let mut running = place.start("job.toml", &["--state", "whole"]);
-    running.until_checkpoints(4);
-    running.interrupt();
-    assert_eq!(running.wait().code, Some(3));
+    stop_when_large(&place, 3);
     let (newest, others) = damage_the_newest(&place.path("whole"), &place.path("state"));
     let older = *others.last().unwrap();
     place.write("job.toml", job_of_large_chunks(""));
@@ -246,14 +256,7 @@ fn a_damaged_checkpoint_is_pruned_and_the_job_goes_on_from_the_one_before() {
 #[test]
 fn if_no_checkpoint_is_whole_none_is_pruned() {
     let place = Place::new();
-    place.write(
-        "job.toml",
-        job_of_large_chunks("rate = 40_000").replace("retain = 3", "retain = 1"),
-    );
-    let mut running = place.start("job.toml", &["--state", "whole"]);
-    running.until_checkpoints(2);
-    running.interrupt();
-    assert_eq!(running.wait().code, Some(3));
+    stop_when_large(&place, 1);
     let (newest, others) = damage_the_newest(&place.path("whole"), &place.path("state"));
     assert_eq!(others, [], "only one is retained");
     let refused = place.command(&["checkpoint", "prune", "--damaged", "--state", "state"]);
