@@ -122,23 +122,41 @@ fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> O
     let Start { from, state, memory, events, incomplete } = start;
     let events = events.iter().chain([&crash.event]).map(Event::of).collect();
     let capsule = Capsule {
-        written_by: Capsule::this_program(),
-        contract: CONTRACT.to_owned(),
-        taken_at,
-        job: deployer.spec.job.name.clone(),
-        operator,
-        redacted: false,
         from,
         state,
         events,
         incomplete,
         failure: Some(crash.failure),
         memory: memory_of(saves_memory, memory),
+        ..blank(deployer, operator, taken_at)
     };
-    Some(match deployer.spec.job.capsules {
+    Some(as_wanted(deployer, capsule))
+}
+
+/// A capsule in which nothing has happened yet.
+fn blank(deployer: &Deployer, operator: OperatorSettings, taken_at: i64) -> Capsule {
+    Capsule {
+        written_by: Capsule::this_program(),
+        contract: CONTRACT.to_owned(),
+        taken_at,
+        job: deployer.spec.job.name.clone(),
+        operator,
+        redacted: false,
+        from: From::Beginning,
+        state: SavedState::default(),
+        events: Vec::new(),
+        incomplete: None,
+        failure: None,
+        memory: GuestMemory::NotSaved,
+    }
+}
+
+/// With payloads or without, as the job file says.
+fn as_wanted(deployer: &Deployer, capsule: Capsule) -> Capsule {
+    match deployer.spec.job.capsules {
         CapsulePolicy::Redacted => capsule.redacted(&rand::random()),
         CapsulePolicy::Full | CapsulePolicy::Off => capsule,
-    })
+    }
 }
 
 /// A recording as a capsule. None if the subtask is no operator's.
@@ -150,7 +168,6 @@ pub fn of_recording(
     taken_at: i64,
 ) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
-    let redact = deployer.spec.job.capsules == CapsulePolicy::Redacted;
     let keyed = recording.state.keyed.into_iter();
     let keyed = keyed.map(|(group, chunk)| (group, vec![ByteBuf::from(chunk)])).collect();
     let guest = recording.state.guest.map(ByteBuf::from);
@@ -164,20 +181,14 @@ pub fn of_recording(
         None
     };
     let capsule = Capsule {
-        written_by: Capsule::this_program(),
-        contract: CONTRACT.to_owned(),
-        taken_at,
-        job: deployer.spec.job.name.clone(),
-        operator,
-        redacted: false,
         from: From::Checkpoint(recording.since),
         state: SavedState { keyed, guest, redacted_bytes: 0 },
         events: recording.events.iter().map(Event::of).collect(),
         incomplete: incomplete.map(str::to_owned),
-        failure: None,
         memory: memory_of(saves_memory, memory.as_ref().map(MemoryThen::of)),
+        ..blank(deployer, operator, taken_at)
     };
-    Some(if redact { capsule.redacted(&rand::random()) } else { capsule })
+    Some(as_wanted(deployer, capsule))
 }
 
 /// What a capsule says of its guest's memory.
