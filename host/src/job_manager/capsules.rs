@@ -19,10 +19,16 @@ use crate::{
         memory::{GuestMemory, MemoryThen},
         model::{Event, From, OperatorSettings, SavedState},
     },
-    checkpoint::{ChunkDigest, GuestState, OperatorState, StoreError, StoredChunk},
+    checkpoint::{ChunkDigest, GuestState, Manifest, OperatorState, StoreError, StoredChunk},
     config::job::{CapsulePolicy, Grant, OperatorSpec, StateKeeping},
     ids::CheckpointId,
-    job_manager::{control::RunOptions, deploy::Deployer, images, plan::Role},
+    job_manager::{
+        control::RunOptions,
+        deploy::Deployer,
+        images,
+        plan::Role,
+        writer::{Pin, Writer},
+    },
     sandbox::{OperatorKind, artifact::CONTRACT},
     state::windows::Windows,
     stream::keys::{KeyGroup, KeyGroups},
@@ -67,7 +73,7 @@ impl Capsules {
 
     /// Takes one, beside the job: it need not be there yet when this returns. None is
     /// taken while too many are being written.
-    pub fn take(&mut self, id: SubtaskId, crash: Crash, deployer: &Arc<Deployer>) {
+    pub fn take(&mut self, id: SubtaskId, crash: Crash, deployer: &Arc<Deployer>, writer: &Writer) {
         self.taken.remove(&id);
         let Some(dir) = self.dir.clone() else { return };
         self.writing.retain(|writing| !writing.is_finished());
@@ -78,9 +84,9 @@ impl Capsules {
         let name = &deployer.plan.vertices[id.vertex].name;
         let path = dir.join(format!("{name}-{}-{taken_at}.{EXTENSION}", id.index));
         self.taken.insert(id, path.clone());
-        let deployer = deployer.clone();
+        let (deployer, writer) = (deployer.clone(), writer.clone());
         self.writing.push(tokio::task::spawn_blocking(move || {
-            let Some(capsule) = compose(&deployer, id, crash, taken_at) else {
+            let Some(capsule) = compose(&deployer, &writer, id, crash, taken_at) else {
                 return;
             };
             if let Err(error) = keep(&path, &capsule) {
@@ -104,14 +110,20 @@ impl Capsules {
 }
 
 /// All that is known of a crash. None if the subtask is no operator's.
-fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> Option<Capsule> {
+fn compose(
+    deployer: &Deployer,
+    writer: &Writer,
+    id: SubtaskId,
+    crash: Crash,
+    taken_at: i64,
+) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
     let saves_memory = saves_memory(deployer, id);
     let keeps_state = saves_memory || operator.kind == OperatorKind::Processor { snapshot: true };
     let start = match crash.before {
         // Nothing else is remembered of it, and nothing else is needed.
         Some(before) if crash.segments.is_empty() => Start::of_call(before),
-        before => match (Start::checkpointed(deployer, &operator, &crash.segments), before) {
+        before => match (Start::checkpointed(writer, &operator, &crash.segments), before) {
             (Ok(start), _) => start,
             (Err(_), Some(before)) => Start::of_call(before),
             (Err(why), None) => {
@@ -228,37 +240,52 @@ impl Start {
 
     /// The newest checkpoint of which it is known what came in after it.
     fn checkpointed(
-        deployer: &Deployer,
+        writer: &Writer,
         operator: &OperatorSettings,
         segments: &[Segment],
     ) -> Result<Self, String> {
-        // As long as it is held, no checkpoint is dropped.
-        let store = deployer.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = |e: StoreError| format!("the last checkpoint cannot be read: {e}");
-        let mut checkpoints: Vec<_> =
-            store.list().map_err(unreadable)?.into_iter().map(Some).collect();
-        if checkpoints.is_empty() {
-            checkpoints.push(None);
-        }
-        checkpoints.sort();
-        let newest = checkpoints.into_iter().rev();
-        let found = newest.filter_map(|id| Some((id, since(segments, id)?))).next();
-        let Some((checkpoint, events)) = found else {
-            return Err(
-                "the records since its last checkpoint were too many to be remembered, and \
-                        its state is not in it"
-                    .to_owned(),
-            );
+        let (checkpoint, events) = newest(writer, segments)?;
+        let Some((manifest, _pin)) = checkpoint else {
+            return Ok(Self { events, ..Self::nothing() });
         };
-        let Some(checkpoint) = checkpoint else { return Ok(Self { events, ..Self::nothing() }) };
-        let manifest = store.manifest(checkpoint).map_err(unreadable)?;
-        let read = |digest| store.chunk(checkpoint, digest).map_err(unreadable);
+        // The store is held for one chunk at a time: the job restores its own state meanwhile.
+        let read = |digest| {
+            let store = writer.store.lock().unwrap_or_else(PoisonError::into_inner);
+            store.chunk(manifest.id, digest).map_err(unreadable)
+        };
         let saved = manifest.operators.get(&operator.name);
         let state = saved.map(|saved| state_of(saved, operator, read)).transpose()?;
         let (state, memory) = state.unwrap_or_default();
-        let from = From::Checkpoint(checkpoint);
+        let from = From::Checkpoint(manifest.id);
         Ok(Self { from, state, memory, events, incomplete: None })
     }
+}
+
+/// The newest checkpoint of which it is known what came in after it, kept for as long as
+/// it is read, and that; none if that is the beginning.
+fn newest(writer: &Writer, segments: &[Segment]) -> Result<SinceCheckpoint, String> {
+    let store = writer.store.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut checkpoints: Vec<_> = store.list().map_err(unreadable)?.into_iter().map(Some).collect();
+    if checkpoints.is_empty() {
+        checkpoints.push(None);
+    }
+    checkpoints.sort();
+    let newest = checkpoints.into_iter().rev();
+    let found = newest.filter_map(|id| Some((id, since(segments, id)?))).next();
+    let (checkpoint, events) = found.ok_or(
+        "the records since its last checkpoint were too many to be remembered, and its state is \
+         not in it",
+    )?;
+    let Some(checkpoint) = checkpoint else { return Ok((None, events)) };
+    let manifest = store.manifest(checkpoint).map_err(unreadable)?;
+    Ok((Some((manifest, writer.pin(checkpoint))), events))
+}
+
+type SinceCheckpoint = (Option<(Manifest, Pin)>, Vec<Recorded>);
+
+#[expect(clippy::needless_pass_by_value, reason = "it takes the place of an error")]
+fn unreadable(error: StoreError) -> String {
+    format!("the last checkpoint cannot be read: {error}")
 }
 
 /// What came since a checkpoint, or since the beginning, if that is known.

@@ -441,7 +441,8 @@ impl Master {
 
     /// A guest crashed; what becomes of its job is told apart.
     fn on_crash(&mut self, id: SubtaskId, crash: Crash) {
-        self.capsules.take(id, crash, &self.prepared.deployer);
+        let (deployer, writer) = (&self.prepared.deployer, &self.prepared.writer);
+        self.capsules.take(id, crash, deployer, writer);
         if let Some(path) = self.capsules.of(id) {
             self.progress.status.restarts.last_capsule = Some(path.to_owned());
         }
