@@ -26,12 +26,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use self::{
     jobs::Job,
     life::{End, Stage, Tally},
     past::Past,
+    phases::Mark,
     schedule::Life,
 };
 use crate::{guests, process, stopwatch::Stopwatch, workspace::Workspace};
@@ -193,6 +194,12 @@ impl Run<'_> {
             fs::remove_dir_all(&directory).context("cannot remove what is not needed any more")?;
         }
         print!("{}", shown(&tally));
+        if let Some(mark) = Mark::OF_EVERY_JOB.into_iter().find(|mark| tally.times(*mark) == 0) {
+            bail!(
+                "the log never told of {mark:?}: the job's words for it have changed, and \
+                 `xtask/src/chaos/phases.rs` must follow them"
+            );
+        }
         fs::remove_dir_all(&self.home).context("cannot remove what is not needed any more")?;
         Ok(tally.resumed)
     }
@@ -270,7 +277,9 @@ fn shown(tally: &Tally) -> String {
     for (phase, kills) in &tally.kills {
         text.push_str(&format!("    {kills:>5}  {phase}\n"));
     }
-    text.push_str(&format!("  traps: {}; stopped politely: {}\n", tally.traps, tally.stops));
+    let (written, traps) = (tally.times(Mark::Written), tally.times(Mark::Failed));
+    text.push_str(&format!("  checkpoints: {written}; traps: {traps}"));
+    text.push_str(&format!("; stopped politely: {}\n", tally.stops));
     let resumed = tally.resumed;
     text.push_str(&format!("  gone on from a savepoint in a fresh state directory: {resumed}\n"));
     for (deed, (times, done)) in &tally.deeds {
@@ -289,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_was_done_is_told_phase_by_phase() {
-        let mut tally = Tally { traps: 2, stops: 1, resumed: 3, ..Tally::default() };
+        let mut tally = Tally { stops: 1, resumed: 3, ..Tally::default() };
         tally.kills.insert(Phase::Writing, 12);
         tally.deeds.insert("slot drain", (3, 2));
         tally.refused.insert("no slot".into(), 1);

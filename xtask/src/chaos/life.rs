@@ -58,10 +58,18 @@ pub(super) struct Tally {
     pub(super) deeds: BTreeMap<&'static str, (u32, u32)>,
     /// Why it was not done, by the first words of the answer.
     pub(super) refused: BTreeMap<String, u32>,
-    pub(super) traps: u32,
+    /// How often jobs were heard to do what the log tells.
+    pub(super) heard: BTreeMap<Mark, u32>,
     pub(super) stops: u32,
     /// How often a job went on from a savepoint in a fresh state directory.
     pub(super) resumed: u32,
+}
+
+impl Tally {
+    /// How often jobs were heard to do that.
+    pub(super) fn times(&self, mark: Mark) -> u32 {
+        self.heard.get(&mark).copied().unwrap_or(0)
+    }
 }
 
 type Asked = JoinHandle<(&'static str, Result<Value, String>)>;
@@ -221,7 +229,9 @@ impl Watched<'_> {
 
     fn hear(&mut self, line: &str) -> Result<Option<Mark>> {
         let mark = self.tracker.hear(line).map_err(|error| anyhow!(error))?;
-        self.tally.traps += u32::from(mark == Some(Mark::Failed));
+        if let Some(mark) = mark {
+            *self.tally.heard.entry(mark).or_default() += 1;
+        }
         Ok(mark)
     }
 

@@ -118,7 +118,7 @@ fn end(random: &mut Random, traps: bool) -> Vec<(Moment, Deed)> {
         Mark::Restoring => (1, random.even(millis(60))),
         Mark::Running => (1, random.even(millis(1_200))),
         Mark::Begun | Mark::Writing => (nth, random.uneven(millis(20))),
-        Mark::Written => (nth, random.uneven(millis(5))),
+        Mark::Written | Mark::Committed => (nth, random.uneven(millis(5))),
         Mark::Failed => (1, random.even(millis(60))),
     };
     let moment = Moment { mark, nth, after };
