@@ -181,7 +181,7 @@ macro_rules! random_id_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                Hex(&self.0).fmt(f)
             }
         }
 
