@@ -4,6 +4,7 @@
 
 pub mod flights;
 mod hosted;
+pub mod jobs;
 mod place;
 mod program;
 mod served;
@@ -11,7 +12,7 @@ mod server;
 pub mod zoo;
 
 pub use hosted::{Hosted, tenant};
-pub use place::{Place, repository};
+pub use place::{Place, last_counts, repository};
 pub use program::{Ended, Running, guests, probe, program};
 pub use served::{Reply, Served};
 pub use server::Server;

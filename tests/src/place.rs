@@ -1,6 +1,7 @@
 //! A directory of its own for each test: job files, inputs, and what jobs wrote.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
@@ -135,6 +136,15 @@ impl Place {
         self.lines(prefix).iter().map(parse).collect()
     }
 
+    /// As [`last_counts`], of the lines of these files.
+    ///
+    /// # Panics
+    /// As [`Place::lines`], and as there.
+    #[must_use]
+    pub fn counts(&self, prefix: &str) -> BTreeMap<String, u64> {
+        last_counts(&self.lines(prefix))
+    }
+
     /// The complete files whose names begin with `prefix`.
     #[must_use]
     pub fn files(&self, prefix: &str) -> Vec<PathBuf> {
@@ -152,6 +162,23 @@ impl Place {
         files.sort();
         files
     }
+}
+
+/// The last count of each key, of lines such as `{"key":"a","count":3}`: how often a count
+/// is written depends on how the stream falls into batches.
+///
+/// # Panics
+/// If a line is none of that.
+#[must_use]
+pub fn last_counts(lines: &[String]) -> BTreeMap<String, u64> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for line in lines {
+        let line: Value = serde_json::from_str(line).expect("a line of JSON");
+        let key = line["key"].as_str().expect("a key");
+        let last = counts.entry(key.to_owned()).or_default();
+        *last = line["count"].as_u64().expect("a count").max(*last);
+    }
+    counts
 }
 
 /// A file's text; gzip is told by the extension.

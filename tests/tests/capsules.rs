@@ -10,6 +10,7 @@ use std::{
     process::Output,
 };
 
+use cofferdam::capsule::{Capsule, memory::GuestMemory};
 use cofferdam_tests::{Ended, Place, guests, program};
 use serde_json::Value;
 
@@ -148,6 +149,103 @@ fn a_crash_is_seen_again_as_it_was_whatever_state_its_guest_has() {
         most_steps = most_steps.max(second["steps"].as_array().unwrap().len());
     }
     assert!(most_steps > 1, "nothing was remembered");
+}
+
+/// A job that takes a second or two, whose guest counts in its memory.
+fn counting(more: &str, operator: &str) -> String {
+    let from = "connector = \"jsonl\"\npath = \"in.jsonl\"\nkey = \"k\"\n";
+    let job = job(more, "memory-count", operator);
+    assert!(job.contains(from), "the job is not as it was");
+    let (before, rest) = job.split_once(from).unwrap();
+    let (_, after) = rest.split_once("}\n").unwrap();
+    let generator = "connector = \"generator\"\nrecords = 30_000\nrate = 20_000\nkeys = 37\n\
+                     fields = { n = { sequence = 0 } }\n";
+    let sink = "connector = \"lines\"\npath = \"out.txt\"";
+    format!("{before}{generator}{after}").replace("connector = \"discard\"", sink)
+}
+
+#[test]
+fn a_crash_that_comes_of_what_is_in_the_guests_memory_is_seen_again() {
+    let whole = Place::new();
+    let _ = whole.run_job(&counting("", ""), &[]).finished();
+    let counts = fs::read_to_string(whole.path("out.txt")).unwrap();
+    // The first record that makes it so many of its key.
+    let (at, count) =
+        counts.lines().enumerate().find(|(_, c)| c.contains("\"count\":500")).unwrap();
+    let key = serde_json::from_str::<Value>(count).unwrap()["key"].clone();
+
+    let operator = |memory: &str| format!("{memory}\nconfig.trap_at_count = 500");
+    let place = Place::new();
+    let ended = place.run_job(&counting("", &operator("state = 'memory'")), &["--state", "state"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let files = capsules(&place, "state/capsules");
+    assert_eq!(files.len(), 2, "one for each crash: {files:?}");
+    for file in &files {
+        let (said, code) = replay(file, &[]);
+        assert_eq!((code, &said["crash"]["as_before"]), (1, &true.into()), "{said}");
+        assert_eq!((&said["incomplete"], &said["same_build"]), (&Value::Null, &true.into()));
+        let steps = said["steps"].as_array().unwrap();
+        assert_eq!(said["crash"]["event"], steps.len() - 1);
+        // It is not fed from the beginning: the counts were in its memory.
+        let fed: u64 = steps.iter().map(|step| step["records"].as_u64().unwrap()).sum();
+        assert!(fed < at as u64 / 2, "{fed} records were fed to it");
+        let first = &said["crash"]["culprits"][0];
+        let record: Value = serde_json::from_str(first["value"].as_str().unwrap()).unwrap();
+        assert_eq!((&record["key"], &record["n"]), (&key, &at.into()), "{said}");
+        // It means nothing to another component.
+        let path = file.to_str().unwrap();
+        let other = cofferdam(&["replay", path, "--with", &component("copy")]);
+        assert_eq!(other.status.code(), Some(2));
+        let said = String::from_utf8(other.stderr).unwrap();
+        assert!(said.contains("which means nothing to another one"), "{said}");
+    }
+    // Without `state = "memory"` the counts go with the instance.
+    let place = Place::new();
+    let _ = place.run_job(&counting("", &operator("")), &["--state", "state"]).finished();
+    let (said, code) = replay(&capsules(&place, "state/capsules")[0], &[]);
+    assert_eq!((code, &said["crashes"]), (0, &false.into()), "{said}");
+}
+
+#[test]
+fn a_redacted_capsule_has_nothing_of_the_guests_memory() {
+    let operator = "state = 'memory'\nconfig.trap_at_count = 500";
+    let keys_of = |more: &str| {
+        let place = Place::new();
+        let ended = place.run_job(&counting(more, operator), &["--state", "state"]);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        let file = capsules(&place, "state/capsules").pop().unwrap();
+        let bytes = fs::read(&file).unwrap();
+        let keys = bytes.windows(4).filter(|window| *window == b"key-").count();
+        (replay(&file, &[]), keys)
+    };
+    let ((said, _), keys) = keys_of("capsules = \"redacted\"");
+    assert_eq!((&said["redacted"], &said["crashes"], keys), (&true.into(), &false.into(), 0));
+    let ((said, _), keys) = keys_of("");
+    assert_eq!((&said["redacted"], &said["crashes"]), (&false.into(), &true.into()));
+    assert!(keys > 37, "{keys}");
+}
+
+#[test]
+fn what_an_operator_with_its_state_in_its_memory_is_given_can_be_recorded() {
+    let place = Place::new();
+    place.write("job.toml", counting("", "state = 'memory'"));
+    let mut running = place.start("job.toml", &["--state", "state"]);
+    running.until_checkpoints(1);
+    let record = ["operator", "record", "guest", "--state", "state", "--batches", "3"];
+    let recorded = place.command(&[&record[..], &["--to", "r", "--json"]].concat()).unwrap();
+    assert_eq!(recorded["whole"], true, "{recorded}");
+    let _ = running.wait().finished();
+    let recording = Capsule::read(&place.path("r")).unwrap();
+    let GuestMemory::Then(memory) = &recording.memory else { panic!("without its memory") };
+    assert!(memory.bytes() > 0);
+    let same = component("memory-count");
+    let compare = |new: &str| {
+        place.answer(&["operator", "compare", "r", "--old", &same, "--new", new, "--json"])
+    };
+    assert_eq!(compare(&same).1["comparison"]["verdict"], "same");
+    assert_eq!(compare(&component("copy")).1["comparison"]["verdict"], "new-crashes");
+    let (said, _) = replay(&place.path("r"), &[]);
+    assert_eq!((&said["crashes"], &said["incomplete"]), (&false.into(), &Value::Null), "{said}");
 }
 
 #[test]

@@ -5,7 +5,11 @@
 
 use std::{fs, path::Path};
 
-use cofferdam_tests::{Place, repository};
+use cofferdam_tests::{
+    Place,
+    jobs::{ONCE, OWN_STATE, VISITS, WINDOWS},
+    repository,
+};
 
 /// Keyed state, windows and sessions, timers, and a guest that keeps its state itself.
 fn job(rate: &str) -> String {
@@ -31,33 +35,7 @@ step = "10ms"
 
 [source.fields]
 reading = {{ sequence = 1 }}
-
-[[operator]]
-name = "windows"
-artifact = "window-stats"
-input = "readings"
-window = {{ type = "tumbling", size = "20s" }}
-config.field = "reading"
-
-[[operator]]
-name = "visits"
-artifact = "sessionize"
-input = "readings"
-window = {{ type = "session", gap = "1500ms" }}
-config.first = ["reading"]
-
-[[operator]]
-name = "once"
-artifact = "dedupe"
-input = "readings"
-ports = ["first", "again"]
-config.ttl = "5s"
-
-[[operator]]
-name = "own-state"
-artifact = "crasher"
-input = "readings"
-
+{WINDOWS}{VISITS}{ONCE}{OWN_STATE}
 [[sink]]
 name = "all"
 input = "own-state"

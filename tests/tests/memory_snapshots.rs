@@ -4,13 +4,21 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
+use std::{fs, sync::Arc};
+
 use cofferdam::{
     config::job::Grant,
     failure::FailureKind,
-    sandbox::{Sandbox, SandboxConfig},
+    memory::SlotMeter,
+    sandbox::{Artifact, Sandbox, SandboxConfig, SlotSettings},
+    stream::{Batch, BatchBuilder},
+    task_manager::{
+        guest::{Guest as OfSubtask, Maker},
+        processing::Processing,
+    },
 };
 use cofferdam_tests::{
-    Place,
+    Place, guests,
     zoo::{Guest, batch, settings},
 };
 
@@ -272,4 +280,57 @@ async fn a_guest_that_holds_something_of_the_hosts_is_not_saved() {
     let failure = instance.memory_delta().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::BadArtifact);
     assert!(failure.message.contains("while it holds something of the host's"), "{failure}");
+}
+
+/// The guest that counts, in a slot of so many bytes, with a way back from any crash.
+async fn watched(artifact: &Artifact, limit: usize) -> Processing {
+    let memory = SlotMeter::alone(limit);
+    let config = serde_json::json!({ "trap_on": "poison" }).as_object().unwrap().clone();
+    let settings =
+        SlotSettings { memory: memory.clone(), config: Arc::new(config), ..settings("counts") };
+    let maker = Maker { artifact: artifact.clone(), settings };
+    let instance = maker.open().await.unwrap();
+    let mut calls = Processing::new(OfSubtask::new(maker, instance), memory, true, false, None);
+    calls.watch_memory(true).await.unwrap();
+    calls
+}
+
+/// Records of which each has a key of its own, of a KiB.
+fn large_keys() -> Batch {
+    let mut builder = BatchBuilder::new();
+    (0..2_000).for_each(|i| builder.push(Some(format!("{i:01024}").as_bytes()), b"", None));
+    builder.take()
+}
+
+#[tokio::test]
+async fn a_guest_is_never_brought_back_to_less_than_it_had() {
+    let sandbox = Sandbox::new(&SandboxConfig::uncached(2)).unwrap();
+    let component = fs::read(guests().join("memory-count.wasm")).unwrap();
+    let grants = [Grant::Log, Grant::Config, Grant::Metrics];
+    let artifact = sandbox.load_saving_memory(&component, &grants).unwrap();
+    let mut poison = BatchBuilder::new();
+    poison.push(Some(b"poison"), b"", None);
+    let (records, poison) = (large_keys(), poison.take());
+    // How much it takes.
+    let mut calls = watched(&artifact, 256 << 20).await;
+    let at_first = calls.whole_memory().await.unwrap().unwrap().bytes();
+    let outcome = calls.process(0, &records).await.unwrap();
+    let later = calls.whole_memory().await.unwrap().unwrap().bytes();
+    assert!(later > at_first + (2 << 20), "{at_first} bytes became {later}");
+    // There is room for a copy of what it had at first, and not for one of what it has then.
+    let call = records.bytes() + outcome.bytes();
+    let limit = calls.guest_memory() + call + at_first + (1 << 20);
+    let mut calls = watched(&artifact, limit).await;
+    calls.process(0, &records).await.unwrap();
+    calls.came_on(0, &records).await.unwrap();
+    assert_eq!(calls.process(0, &poison).await.unwrap_err().kind, FailureKind::GuestTrap);
+    calls.renew().await.unwrap();
+    let counted = calls.process(0, &records.slice(0..1)).await.unwrap();
+    let (_, counted) = &counted.emissions[0];
+    assert!(counted.value(0).ends_with(b"\"count\":2}"), "it has counted that before");
+    assert_eq!(calls.process(0, &poison).await.unwrap_err().kind, FailureKind::GuestTrap);
+    // That copy was not to be had. A fresh instance would begin to count anew.
+    let failure = calls.renew().await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::OutOfMemory);
+    assert!(failure.message.contains("no room in its slot for a copy"), "{failure}");
 }

@@ -5,9 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
-use cofferdam_tests::{Ended, Place};
+use cofferdam_tests::{Ended, Place, last_counts};
 use serde_json::Value;
 
 /// Records of each of two files.
@@ -163,24 +163,13 @@ fn a_guest_without_state_goes_on_without_the_records_that_crash_it_however_they_
     }
 }
 
-/// The last count of each key.
-fn counts(out: &[String]) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    for line in out {
-        let line: Value = serde_json::from_str(line).unwrap();
-        let count = counts.entry(line["key"].as_str().unwrap().to_owned()).or_default();
-        *count = line["count"].as_u64().unwrap().max(*count);
-    }
-    counts
-}
-
 #[test]
 fn a_guest_with_state_of_its_own_keeps_it() {
     for saved in ["", "state = 'memory'"] {
         let (out, letters, _) = run("stateful-count", saved, "poison = 'number 9000.'", &[]);
         let (wanted, ..) = run("stateful-count", saved, "", &[9_000]);
-        assert_eq!(counts(&out), counts(&wanted), "{saved}");
-        assert_eq!(counts(&out).values().sum::<u64>(), 2 * RECORDS - 1);
+        assert_eq!(last_counts(&out), last_counts(&wanted), "{saved}");
+        assert_eq!(last_counts(&out).values().sum::<u64>(), 2 * RECORDS - 1);
         check_letters(&letters, &[9_000], "guest trap");
         check_backtrace(&letters[0], "stateful_count");
     }

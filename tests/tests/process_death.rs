@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-use cofferdam_tests::{Ended, Place, Running};
+use cofferdam_tests::{Ended, Place, Running, jobs::WINDOWS};
 
 const RECORDS: u64 = 120_000;
 
@@ -42,14 +42,7 @@ keys = 50
 start = 2026-01-01T00:00:00Z
 step = "10ms"
 fields = {{ reading = {{ sequence = 1 }}, room = {{ one_of = ["kitchen", "cellar"] }} }}
-
-[[operator]]
-name = "windows"
-artifact = "window-stats"
-input = "readings"
-window = {{ type = "tumbling", size = "20s" }}
-config.field = "reading"
-
+{WINDOWS}
 [[sink]]
 name = "all"
 input = "readings"

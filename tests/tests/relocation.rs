@@ -6,15 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam_tests::{Place, Running};
+use cofferdam_tests::{Place, Running, jobs::paced};
 use serde_json::Value;
 
 const RECORDS: u64 = 60_000;
 
 /// A job that takes some seconds: a guest with state of its own, or a keyed one.
 fn job(operator: &str) -> String {
-    format!(
-        r#"
+    const HEAD: &str = r#"
 [job]
 name = "moving"
 channel_capacity = "64KiB"
@@ -26,38 +25,17 @@ interval = "50ms"
 strategy = "fixed-delay"
 attempts = 20
 delay = "1ms"
-
-[[source]]
-name = "records"
-connector = "generator"
-records = {RECORDS}
-rate = 15_000
-keys = 100
-
-[[operator]]
-name = "guest"
-input = "records"
-{operator}
-
-[[sink]]
-name = "out"
-input = "guest"
-connector = "lines"
-path = "out.txt"
-"#
-    )
+"#;
+    paced(HEAD, RECORDS, operator)
 }
 
 const COUNT: &str = "artifact = \"count\"";
 const OWN_STATE: &str = "artifact = \"stateful-count\"";
+/// Tells the count of each record, so that it depends on nothing but the records.
+const OWN_MEMORY: &str = "artifact = \"memory-count\"\nstate = \"memory\"";
 
-/// The last count of each key: how often a count is written depends on the batches.
 fn counts(place: &Place) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    for line in place.json("out") {
-        let last = counts.entry(line["key"].as_str().unwrap().to_owned()).or_default();
-        *last = line["count"].as_u64().unwrap().max(*last);
-    }
+    let counts = place.counts("out");
     assert_eq!(counts.values().sum::<u64>(), RECORDS, "each record counts once");
     counts
 }
@@ -85,7 +63,7 @@ fn ask(place: &Place, arguments: &[&str]) -> Result<Value, String> {
 
 #[test]
 fn a_drained_slot_is_left_while_the_job_goes_on() {
-    for operator in [COUNT, OWN_STATE] {
+    for operator in [COUNT, OWN_STATE, OWN_MEMORY] {
         let place = Place::new();
         let running = start(&place, operator, &["--state", "st", "--slots", "3"]);
         let drained = ask(&place, &["slot", "drain", "0"]).unwrap();
@@ -109,8 +87,34 @@ fn a_drained_slot_is_left_while_the_job_goes_on() {
         assert_eq!(ended.summary["placement"]["relocations"], 3);
         assert_eq!(ended.summary["placement"]["slots"], serde_json::json!([1]));
         assert_eq!(ended.restarts(), 0, "nothing restarted for that");
+        if operator == OWN_MEMORY {
+            assert!(place.lines("out") == undisturbed(operator).lines("out"), "other lines");
+        }
         assert_eq!(counts(&place), counts(&undisturbed(operator)));
     }
+}
+
+#[test]
+fn a_memory_that_went_to_another_slot_is_what_the_next_run_goes_on_from() {
+    let place = Place::new();
+    let mut running = start(&place, OWN_MEMORY, &["--state", "st", "--slots", "2"]);
+    let drained = ask(&place, &["slot", "drain", "0"]).unwrap();
+    assert_eq!(
+        (&drained["moved"]["subtask"], &drained["moved"]["to"]),
+        (&"guest/0".into(), &1.into())
+    );
+    let moved = ask(&place, &["job", "status"]).unwrap();
+    let then = moved["checkpoints"]["completed"].as_u64().unwrap();
+    // One of them holds all of the memory, the next one what changed in the new slot.
+    running.until_checkpoints(then + 3);
+    running.kill();
+    let ended = place.run("job.toml", &["--state", "st"]).finished();
+    assert!(
+        ended.summary["checkpoints"]["resumed_from"].as_u64() > Some(then),
+        "{}",
+        ended.summary
+    );
+    assert!(place.lines("out") == undisturbed(OWN_MEMORY).lines("out"), "the output differs");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use cofferdam_tests::{Ended, Place};
+use cofferdam_tests::{
+    Ended, Place,
+    jobs::{ONCE, OWN_STATE, VISITS, WINDOWS},
+};
 
 /// Records of a job: at the rate below, some four seconds.
 const RECORDS: u64 = 80_000;
@@ -37,33 +40,7 @@ step = "10ms"
 [source.fields]
 reading = {{ sequence = 1 }}
 room = {{ one_of = ["kitchen", "workshop", "cellar"] }}
-
-[[operator]]
-name = "windows"
-artifact = "window-stats"
-input = "readings"
-window = {{ type = "tumbling", size = "20s" }}
-config.field = "reading"
-
-[[operator]]
-name = "visits"
-artifact = "sessionize"
-input = "readings"
-window = {{ type = "session", gap = "1500ms" }}
-config.first = ["reading"]
-
-[[operator]]
-name = "once"
-artifact = "dedupe"
-input = "readings"
-ports = ["first", "again"]
-config.ttl = "5s"
-
-[[operator]]
-name = "own-state"
-artifact = "crasher"
-input = "readings"
-
+{WINDOWS}{VISITS}{ONCE}{OWN_STATE}
 [[sink]]
 name = "all"
 input = "own-state"

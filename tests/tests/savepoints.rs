@@ -5,51 +5,30 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam_tests::{Ended, Place};
+use cofferdam_tests::{Ended, Place, jobs::paced};
 
 const RECORDS: u64 = 40_000;
 
 fn job(operator: &str, more: &str) -> String {
-    format!(
-        r#"
+    const HEAD: &str = r#"
 [job]
 name = "saved"
 channel_capacity = "64KiB"
 
 [checkpoints]
 interval = "50ms"
-
-[[source]]
-name = "records"
-connector = "generator"
-records = {RECORDS}
-rate = 15_000
-keys = 100
-
-[[operator]]
-name = "guest"
-input = "records"
-{operator}
-
-[[sink]]
-name = "out"
-input = "guest"
-connector = "lines"
-path = "out.txt"
-{more}
-"#
-    )
+"#;
+    paced(HEAD, RECORDS, operator) + more
 }
 
 const COUNT: &str = "artifact = \"count\"";
 
-/// The last count of each key in all of these places: how often a count is written
-/// depends on the batches.
+/// The last count of each key in all of these places.
 fn counts(places: &[&Place]) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
-    for line in places.iter().flat_map(|place| place.json("out")) {
-        let last = counts.entry(line["key"].as_str().unwrap().to_owned()).or_default();
-        *last = line["count"].as_u64().unwrap().max(*last);
+    for (key, count) in places.iter().flat_map(|place| place.counts("out")) {
+        let last = counts.entry(key).or_default();
+        *last = count.max(*last);
     }
     counts
 }

@@ -3,16 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::collections::BTreeMap;
-
-use cofferdam_tests::{Place, Running, guests};
+use cofferdam_tests::{Place, Running, guests, jobs::paced};
 use serde_json::Value;
 
 const RECORDS: u64 = 90_000;
 
 fn job(operator: &str) -> String {
-    format!(
-        r#"
+    const HEAD: &str = r#"
 [job]
 name = "upgraded"
 parallelism = 2
@@ -20,26 +17,8 @@ channel_capacity = "64KiB"
 
 [checkpoints]
 interval = "200ms"
-
-[[source]]
-name = "records"
-connector = "generator"
-records = {RECORDS}
-rate = 15_000
-keys = 100
-
-[[operator]]
-name = "guest"
-input = "records"
-{operator}
-
-[[sink]]
-name = "out"
-input = "guest"
-connector = "lines"
-path = "out.txt"
-"#
-    )
+"#;
+    paced(HEAD, RECORDS, operator)
 }
 
 const COUNT: &str = "artifact = \"count\"";
@@ -69,15 +48,6 @@ fn verdicts(answer: &Value) -> Vec<&str> {
     all.iter().map(|comparison| comparison["verdict"].as_str().unwrap()).collect()
 }
 
-fn counts(place: &Place) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    for line in place.json("out") {
-        let last = counts.entry(line["key"].as_str().unwrap().to_owned()).or_default();
-        *last = line["count"].as_u64().unwrap().max(*last);
-    }
-    counts
-}
-
 #[test]
 fn a_version_that_does_the_same_takes_over_and_one_that_does_not_is_refused_with_a_diff() {
     let (place, running) = start(COUNT);
@@ -98,7 +68,7 @@ fn a_version_that_does_the_same_takes_over_and_one_that_does_not_is_refused_with
     assert!(upgraded["not_promoted"].is_null() && upgraded["from"].is_u64(), "{upgraded}");
     let ended = running.wait().finished();
     assert_eq!((ended.restarts(), ended.vertex("guest", "records_in")), (0, RECORDS));
-    assert_eq!(counts(&place).values().sum::<u64>(), RECORDS, "each record counts once");
+    assert_eq!(place.counts("out").values().sum::<u64>(), RECORDS, "each record counts once");
 }
 
 #[test]

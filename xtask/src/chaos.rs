@@ -9,12 +9,14 @@
 //! | `phases` | what a job is doing, as its log says: pure |
 //! | `jobs` | the jobs |
 //! | `life` | one process of a job |
+//! | `past` | what the next one goes on from |
 //! | `compare` | what was written |
 //! | `random` | random numbers |
 
 mod compare;
 mod jobs;
 mod life;
+mod past;
 mod phases;
 mod random;
 mod schedule;
@@ -24,11 +26,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use self::{
     jobs::Job,
     life::{End, Stage, Tally},
+    past::Past,
+    phases::Mark,
     schedule::Life,
 };
 use crate::{guests, process, stopwatch::Stopwatch, workspace::Workspace};
@@ -70,6 +74,11 @@ enum Which {
 /// If a job wrote something else than without being disturbed, failed, or hung. Its
 /// directory is kept, and how to repeat the run has been said.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    kill_and_compare(arguments).map(drop)
+}
+
+/// Says how often a job went on from a savepoint.
+fn kill_and_compare(arguments: &Arguments) -> Result<u32> {
     let workspace = Workspace::load()?;
     let program = match &arguments.program {
         Some(program) => fs::canonicalize(program)
@@ -97,12 +106,12 @@ pub(crate) fn short(seed: u64) -> Result<String> {
         flights: None,
         program: None,
     };
-    run(&keyed)?;
-    run(&Arguments { kills: 6, job: Which::Flights, ..keyed })?;
-    Ok(format!("seed {seed}"))
+    let flights = Arguments { kills: 6, job: Which::Flights, ..keyed.clone() };
+    let resumed = kill_and_compare(&keyed)? + kill_and_compare(&flights)?;
+    Ok(format!("seed {seed}; gone on from a savepoint {resumed} times"))
 }
 
-fn disturb(workspace: &Workspace, program: &Path, arguments: &Arguments) -> Result<()> {
+fn disturb(workspace: &Workspace, program: &Path, arguments: &Arguments) -> Result<u32> {
     let flights = arguments.flights.as_deref();
     let flights = flights
         .map(|file| {
@@ -116,6 +125,7 @@ fn disturb(workspace: &Workspace, program: &Path, arguments: &Arguments) -> Resu
     if arguments.job != Which::Flights {
         jobs.push(Job::keyed(arguments.records, arguments.kills));
     }
+    let mut resumed = 0;
     for job in jobs {
         let home = workspace.target.join("chaos").join(format!("{}-{}", job.name, arguments.seed));
         let run = Run { workspace, program, arguments, home, job };
@@ -135,9 +145,10 @@ fn disturb(workspace: &Workspace, program: &Path, arguments: &Arguments) -> Resu
                 run.home.display()
             );
         }
-        done.with_context(|| format!("the {} job, with seed {}", run.job.name, arguments.seed))?;
+        resumed += done
+            .with_context(|| format!("the {} job, with seed {}", run.job.name, arguments.seed))?;
     }
-    Ok(())
+    Ok(resumed)
 }
 
 /// One job, to be killed so often.
@@ -153,7 +164,8 @@ struct Run<'a> {
 type Written = Vec<Vec<String>>;
 
 impl Run<'_> {
-    fn run(&self) -> Result<()> {
+    /// Says how often the job went on from a savepoint.
+    fn run(&self) -> Result<u32> {
         let Arguments { seed, kills, .. } = *self.arguments;
         println!("\nthe {} job, {kills} kills, seed {seed}", self.job.name);
         if self.home.exists() {
@@ -182,7 +194,14 @@ impl Run<'_> {
             fs::remove_dir_all(&directory).context("cannot remove what is not needed any more")?;
         }
         print!("{}", shown(&tally));
-        fs::remove_dir_all(&self.home).context("cannot remove what is not needed any more")
+        if let Some(mark) = Mark::OF_EVERY_JOB.into_iter().find(|mark| tally.times(*mark) == 0) {
+            bail!(
+                "the log never told of {mark:?}: the job's words for it have changed, and \
+                 `xtask/src/chaos/phases.rs` must follow them"
+            );
+        }
+        fs::remove_dir_all(&self.home).context("cannot remove what is not needed any more")?;
+        Ok(tally.resumed)
     }
 
     fn stage<'b>(&'b self, directory: &'b Path) -> Stage<'b> {
@@ -210,7 +229,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let Arguments { seed, kills, .. } = *self.arguments;
         let stage = self.stage(directory);
-        let mut durable = 0;
+        let mut past = Past::default();
         loop {
             let disturbed = *killed < kills;
             let life = match disturbed {
@@ -220,13 +239,16 @@ impl Run<'_> {
             *lives += 1;
             let settings = self.job.settings(&life, disturbed);
             let end = stage
-                .live(&self.job, &life, &settings, &mut durable, tally)
+                .live(&self.job, &life, &settings, &mut past, tally)
                 .with_context(|| life.to_string())?;
             match end {
                 End::Killed(phase) => {
                     *killed += 1;
                     if killed.is_multiple_of(10) {
-                        println!("  {killed} kills, checkpoint {durable}; the last one: {phase}");
+                        println!(
+                            "  {killed} kills, checkpoint {}; the last one: {phase}",
+                            past.durable
+                        );
                     }
                 }
                 End::Stopped => {}
@@ -255,7 +277,11 @@ fn shown(tally: &Tally) -> String {
     for (phase, kills) in &tally.kills {
         text.push_str(&format!("    {kills:>5}  {phase}\n"));
     }
-    text.push_str(&format!("  traps: {}; stopped politely: {}\n", tally.traps, tally.stops));
+    let (written, traps) = (tally.times(Mark::Written), tally.times(Mark::Failed));
+    text.push_str(&format!("  checkpoints: {written}; traps: {traps}"));
+    text.push_str(&format!("; stopped politely: {}\n", tally.stops));
+    let resumed = tally.resumed;
+    text.push_str(&format!("  gone on from a savepoint in a fresh state directory: {resumed}\n"));
     for (deed, (times, done)) in &tally.deeds {
         text.push_str(&format!("  {deed}: {done} of {times} done\n"));
     }
@@ -272,12 +298,13 @@ mod tests {
 
     #[test]
     fn what_was_done_is_told_phase_by_phase() {
-        let mut tally = Tally { traps: 2, stops: 1, ..Tally::default() };
+        let mut tally = Tally { stops: 1, resumed: 3, ..Tally::default() };
         tally.kills.insert(Phase::Writing, 12);
         tally.deeds.insert("slot drain", (3, 2));
         tally.refused.insert("no slot".into(), 1);
         let text = shown(&tally);
         assert!(text.contains("   12  checkpoint: being written\n"), "{text}");
+        assert!(text.contains("in a fresh state directory: 3\n"), "{text}");
         assert!(text.contains("slot drain: 2 of 3 done\n        1 times: no slot\n"), "{text}");
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         model::Capsule,
     },
     failure::Failure,
+    ids::Hex,
     sandbox::Artifact,
     task_manager::recorder::Recorded,
 };
@@ -284,7 +285,7 @@ pub fn text(bytes: &[u8]) -> String {
         Err(e) if !more.is_empty() && e.error_len().is_none() => {
             String::from_utf8_lossy(&shown[..e.valid_up_to()]).into_owned()
         }
-        Err(_) => shown.iter().fold("0x".to_owned(), |hex, byte| hex + &format!("{byte:02x}")),
+        Err(_) => format!("0x{}", Hex(shown)),
     };
     if !more.is_empty() {
         text.push_str(&format!("… ({} bytes)", bytes.len()));

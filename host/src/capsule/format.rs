@@ -4,7 +4,7 @@
 //! ```text
 //! offset  size  what
 //!      0     8  magic: "CFDMCAPS"
-//!      8     2  format version, little-endian: 1
+//!      8     2  format version, little-endian: 2
 //!     10     2  0
 //!     12     8  length of the payload, little-endian
 //!     20     4  CRC-32 (IEEE) of bytes 0 to 20 and of the payload
@@ -20,7 +20,9 @@ use std::{
 use crate::capsule::model::Capsule;
 
 /// The format version that is written.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
+/// An earlier one, which lacks the last field: what the guest had in its memory.
+const WITHOUT_MEMORY: u16 = 1;
 const MAGIC: &[u8; 8] = b"CFDMCAPS";
 const HEADER: usize = 24;
 /// The largest file that is read.
@@ -54,7 +56,8 @@ pub enum BadCapsule {
     Long(u64),
     /// Another version wrote it.
     #[error(
-        "it has format version {0}; this program reads version {VERSION}: use the one that wrote it"
+        "it has format version {0}; this program reads versions {WITHOUT_MEMORY} to {VERSION}: use \
+         the one that wrote it"
     )]
     Version(u16),
     /// Something in it was changed.
@@ -97,7 +100,7 @@ impl Capsule {
             .split_first_chunk::<HEADER>()
             .ok_or(BadCapsule::Short { got, wanted: HEADER as u64 })?;
         let version = u16::from_le_bytes([header[8], header[9]]);
-        if version != VERSION {
+        if !(WITHOUT_MEMORY..=VERSION).contains(&version) {
             return Err(BadCapsule::Version(version));
         }
         let mut said = [0; 8];
@@ -114,8 +117,10 @@ impl Capsule {
         if crc != checksum(&header[..20], payload) {
             return Err(BadCapsule::Checksum);
         }
-        let capsule: Self =
-            postcard::from_bytes(payload).map_err(|e| BadCapsule::Undecodable(e.to_string()))?;
+        // Nothing of a memory is the number 0.
+        let absent: &[u8] = if version == WITHOUT_MEMORY { &[0] } else { &[] };
+        let capsule: Self = postcard::from_bytes(&[payload, absent].concat())
+            .map_err(|e| BadCapsule::Undecodable(e.to_string()))?;
         capsule.check().map_err(BadCapsule::Undecodable)?;
         Ok(capsule)
     }
@@ -154,7 +159,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::capsule::model::tests::capsule;
+    use crate::capsule::{memory::GuestMemory, model::tests::capsule};
 
     #[test]
     fn what_was_written_is_read() {
@@ -162,8 +167,24 @@ mod tests {
     }
 
     #[test]
+    fn one_of_the_version_without_memories_is_read() {
+        let mut capsule = capsule();
+        capsule.memory = GuestMemory::NotSaved;
+        let mut bytes = capsule.encode();
+        assert_eq!(bytes.pop(), Some(0), "the last field is nothing");
+        bytes[8] = 1;
+        let length = bytes.len() as u64 - 24;
+        bytes[12..20].copy_from_slice(&length.to_le_bytes());
+        let crc = checksum(&bytes[..20], &bytes[HEADER..]);
+        bytes[20..24].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Capsule::decode(&bytes).unwrap(), capsule);
+    }
+
+    #[test]
     fn every_flipped_bit_and_every_cut_is_noticed_and_told_apart() {
-        let good = capsule().encode();
+        let mut small = capsule();
+        small.memory = GuestMemory::Fresh;
+        let good = small.encode();
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -184,7 +205,7 @@ mod tests {
     fn the_header_is_the_one_that_the_documentation_promises() {
         let bytes = capsule().encode();
         let length = (bytes.len() as u64 - 24).to_le_bytes();
-        assert_eq!(bytes[..20], [&b"CFDMCAPS"[..], &[1, 0], &[0, 0], &length].concat());
+        assert_eq!(bytes[..20], [&b"CFDMCAPS"[..], &[2, 0], &[0, 0], &length].concat());
     }
 
     proptest! {

@@ -5,7 +5,10 @@
 use std::{fs, io::Read as _, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    capsule::model::{Capsule, OperatorSettings},
+    capsule::{
+        memory::GuestMemory,
+        model::{Capsule, OperatorSettings},
+    },
     catalog,
     clock::Clock,
     config::job::{ArtifactRef, Grant},
@@ -126,14 +129,19 @@ fn read(path: &PathBuf) -> std::io::Result<Vec<u8>> {
 pub fn load_component(
     sandbox: &Sandbox,
     path: PathBuf,
-    settings: &OperatorSettings,
+    capsule: &Capsule,
 ) -> Result<Artifact, NoComponent> {
+    let settings = &capsule.operator;
     let bytes = match read(&path) {
         Ok(bytes) => bytes,
         Err(reason) => return Err(NoComponent::Unreadable { path, reason }),
     };
     let grants: Vec<Grant> = settings.grants.iter().filter_map(|g| Grant::named(g).ok()).collect();
-    let artifact = match sandbox.load(&bytes, &grants) {
+    let loaded = match capsule.saves_memory() {
+        true => sandbox.load_saving_memory(&bytes, &grants),
+        false => sandbox.load(&bytes, &grants),
+    };
+    let artifact = match loaded {
         Ok(artifact) => artifact,
         Err(reason) => return Err(NoComponent::Refused { path, reason }),
     };
@@ -216,7 +224,8 @@ impl Machine {
     /// but no folder and no host.
     ///
     /// # Errors
-    /// As [`Artifact::instantiate`]; if it does not take its state.
+    /// As [`Artifact::instantiate`]; if it does not take its state; if its state is the
+    /// memory of another component.
     pub async fn start(artifact: Artifact, capsule: &Capsule) -> Result<Self, Failure> {
         let settings = &capsule.operator;
         let config = serde_json::from_str(&settings.config).map_err(|e| {
@@ -245,8 +254,26 @@ impl Machine {
         };
         let (kind, digest) = (artifact.kind(), artifact.digest().to_owned());
         let maker = Maker { artifact, settings: slot };
-        let mut instance = maker.open().await?;
+        let memory_then = match &capsule.memory {
+            GuestMemory::Then(_) if digest != settings.digest => {
+                return Err(other_memory(settings));
+            }
+            GuestMemory::Then(memory) => Some(memory.whole()),
+            GuestMemory::Fresh | GuestMemory::NotSaved => None,
+        };
+        let mut instance = match &memory_then {
+            Some(whole) => maker.begin_restore().await?.fill(whole).await?,
+            None => maker.open().await?,
+        };
         let calls = match kind {
+            OperatorKind::Processor { .. } if capsule.saves_memory() => {
+                let guest = Guest::new(maker, instance);
+                Calls::Processor(Box::new(Processing::replaying(
+                    guest,
+                    memory.clone(),
+                    memory_then,
+                )))
+            }
             OperatorKind::Processor { snapshot: keeps_state } => {
                 let saved = capsule.state.guest.as_ref().map(|bytes| bytes.to_vec());
                 if let Some(saved) = &saved {
@@ -394,6 +421,15 @@ impl Machine {
             Calls::Keyed(_) => Ok(None),
         }
     }
+}
+
+fn other_memory(settings: &OperatorSettings) -> Failure {
+    let what = format!(
+        "the capsule holds what the component {} had in its memory (`state = \"memory\"`), which means \
+         nothing to another one: replay it with that one",
+        settings.digest
+    );
+    Failure::new(FailureKind::BadArtifact, what)
 }
 
 async fn step_processor(calls: &mut Processing, event: &Recorded) -> Result<Step, Crashed> {

@@ -1,7 +1,7 @@
 //! Crash capsules: all that it takes to see a crash again, in one file, and recordings,
 //! which are the same without a crash.
 //!
-//! - [`model`]: what is in one.
+//! - [`model`]: what is in one; [`memory`]: of a guest's memory.
 //! - [`format`](mod@format): its bytes, and what is checked before any of them is believed.
 //! - [`machine`]: an operator with its state outside of any job, fed event by event.
 //! - [`replay`]: feeds it a capsule, and finds the record that crashes it.
@@ -12,6 +12,7 @@
 pub mod compare;
 pub mod format;
 pub mod machine;
+pub mod memory;
 pub mod model;
 pub mod replay;
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
+    capsule::memory::GuestMemory,
     failure::Failure,
     ids::{CheckpointId, JobName, OperatorName},
     sandbox::{Now, OperatorKind},
@@ -46,6 +47,9 @@ pub struct Capsule {
     pub incomplete: Option<String>,
     /// How it ended.
     pub failure: Option<Failure>,
+    /// What its guest had in its memory, which is state with `state = "memory"`. What is of
+    /// format version 1 knows nothing of it, and ends before.
+    pub memory: GuestMemory,
 }
 
 /// What of `[[operator]]` and of the plan it takes to open the operator.
@@ -275,7 +279,16 @@ impl Capsule {
                 "subtask {subtask} of {parallelism}, with {max_parallelism} key groups, cannot be"
             ));
         }
+        if let GuestMemory::Then(memory) = &self.memory {
+            memory.check()?;
+        }
         self.recorded().map(drop)
+    }
+
+    /// Whether its operator's memory is state.
+    #[must_use]
+    pub fn saves_memory(&self) -> bool {
+        self.memory != GuestMemory::NotSaved
     }
 
     /// The same without payloads: values are letters, as many as there were bytes; keys
@@ -287,7 +300,11 @@ impl Capsule {
     pub fn redacted(mut self, secret: &[u8; 32]) -> Self {
         self.redacted = true;
         let keyed = self.state.keyed.iter().flat_map(|(_, chunks)| chunks).map(|c| c.len());
-        let bytes = keyed.sum::<usize>() + self.state.guest.as_ref().map_or(0, |g| g.len());
+        let mut bytes = keyed.sum::<usize>() + self.state.guest.as_ref().map_or(0, |g| g.len());
+        if let GuestMemory::Then(memory) = &self.memory {
+            bytes += memory.bytes();
+            self.memory = GuestMemory::Fresh;
+        }
         self.state = SavedState { redacted_bytes: bytes as u64, ..SavedState::default() };
         for event in &mut self.events {
             if let Event::Batch { batch, .. } = event {
@@ -321,7 +338,9 @@ fn redact_keys(keys: &mut SavedColumn, secret: &[u8; 32]) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{failure::FailureKind, stream::BatchBuilder};
+    use crate::{
+        capsule::memory, failure::FailureKind, sandbox::memory_snapshot::PAGE, stream::BatchBuilder,
+    };
 
     /// One with everything in it.
     pub(crate) fn capsule() -> Capsule {
@@ -372,6 +391,7 @@ pub(crate) mod tests {
                 message: "no secret 1 please".into(),
                 backtrace: vec!["o::process".into()],
             }),
+            memory: GuestMemory::Then(memory::tests::memory()),
         }
     }
 
@@ -384,7 +404,8 @@ pub(crate) mod tests {
         }
         assert!(found(b"o::process"), "the backtrace stays");
         let redacted = Capsule::decode(&bytes).unwrap();
-        assert_eq!(redacted.state.redacted_bytes, 12 + 15);
+        assert_eq!(redacted.state.redacted_bytes, 12 + 15 + 2 * PAGE as u64);
+        assert_eq!(redacted.memory, GuestMemory::Fresh);
         let Event::Batch { batch, .. } = &redacted.events[0] else { unreachable!("a batch") };
         let batch = batch.batch().unwrap();
         assert_eq!((batch.key(0), batch.key(1).len()), (batch.key(2), 3));

@@ -126,7 +126,7 @@ impl<const N: usize> Bench<N> {
     fn load(&self) -> Result<[Artifact; N], Exit> {
         let mut loaded = Vec::with_capacity(N);
         for path in &self.components {
-            let artifact = load_component(&self.sandbox, path.clone(), &self.capsule.operator);
+            let artifact = load_component(&self.sandbox, path.clone(), &self.capsule);
             loaded.push(artifact.map_err(|error| refuse(&error.to_string()))?);
         }
         loaded.try_into().map_err(|_| refuse("a component is missing"))

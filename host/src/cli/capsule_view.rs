@@ -86,7 +86,11 @@ pub(super) fn replay_text(capsule: &Capsule, replay: &Replay) -> String {
 fn culprits_text(crash: &CrashReport) -> String {
     let mut out = String::new();
     if crash.culprits.is_empty() {
-        out.push_str("no single record or timer crashes it by itself\n");
+        out.push_str(match crash.all_found {
+            true => "no single record or timer crashes it by itself\n",
+            false => "which records or timers crash it by themselves was not found out\n",
+        });
+        return out;
     }
     for Culprit { letter, failure } in crash.culprits.iter().take(MOST_SHOWN) {
         let _ = writeln!(

@@ -71,25 +71,23 @@ pub(super) fn trigger(job: &JobArgs) -> Exit {
 
 pub(super) fn savepoint(command: &SavepointCommand) -> Exit {
     match command {
-        SavepointCommand::Take(args) => take(args),
+        SavepointCommand::Take(TakeArgs { to, stop, job }) => take(job, to.as_deref(), *stop),
     }
 }
 
 pub(super) fn stop(args: &StopArgs) -> Exit {
-    let StopArgs { to, job } = args;
-    let job = JobArgs { state: job.state.clone(), json: job.json };
-    take(&TakeArgs { to: to.clone(), stop: true, job })
+    take(&args.job, args.to.as_deref(), true)
 }
 
-fn take(args: &TakeArgs) -> Exit {
-    let ask = Ask::Savepoint { name: None, stop: args.stop };
-    fetch(&args.job, &ask, args.to.as_deref(), "savepoint", |answer, path| {
+fn take(job: &JobArgs, to: Option<&Path>, stop: bool) -> Exit {
+    let ask = Ask::Savepoint { name: None, stop };
+    fetch(job, &ask, to, "savepoint", |answer, path| {
         format!(
             "savepoint of checkpoint {}: {} ({}){}",
             answer["id"],
             path.display(),
             human::bytes(answer["bytes"].as_f64().unwrap_or(0.0)),
-            if args.stop { "; the job has stopped" } else { "" }
+            if stop { "; the job has stopped" } else { "" }
         )
     })
 }

@@ -7,7 +7,13 @@ use crate::{
     stream::BatchBuilder,
 };
 use proptest::prelude::*;
-use std::{collections::BTreeSet, fs, future::Future, io::Write, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    future::Future,
+    io::{Read as _, Write as _},
+    path::PathBuf,
+};
 
 fn block<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
@@ -222,6 +228,34 @@ fn nothing_is_visible_before_the_commit_and_an_empty_result_is_a_file() {
         sink.commit(1).await.unwrap();
     });
     assert_eq!(fs::read_to_string(&out.path).unwrap(), "a,b\n");
+}
+
+#[test]
+fn a_packed_part_without_records_can_be_unpacked() {
+    for (name, compression) in [("a.gz", Compression::Gzip), ("a.zst", Compression::Zstd)] {
+        let dir = tempfile::tempdir().unwrap();
+        block(async {
+            let mut world = World::start(output(dir.path().join(name), compression, None), 2);
+            // One subtask's part is sealed by itself, the other's by who takes it over.
+            world.checkpoint(2, true, 2, false).await;
+            world.restart(1);
+            world.checkpoint(1, true, 1, true).await;
+        });
+        let names = names(dir.path(), false);
+        assert_eq!(names.len(), 2, "{names:?}");
+        for name in names {
+            let packed = fs::read(dir.path().join(&name)).unwrap();
+            let mut bytes = Vec::new();
+            let unpacked = match compression {
+                Compression::Gzip => {
+                    flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut bytes)
+                }
+                _ => zstd::Decoder::new(packed.as_slice()).unwrap().read_to_end(&mut bytes),
+            };
+            assert_eq!((unpacked.unwrap(), packed.is_empty()), (0, false), "{name}");
+        }
+        assert_eq!(visible(dir.path()), [0; 0]);
+    }
 }
 
 #[test]

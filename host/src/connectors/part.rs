@@ -358,7 +358,14 @@ impl Writer {
             return Ok(());
         }
         let mut sync = || {
-            if let Some(packer) = self.packer.take() {
+            let packer = match self.packer.take() {
+                // A packed file without a single frame is none that could be unpacked.
+                None if self.file.stream_position()? == 0 => {
+                    Packer::new(self.directory.compression)?
+                }
+                packer => packer,
+            };
+            if let Some(packer) = packer {
                 self.file.write_all(&packer.finish()?)?;
             }
             self.file.sync_data()?;

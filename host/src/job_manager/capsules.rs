@@ -16,12 +16,19 @@ use tokio::task::JoinHandle;
 use crate::{
     capsule::{
         Capsule,
+        memory::{GuestMemory, MemoryThen},
         model::{Event, From, OperatorSettings, SavedState},
     },
-    checkpoint::{GuestState, OperatorState, StoreError, StoredChunk},
+    checkpoint::{ChunkDigest, GuestState, Manifest, OperatorState, StoreError, StoredChunk},
     config::job::{CapsulePolicy, Grant, OperatorSpec, StateKeeping},
     ids::CheckpointId,
-    job_manager::{control::RunOptions, deploy::Deployer, plan::Role},
+    job_manager::{
+        control::RunOptions,
+        deploy::Deployer,
+        images,
+        plan::Role,
+        writer::{Pin, Writer},
+    },
     sandbox::{OperatorKind, artifact::CONTRACT},
     state::windows::Windows,
     stream::keys::{KeyGroup, KeyGroups},
@@ -66,7 +73,7 @@ impl Capsules {
 
     /// Takes one, beside the job: it need not be there yet when this returns. None is
     /// taken while too many are being written.
-    pub fn take(&mut self, id: SubtaskId, crash: Crash, deployer: &Arc<Deployer>) {
+    pub fn take(&mut self, id: SubtaskId, crash: Crash, deployer: &Arc<Deployer>, writer: &Writer) {
         self.taken.remove(&id);
         let Some(dir) = self.dir.clone() else { return };
         self.writing.retain(|writing| !writing.is_finished());
@@ -77,9 +84,9 @@ impl Capsules {
         let name = &deployer.plan.vertices[id.vertex].name;
         let path = dir.join(format!("{name}-{}-{taken_at}.{EXTENSION}", id.index));
         self.taken.insert(id, path.clone());
-        let deployer = deployer.clone();
+        let (deployer, writer) = (deployer.clone(), writer.clone());
         self.writing.push(tokio::task::spawn_blocking(move || {
-            let Some(capsule) = compose(&deployer, id, crash, taken_at) else {
+            let Some(capsule) = compose(&deployer, &writer, id, crash, taken_at) else {
                 return;
             };
             if let Err(error) = keep(&path, &capsule) {
@@ -102,47 +109,66 @@ impl Capsules {
     }
 }
 
-/// Why a capsule of an operator with `state = "memory"` is not whole.
-const NO_MEMORY: &str =
-    "what the operator had in its memory (`state = \"memory\"`) does not go into a capsule";
-
 /// All that is known of a crash. None if the subtask is no operator's.
-fn compose(deployer: &Deployer, id: SubtaskId, crash: Crash, taken_at: i64) -> Option<Capsule> {
+fn compose(
+    deployer: &Deployer,
+    writer: &Writer,
+    id: SubtaskId,
+    crash: Crash,
+    taken_at: i64,
+) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
-    let keeps_state = operator.kind == (OperatorKind::Processor { snapshot: true });
-    let memory = saves_memory(deployer, id).then(|| NO_MEMORY.to_owned());
-    let Start { from, state, events, incomplete } = match crash.before {
+    let saves_memory = saves_memory(deployer, id);
+    let keeps_state = saves_memory || operator.kind == OperatorKind::Processor { snapshot: true };
+    let start = match crash.before {
         // Nothing else is remembered of it, and nothing else is needed.
-        Some(before) if crash.segments.is_empty() => {
-            Start { incomplete: memory, ..Start::of_call(before) }
-        }
-        before => match (Start::checkpointed(deployer, &operator, &crash.segments), before) {
+        Some(before) if crash.segments.is_empty() => Start::of_call(before),
+        before => match (Start::checkpointed(writer, &operator, &crash.segments), before) {
             (Ok(start), _) => start,
-            (Err(_), Some(before)) => Start { incomplete: memory, ..Start::of_call(before) },
+            (Err(_), Some(before)) => Start::of_call(before),
             (Err(why), None) => {
-                let incomplete = memory.or(keeps_state.then_some(why));
-                Start { incomplete, ..Start::nothing() }
+                Start { incomplete: keeps_state.then_some(why), ..Start::nothing() }
             }
         },
     };
+    let Start { from, state, memory, events, incomplete } = start;
     let events = events.iter().chain([&crash.event]).map(Event::of).collect();
     let capsule = Capsule {
+        from,
+        state,
+        events,
+        incomplete,
+        failure: Some(crash.failure),
+        memory: memory_of(saves_memory, memory),
+        ..blank(deployer, operator, taken_at)
+    };
+    Some(as_wanted(deployer, capsule))
+}
+
+/// A capsule in which nothing has happened yet.
+fn blank(deployer: &Deployer, operator: OperatorSettings, taken_at: i64) -> Capsule {
+    Capsule {
         written_by: Capsule::this_program(),
         contract: CONTRACT.to_owned(),
         taken_at,
         job: deployer.spec.job.name.clone(),
         operator,
         redacted: false,
-        from,
-        state,
-        events,
-        incomplete,
-        failure: Some(crash.failure),
-    };
-    Some(match deployer.spec.job.capsules {
+        from: From::Beginning,
+        state: SavedState::default(),
+        events: Vec::new(),
+        incomplete: None,
+        failure: None,
+        memory: GuestMemory::NotSaved,
+    }
+}
+
+/// With payloads or without, as the job file says.
+fn as_wanted(deployer: &Deployer, capsule: Capsule) -> Capsule {
+    match deployer.spec.job.capsules {
         CapsulePolicy::Redacted => capsule.redacted(&rand::random()),
         CapsulePolicy::Full | CapsulePolicy::Off => capsule,
-    })
+    }
 }
 
 /// A recording as a capsule. None if the subtask is no operator's.
@@ -154,33 +180,43 @@ pub fn of_recording(
     taken_at: i64,
 ) -> Option<Capsule> {
     let operator = settings(deployer, id)?;
-    let redact = deployer.spec.job.capsules == CapsulePolicy::Redacted;
     let keyed = recording.state.keyed.into_iter();
     let keyed = keyed.map(|(group, chunk)| (group, vec![ByteBuf::from(chunk)])).collect();
     let guest = recording.state.guest.map(ByteBuf::from);
-    let incomplete = (!recording.whole).then(|| {
-        "fewer batches than were asked for: they were too large, or the input ended".to_owned()
-    });
+    let saves_memory = saves_memory(deployer, id);
+    let memory = recording.state.memory.filter(|memory| memory.bytes() as u64 <= MOST_STATE);
+    let incomplete = if saves_memory && memory.is_none() {
+        Some("what the operator had in its memory is too large for a recording, or for its slot")
+    } else if !recording.whole {
+        Some("fewer batches than were asked for: they were too large, or the input ended")
+    } else {
+        None
+    };
     let capsule = Capsule {
-        written_by: Capsule::this_program(),
-        contract: CONTRACT.to_owned(),
-        taken_at,
-        job: deployer.spec.job.name.clone(),
-        operator,
-        redacted: false,
         from: From::Checkpoint(recording.since),
         state: SavedState { keyed, guest, redacted_bytes: 0 },
         events: recording.events.iter().map(Event::of).collect(),
-        incomplete,
-        failure: None,
+        incomplete: incomplete.map(str::to_owned),
+        memory: memory_of(saves_memory, memory.as_ref().map(MemoryThen::of)),
+        ..blank(deployer, operator, taken_at)
     };
-    Some(if redact { capsule.redacted(&rand::random()) } else { capsule })
+    Some(as_wanted(deployer, capsule))
+}
+
+/// What a capsule says of its guest's memory.
+fn memory_of(saved: bool, then: Option<MemoryThen>) -> GuestMemory {
+    match then {
+        Some(memory) => GuestMemory::Then(memory),
+        None if saved => GuestMemory::Fresh,
+        None => GuestMemory::NotSaved,
+    }
 }
 
 /// What a capsule begins with.
 struct Start {
     from: From,
     state: SavedState,
+    memory: Option<MemoryThen>,
     events: Vec<Recorded>,
     incomplete: Option<String>,
 }
@@ -190,6 +226,7 @@ impl Start {
         Self {
             from: From::Beginning,
             state: SavedState::default(),
+            memory: None,
             events: Vec::new(),
             incomplete: None,
         }
@@ -203,38 +240,52 @@ impl Start {
 
     /// The newest checkpoint of which it is known what came in after it.
     fn checkpointed(
-        deployer: &Deployer,
+        writer: &Writer,
         operator: &OperatorSettings,
         segments: &[Segment],
     ) -> Result<Self, String> {
-        // As long as it is held, no checkpoint is dropped.
-        let store = deployer.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let unreadable = |e: StoreError| format!("the last checkpoint cannot be read: {e}");
-        let mut checkpoints: Vec<_> =
-            store.list().map_err(unreadable)?.into_iter().map(Some).collect();
-        if checkpoints.is_empty() {
-            checkpoints.push(None);
-        }
-        checkpoints.sort();
-        let newest = checkpoints.into_iter().rev();
-        let found = newest.filter_map(|id| Some((id, since(segments, id)?))).next();
-        let Some((checkpoint, events)) = found else {
-            return Err(
-                "the records since its last checkpoint were too many to be remembered, and \
-                        its state is not in it"
-                    .to_owned(),
-            );
+        let (checkpoint, events) = newest(writer, segments)?;
+        let Some((manifest, _pin)) = checkpoint else {
+            return Ok(Self { events, ..Self::nothing() });
         };
-        let Some(checkpoint) = checkpoint else { return Ok(Self { events, ..Self::nothing() }) };
-        let manifest = store.manifest(checkpoint).map_err(unreadable)?;
-        let read = |chunk: &StoredChunk| {
-            store.chunk(checkpoint, chunk.digest).map(ByteBuf::from).map_err(unreadable)
+        // The store is held for one chunk at a time: the job restores its own state meanwhile.
+        let read = |digest| {
+            let store = writer.store.lock().unwrap_or_else(PoisonError::into_inner);
+            store.chunk(manifest.id, digest).map_err(unreadable)
         };
         let saved = manifest.operators.get(&operator.name);
         let state = saved.map(|saved| state_of(saved, operator, read)).transpose()?;
-        let state = state.unwrap_or_default();
-        Ok(Self { from: From::Checkpoint(checkpoint), state, events, incomplete: None })
+        let (state, memory) = state.unwrap_or_default();
+        let from = From::Checkpoint(manifest.id);
+        Ok(Self { from, state, memory, events, incomplete: None })
     }
+}
+
+/// The newest checkpoint of which it is known what came in after it, kept for as long as
+/// it is read, and that; none if that is the beginning.
+fn newest(writer: &Writer, segments: &[Segment]) -> Result<SinceCheckpoint, String> {
+    let store = writer.store.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut checkpoints: Vec<_> = store.list().map_err(unreadable)?.into_iter().map(Some).collect();
+    if checkpoints.is_empty() {
+        checkpoints.push(None);
+    }
+    checkpoints.sort();
+    let newest = checkpoints.into_iter().rev();
+    let found = newest.filter_map(|id| Some((id, since(segments, id)?))).next();
+    let (checkpoint, events) = found.ok_or(
+        "the records since its last checkpoint were too many to be remembered, and its state is \
+         not in it",
+    )?;
+    let Some(checkpoint) = checkpoint else { return Ok((None, events)) };
+    let manifest = store.manifest(checkpoint).map_err(unreadable)?;
+    Ok((Some((manifest, writer.pin(checkpoint))), events))
+}
+
+type SinceCheckpoint = (Option<(Manifest, Pin)>, Vec<Recorded>);
+
+#[expect(clippy::needless_pass_by_value, reason = "it takes the place of an error")]
+fn unreadable(error: StoreError) -> String {
+    format!("the last checkpoint cannot be read: {error}")
 }
 
 /// What came since a checkpoint, or since the beginning, if that is known.
@@ -243,12 +294,12 @@ fn since(segments: &[Segment], checkpoint: Option<CheckpointId>) -> Option<Vec<R
     Some(segments[first..].iter().flat_map(|segment| segment.events.iter().cloned()).collect())
 }
 
-/// What a checkpoint holds of a subtask.
+/// What a checkpoint holds of a subtask, and of its guest's memory.
 fn state_of(
     saved: &OperatorState,
     operator: &OperatorSettings,
-    read: impl Fn(&StoredChunk) -> Result<ByteBuf, String>,
-) -> Result<SavedState, String> {
+    read: impl Fn(ChunkDigest) -> Result<Vec<u8>, String>,
+) -> Result<(SavedState, Option<MemoryThen>), String> {
     let groups = KeyGroups::new(operator.max_parallelism, operator.parallelism);
     let range = groups.range_of(operator.subtask);
     let own = || saved.key_groups.iter().filter(|(group, _)| range.contains(&u32::from(group.0)));
@@ -258,19 +309,24 @@ fn state_of(
     let all = own().flat_map(|(_, chunks)| chunks).copied().chain(of_guest);
     let bytes: u64 = all.map(|chunk| chunk.bytes).sum();
     if bytes > MOST_STATE {
-        return Err(format!("its state has {bytes} bytes, more than goes into a capsule"));
+        return Err(format!(
+            "its state is not in it: that has {bytes} bytes, more than goes into a capsule"
+        ));
     }
-    let mut state = SavedState::default();
+    let read_all = |chunk: &StoredChunk| read(chunk.digest).map(ByteBuf::from);
+    let (mut state, mut memory) = (SavedState::default(), None);
     for (group, chunks) in own() {
-        let chunks: Result<Vec<ByteBuf>, String> = chunks.iter().map(&read).collect();
+        let chunks: Result<Vec<ByteBuf>, String> = chunks.iter().map(read_all).collect();
         state.keyed.push((*group, chunks?));
     }
     match guest {
-        Some(GuestState::Exported(chunk)) => state.guest = Some(read(chunk)?),
-        Some(GuestState::Memory(_)) => return Err(NO_MEMORY.to_owned()),
+        Some(GuestState::Exported(chunk)) => state.guest = Some(read_all(chunk)?),
+        Some(GuestState::Memory(image)) => {
+            memory = Some(MemoryThen::of(&images::whole(image, read)?));
+        }
         None => {}
     }
-    Ok(state)
+    Ok((state, memory))
 }
 
 fn saves_memory(deployer: &Deployer, id: SubtaskId) -> bool {

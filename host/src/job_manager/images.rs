@@ -99,6 +99,30 @@ pub async fn restore(
     fresh.finish(&image.globals).await
 }
 
+/// All of an image at once, as a snapshot of it was.
+///
+/// # Errors
+/// That of `read`.
+pub fn whole<E>(
+    image: &MemoryImage,
+    read: impl Fn(ChunkDigest) -> Result<Vec<u8>, E>,
+) -> Result<MemoryDelta, E> {
+    let mut memories = Vec::with_capacity(image.memories.len());
+    for memory in &image.memories {
+        let mut pages = MemoryPages { wasm_pages: memory.pages, ..MemoryPages::default() };
+        for (number, digest) in &memory.blocks {
+            let block = read(*digest)?;
+            let numbers = (number.saturating_mul(PAGES)..).zip(block.chunks_exact(PAGE));
+            for (page, bytes) in numbers.filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)) {
+                pages.numbers.push(page);
+                pages.bytes.extend_from_slice(bytes);
+            }
+        }
+        memories.push(pages);
+    }
+    Ok(MemoryDelta::new(true, memories, image.globals.clone()))
+}
+
 /// What an operator has to be for a checkpoint's guest state.
 ///
 /// # Errors
@@ -211,6 +235,9 @@ mod tests {
         let second = delta(false, &[(1, 7), (9, 0), (20, 4)]);
         let (image, _) = write(&mut store, id, Some(&image), Some(&second)).unwrap().unwrap();
         assert_eq!(bytes_of(&store, &image), BTreeMap::from([(0, 1), (1, 7), (20, 4)]));
+        let all = whole(&image, |digest| store.chunk(id, digest)).unwrap();
+        let wanted = delta(true, &[(0, 1), (1, 7), (20, 4)]);
+        assert_eq!((all.complete, all.memories, all.globals), (true, wanted.memories, vec![9]));
         // Nothing was said: nothing changed.
         let again = write(&mut store, id, Some(&image), None).unwrap();
         assert_eq!(again, Some((image.clone(), 0)));

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     checkpoint::{GuestState, Manifest, OperatorState, StoreError, SubtaskState, verify::way_out},
-    config::job::{OperatorSpec, SinkSpec, SourceSpec},
+    config::job::{OperatorSpec, SinkSpec, SourceSpec, StateKeeping},
     connectors::{self, ConnectorContext, SplitPositions},
     failure::{Failure, FailureKind},
     job_manager::{
@@ -197,7 +197,8 @@ impl Builder<'_> {
         let keeps_state = matches!(kind, OperatorKind::Processor { snapshot: true });
         let capsules = self.deployer.keeps_capsules;
         let since = self.from.map(|manifest| manifest.id);
-        let recorder = Recorder::new(capsules && (keeps_state || suspect), since, spec.memory / 16);
+        let recorded = keeps_state || suspect || spec.state == Some(StateKeeping::Memory);
+        let recorder = Recorder::new(capsules && recorded, since, spec.memory / 16);
         let operator = match kind {
             OperatorKind::Processor { .. } => {
                 let (guest, restored) = self.processor(spec, memory.clone()).await?;

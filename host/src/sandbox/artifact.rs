@@ -1,7 +1,7 @@
 //! A component that was checked against the contract, and is ready to be
 //! instantiated.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -11,6 +11,7 @@ use wasmtime::component::{
 
 use crate::{
     config::job::Grant,
+    ids::Hex,
     sandbox::{
         capabilities::{self, SlotState},
         compile,
@@ -186,10 +187,7 @@ impl Artifact {
 /// The SHA-256 digest of an artifact's bytes, in hexadecimal.
 #[must_use]
 pub fn digest_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Hex(&Sha256::digest(bytes)).to_string()
 }
 
 impl Sandbox {

@@ -16,7 +16,7 @@ use super::{Service, error::ServiceError};
 use crate::{
     clock::Clock,
     database::directory::sync,
-    ids::{TenantId, TokenId},
+    ids::{Hex, TenantId, TokenId},
     registry::{
         Changes, Registry, RegistryError,
         records::{Role, TokenRecord},
@@ -237,7 +237,7 @@ fn owns(caller: &Caller, token: &TokenRecord) -> bool {
 
 fn fresh(request: &TokenRequest, clock: &Clock) -> FreshToken {
     let bytes: [u8; 32] = rand::random();
-    let secret = bytes.iter().fold(PREFIX.to_owned(), |text, byte| text + &format!("{byte:02x}"));
+    let secret = format!("{PREFIX}{}", Hex(&bytes));
     let record = TokenRecord {
         digest: digest(&secret),
         id: TokenId(rand::random()),
@@ -252,7 +252,7 @@ fn fresh(request: &TokenRequest, clock: &Clock) -> FreshToken {
 }
 
 fn digest(secret: &str) -> String {
-    Sha256::digest(secret).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    Hex(&Sha256::digest(secret)).to_string()
 }
 
 fn write_secret(dir: &Path, secret: &str) -> io::Result<()> {

@@ -229,7 +229,7 @@ impl OperatorTask {
         };
         self.context.recorder.barrier(barrier.checkpoint);
         if self.context.recorder.is_waiting() {
-            let state = self.state_then(&snapshot);
+            let state = self.state_then(&snapshot).await?;
             self.context.recorder.begin(barrier.checkpoint, state);
         }
         self.context.reporter.snapshot(barrier.checkpoint, snapshot).await;
@@ -237,12 +237,16 @@ impl OperatorTask {
     }
 
     /// All of the state, of which a snapshot was taken just now.
-    fn state_then(&self, snapshot: &Snapshot) -> StateThen {
-        let keyed = match &self.operator {
-            Operator::Keyed(keyed) => keyed.whole_state(),
-            Operator::Processor(_) => Vec::new(),
-        };
-        StateThen { keyed, guest: snapshot.guest.clone() }
+    async fn state_then(&mut self, snapshot: &Snapshot) -> Result<StateThen, Failure> {
+        let mut then = StateThen { guest: snapshot.guest.clone(), ..StateThen::default() };
+        match &mut self.operator {
+            Operator::Keyed(keyed) => then.keyed = keyed.whole_state(),
+            Operator::Processor(own) if own.calls.saves_memory() => {
+                then.memory = own.calls.whole_memory().await?;
+            }
+            Operator::Processor(_) => {}
+        }
+        Ok(then)
     }
 
     async fn finish(&mut self) -> Result<TaskEnd, TaskError> {

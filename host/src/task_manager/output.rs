@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, future::poll_fn, pin::pin, task::Poll};
 
 use crate::{
     clock::Stopwatch,
+    ids::Hex,
     metrics::{SharedMetrics, SubtaskMetrics, add},
     stream::{Batch, BatchBuilder, DeadLetter, Element, channel::Closed, exchange::EdgeOutput},
 };
@@ -135,7 +136,7 @@ impl Outputs {
         for (name, bytes) in [("key", &letter.key), ("value", &letter.value)] {
             match std::str::from_utf8(bytes) {
                 Ok(text) => object.insert(name.into(), text.into()),
-                Err(_) => object.insert(format!("{name}_hex"), hex(bytes).into()),
+                Err(_) => object.insert(format!("{name}_hex"), Hex(bytes).to_string().into()),
             };
         }
         if let Some(timestamp) = letter.timestamp {
@@ -154,12 +155,4 @@ impl Outputs {
         }
         Ok(())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

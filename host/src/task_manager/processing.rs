@@ -34,6 +34,9 @@ struct WayBack {
     base: Base,
     batches: Vec<(u32, Batch)>,
     bytes: usize,
+    /// Whether it always begins there, however long it becomes: the slot is charged for
+    /// nothing of it.
+    fixed: bool,
 }
 
 /// What a way back begins with.
@@ -44,7 +47,7 @@ enum Base {
     Fresh,
     /// What the guest said in its snapshot.
     Exported(Vec<u8>),
-    /// Its memory. The slot is charged for that already.
+    /// Its memory. The slot is charged for that already, unless the way back is fixed.
     Memory(Box<MemoryDelta>),
 }
 
@@ -73,6 +76,16 @@ impl Processing {
     ) -> Self {
         let back = (watched && keeps_state).then(|| WayBack::of(restored));
         Self { guest, memory, keeps_state, back }
+    }
+
+    /// An instance whose memory is state, to be fed what another one was fed: what it began
+    /// with, if that is not an instance that was just opened, is kept beside its slot,
+    /// which so has the room that the other one's had.
+    #[must_use]
+    pub fn replaying(guest: Guest, memory: Arc<SlotMeter>, began: Option<MemoryDelta>) -> Self {
+        let base = began.map_or(Base::Fresh, |whole| Base::Memory(Box::new(whole)));
+        let back = Some(WayBack { base, fixed: true, ..WayBack::default() });
+        Self { guest, memory, keeps_state: true, back }
     }
 
     /// Bytes that it holds beside the guest's own.
@@ -155,7 +168,7 @@ impl Processing {
         let Some(back) = &mut self.back else { return Ok(()) };
         back.bytes += batch.bytes();
         back.batches.push((port, batch.clone()));
-        if back.bytes > LONGEST_WAY_BACK {
+        if back.bytes > LONGEST_WAY_BACK && !back.fixed {
             self.begin_here().await?;
         }
         Ok(())
@@ -177,10 +190,17 @@ impl Processing {
 
     /// None if the slot has no room for another copy of the memory.
     async fn memory_here(&mut self) -> Result<Option<WayBack>, Failure> {
+        let base = self.whole_memory().await?.map(|whole| Base::Memory(Box::new(whole)));
+        Ok(base.map(|base| WayBack { base, ..WayBack::default() }))
+    }
+
+    /// All of a guest's memory, which is saved; none if the slot has no room for a copy.
+    ///
+    /// # Errors
+    /// If its memory cannot be read.
+    pub async fn whole_memory(&mut self) -> Result<Option<MemoryDelta>, Failure> {
         match self.guest.instance()?.whole_memory().await {
-            Ok(whole) => {
-                Ok(Some(WayBack { base: Base::Memory(Box::new(whole)), ..WayBack::default() }))
-            }
+            Ok(whole) => Ok(Some(whole)),
             Err(failure) if failure.kind == FailureKind::OutOfMemory => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -205,7 +225,14 @@ impl Processing {
     /// # Errors
     /// If it cannot be opened, or brought there.
     pub async fn renew(&mut self) -> Result<(), Failure> {
-        let Some(back) = &self.back else { return self.guest.renew().await };
+        let Some(back) = &self.back else {
+            if self.keeps_state {
+                // A fresh one would have lost it.
+                let what = "there is no room in its slot for a copy of its memory to go back to";
+                return Err(Failure::new(FailureKind::OutOfMemory, what));
+            }
+            return self.guest.renew().await;
+        };
         match &back.base {
             Base::Fresh => self.guest.renew().await?,
             Base::Exported(snapshot) => {
@@ -215,13 +242,11 @@ impl Processing {
             Base::Memory(whole) => self.guest.take_memory(whole).await?,
         }
         let instance = self.guest.instance()?;
-        if back.batches.is_empty() {
-            return Ok(());
-        }
+        let again = !back.fixed && !back.batches.is_empty();
         for (port, batch) in &back.batches {
             // What it emits was emitted already.
-            let again = instance.process(*port, batch).await;
-            again.map_err(|mut failure| {
+            let taken = instance.process(*port, batch).await;
+            taken.map_err(|mut failure| {
                 let what = "on the way back to the state before a crash, over records that it had \
                             taken before";
                 failure.message = format!("{what}: {}", failure.message);
@@ -230,7 +255,7 @@ impl Processing {
             breathe().await;
         }
         // Once is enough.
-        self.begin_here().await
+        if again { self.begin_here().await } else { Ok(()) }
     }
 
     /// The input has ended.

@@ -204,6 +204,13 @@ struct Run {
     wrong: Vec<String>,
 }
 
+impl Run {
+    fn assert_nothing_is_wrong(&self) {
+        let Self { images, wrong, .. } = self;
+        assert!(wrong.is_empty(), "{} of {images}:\n{}", wrong.len(), wrong.join("\n"));
+    }
+}
+
 /// One workload. Of the fates of what was not synced all are tried, or one that the die says.
 fn run(seed: u64, steps: u64, all_fates: bool, run: &mut Run) {
     let mut die = Die::new(seed);
@@ -261,13 +268,7 @@ fn a_power_cut_at_any_sync_leaves_the_old_or_the_new_checkpoint() {
         run(seed, 12, false, &mut all);
     }
     println!("{} images of {} syncs, {seed} seeds", all.images, all.syncs);
-    assert!(
-        all.wrong.is_empty(),
-        "{} of {}:\n{}",
-        all.wrong.len(),
-        all.images,
-        all.wrong.join("\n")
-    );
+    all.assert_nothing_is_wrong();
     assert!(all.syncs > 50, "{} syncs were recorded", all.syncs);
 }
 
@@ -287,11 +288,5 @@ fn power_cuts_with_many_seeds() {
             all.wrong.len()
         );
     }
-    assert!(
-        all.wrong.is_empty(),
-        "{} of {}:\n{}",
-        all.wrong.len(),
-        all.images,
-        all.wrong.join("\n")
-    );
+    all.assert_nothing_is_wrong();
 }

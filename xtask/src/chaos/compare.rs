@@ -56,9 +56,7 @@ pub(super) fn lines(directory: &Path, output: &str) -> Result<Vec<String>> {
 
 fn text(file: &Path) -> Result<String> {
     let bytes = fs::read(file)?;
-    // A part that a savepoint finished before there was any record has no frame.
-    let packed = file.extension().is_some_and(|extension| extension == "gz");
-    if packed && !bytes.is_empty() {
+    if file.extension().is_some_and(|extension| extension == "gz") {
         let mut text = String::new();
         MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text)?;
         return Ok(text);

@@ -13,9 +13,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 
 use super::{
     jobs::Job,
+    past::{Past, Savepoint},
     phases::{Mark, Phase, Tracker},
     schedule::{Agenda, Deed, Life},
 };
@@ -56,11 +58,24 @@ pub(super) struct Tally {
     pub(super) deeds: BTreeMap<&'static str, (u32, u32)>,
     /// Why it was not done, by the first words of the answer.
     pub(super) refused: BTreeMap<String, u32>,
-    pub(super) traps: u32,
+    /// How often jobs were heard to do what the log tells.
+    pub(super) heard: BTreeMap<Mark, u32>,
     pub(super) stops: u32,
+    /// How often a job went on from a savepoint in a fresh state directory.
+    pub(super) resumed: u32,
 }
 
-type Asked = JoinHandle<(&'static str, Result<(), String>)>;
+impl Tally {
+    /// How often jobs were heard to do that.
+    pub(super) fn times(&self, mark: Mark) -> u32 {
+        self.heard.get(&mark).copied().unwrap_or(0)
+    }
+}
+
+type Asked = JoinHandle<(&'static str, Result<Value, String>)>;
+
+/// What stops a job with a savepoint is called.
+const STOP: &str = "job stop";
 
 impl Stage<'_> {
     fn command(&self) -> Command {
@@ -85,8 +100,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Runs the job as the life says. `durable` is the last checkpoint that is known to be
-    /// written, before and after.
+    /// Runs the job as the life says, on from its past, to which this life is added.
     ///
     /// # Errors
     /// If the job fails, hangs, or goes on from an earlier checkpoint.
@@ -95,12 +109,13 @@ impl Stage<'_> {
         job: &Job,
         life: &Life,
         settings: &[String],
-        durable: &mut u64,
+        past: &mut Past,
         tally: &mut Tally,
     ) -> Result<End> {
         let mut command = self.command();
         command.args(["run", "job.toml", "--json", "--state", "state", "--slots"]);
         command.arg(job.bounds.slots.to_string());
+        command.args(past.arguments());
         for setting in settings {
             command.args(["--set", setting]);
         }
@@ -117,7 +132,7 @@ impl Stage<'_> {
             .spawn()
             .context("cannot start the program")?;
         let stderr = child.stderr.take().context("it was to be piped")?;
-        let tracker = Tracker::new(job.sinks, *durable);
+        let tracker = Tracker::new(job.sinks, past.durable);
         let lines = read(stderr, log);
         let mut watched = Watched { child, lines, tracker, asked: Vec::new(), tally };
         let end = watched.watch(self, life);
@@ -126,12 +141,20 @@ impl Stage<'_> {
             let _ = watched.child.kill();
             let _ = watched.child.wait();
         }
-        *durable = watched.tracker.durable;
-        watched.hear_answers()?;
-        end
+        let (from, durable) = (watched.tracker.from, watched.tracker.durable);
+        let taken = watched.hear_answers()?;
+        let end = end?;
+        tally.resumed += u32::from(past.began(from)?);
+        past.durable = durable;
+        if end != End::Finished
+            && let Some(savepoint) = taken
+        {
+            past.leave(self.directory, savepoint)?;
+        }
+        Ok(end)
     }
 
-    fn ask(&self, deed: Deed) -> Option<Asked> {
+    fn ask(&self, deed: Deed, life: &Life) -> Option<Asked> {
         let number = |n: u32| n.to_string();
         let (what, words) = match deed {
             Deed::Kill | Deed::Terminate => return None,
@@ -141,12 +164,18 @@ impl Stage<'_> {
             }
             Deed::Rescale(to) => ("job rescale", vec!["job".into(), "rescale".into(), number(to)]),
             Deed::Savepoint => ("savepoint take", vec!["savepoint".into(), "take".into()]),
+            Deed::Leave => {
+                let to = format!("life-{}.savepoint", life.number);
+                (STOP, vec!["job".into(), "stop".into(), "--to".into(), to])
+            }
         };
         let mut command = self.command();
         command.args(words).args(["--state", "state", "--json"]);
         Some(thread::spawn(move || {
             let answer = match command.output() {
-                Ok(output) if output.status.success() => Ok(()),
+                Ok(output) if output.status.success() => {
+                    serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+                }
                 Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
                 Err(error) => Err(error.to_string()),
             };
@@ -175,7 +204,7 @@ impl Watched<'_> {
                 match deed {
                     Deed::Kill => return self.kill(),
                     Deed::Terminate => self.terminate()?,
-                    _ => self.asked.extend(stage.ask(deed)),
+                    _ => self.asked.extend(stage.ask(deed, life)),
                 }
             }
             let now = watch.elapsed();
@@ -200,7 +229,9 @@ impl Watched<'_> {
 
     fn hear(&mut self, line: &str) -> Result<Option<Mark>> {
         let mark = self.tracker.hear(line).map_err(|error| anyhow!(error))?;
-        self.tally.traps += u32::from(mark == Some(Mark::Failed));
+        if let Some(mark) = mark {
+            *self.tally.heard.entry(mark).or_default() += 1;
+        }
         Ok(mark)
     }
 
@@ -238,18 +269,26 @@ impl Watched<'_> {
         }
     }
 
-    fn hear_answers(&mut self) -> Result<()> {
+    /// Hears what came of everything that was asked; gives the savepoint with which the job
+    /// was to stop, if it was taken.
+    fn hear_answers(&mut self) -> Result<Option<Savepoint>> {
+        let mut taken = None;
         for asked in self.asked.drain(..) {
             let (what, answer) =
                 asked.join().map_err(|_| anyhow!("the thread that asked the job panicked"))?;
             let (times, done) = self.tally.deeds.entry(what).or_default();
             *times += 1;
             match answer {
-                Ok(()) => *done += 1,
+                Ok(answer) => {
+                    *done += 1;
+                    if what == STOP {
+                        taken = Some(Savepoint::told(&answer)?);
+                    }
+                }
                 Err(why) => *self.tally.refused.entry(first_words(&why)).or_default() += 1,
             }
         }
-        Ok(())
+        Ok(taken)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// Something that a job did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
     /// Its process was started.
     Started,
@@ -19,8 +19,23 @@ pub(super) enum Mark {
     Writing,
     /// The checkpoint counts; the sinks are told to commit.
     Written,
+    /// A sink has committed.
+    Committed,
     /// A subtask failed; a region or the whole job restarts.
     Failed,
+}
+
+impl Mark {
+    /// What every job does. Of a job that was never heard to do one of these the log has
+    /// other words by now: whatever is to be done at that moment is not done any more.
+    pub(super) const OF_EVERY_JOB: [Self; 6] = [
+        Self::Restoring,
+        Self::Running,
+        Self::Begun,
+        Self::Writing,
+        Self::Written,
+        Self::Committed,
+    ];
 }
 
 /// What a job is doing.
@@ -71,12 +86,15 @@ pub(super) struct Tracker {
     commits: u32,
     /// The last checkpoint that is known to be written, by this or an earlier process.
     pub(super) durable: u64,
+    /// The checkpoint that it went on from at first, 0 if from the beginning; none while it
+    /// is not known.
+    pub(super) from: Option<u64>,
 }
 
 impl Tracker {
     /// Of a job with so many sink subtasks, whose last checkpoint is known to be this one.
     pub(super) fn new(sinks: u32, durable: u64) -> Self {
-        Self { phase: Phase::Starting, ending: None, sinks, commits: 0, durable }
+        Self { phase: Phase::Starting, ending: None, sinks, commits: 0, durable, from: None }
     }
 
     /// What it is doing now.
@@ -90,7 +108,8 @@ impl Tracker {
     /// If the job goes on from too early a checkpoint.
     pub(super) fn hear(&mut self, line: &str) -> Result<Option<Mark>, String> {
         let mark = if let Some(from) = after(line, "deploying from ") {
-            self.check(from)?;
+            let from = self.check(from)?;
+            self.from.get_or_insert(from);
             (self.ending, self.phase) = (None, Phase::Restoring);
             Mark::Restoring
         } else if line.ends_with("the job runs") {
@@ -107,7 +126,7 @@ impl Tracker {
         } else if checkpoint(line, " has every answer").is_some() {
             self.phase = Phase::Writing;
             Mark::Writing
-        } else if let Some((id, _)) = checkpoint(line, " written in ") {
+        } else if let Some((id, _)) = checkpoint(line, " took ") {
             (self.phase, self.commits) = (Phase::Committing, 0);
             self.durable = self.durable.max(id);
             Mark::Written
@@ -115,6 +134,12 @@ impl Tracker {
             self.check(from)?;
             self.phase = Phase::Recovering;
             Mark::Failed
+        } else if after(line, "a sink has committed checkpoint ").is_some() {
+            self.commits += 1;
+            if self.commits >= self.sinks && self.phase == Phase::Committing {
+                self.phase = Phase::Running;
+            }
+            Mark::Committed
         } else {
             self.hear_the_rest(line);
             return Ok(None);
@@ -123,22 +148,17 @@ impl Tracker {
     }
 
     fn hear_the_rest(&mut self, line: &str) {
-        if after(line, "a sink has committed checkpoint ").is_some() {
-            self.commits += 1;
-            if self.commits >= self.sinks && self.phase == Phase::Committing {
-                self.phase = Phase::Running;
-            }
-        } else if line.ends_with("the region that failed runs again")
+        if line.ends_with("the region that failed runs again")
             || (line.contains(" is given up") && self.phase != Phase::Recovering)
         {
             self.phase = Phase::Running;
         }
     }
 
-    fn check(&self, from: &str) -> Result<(), String> {
+    fn check(&self, from: &str) -> Result<u64, String> {
         let id = from.strip_prefix("checkpoint ").and_then(number).unwrap_or(0);
         if id >= self.durable {
-            return Ok(());
+            return Ok(id);
         }
         Err(format!("it goes on from {from}, although checkpoint {} was written", self.durable))
     }
@@ -180,7 +200,7 @@ mod tests {
         assert_eq!(tracker.phase(), Phase::Snapshots);
         hear(&mut tracker, &["x: checkpoint 3 has every answer and is being written"]);
         assert_eq!(tracker.phase(), Phase::Writing);
-        hear(&mut tracker, &["x: checkpoint 3 written in 2ms"]);
+        hear(&mut tracker, &["x: checkpoint 3 took 2000 µs"]);
         assert_eq!((tracker.phase(), tracker.durable), (Phase::Committing, 3));
         hear(&mut tracker, &["x: a sink has committed checkpoint 3"]);
         assert_eq!(tracker.phase(), Phase::Committing, "there is another one");
@@ -206,10 +226,11 @@ mod tests {
     fn a_job_that_goes_on_from_too_early_a_checkpoint_is_noticed() {
         let mut tracker = Tracker::new(1, 7);
         assert!(tracker.hear("deploying from checkpoint 7").is_ok());
+        assert_eq!(tracker.from, Some(7));
         let error = tracker.hear("deploying from checkpoint 6").unwrap_err();
         assert!(error.contains("from checkpoint 6, although checkpoint 7 was written"), "{error}");
         assert!(tracker.hear("deploying from the beginning").is_err());
-        tracker.hear("checkpoint 9 written in 1ms").unwrap();
+        tracker.hear("checkpoint 9 took 1000 µs").unwrap();
         assert!(tracker.hear("restarting from checkpoint 8 in 10ms").is_err());
     }
 }

@@ -31,6 +31,9 @@ pub(super) enum Deed {
     Rescale(u32),
     /// `cofferdam savepoint take`.
     Savepoint,
+    /// `cofferdam job stop`: it stops with a savepoint, which it goes on from in a fresh
+    /// state directory.
+    Leave,
 }
 
 /// When guests trap.
@@ -115,20 +118,35 @@ fn end(random: &mut Random, traps: bool) -> Vec<(Moment, Deed)> {
         Mark::Restoring => (1, random.even(millis(60))),
         Mark::Running => (1, random.even(millis(1_200))),
         Mark::Begun | Mark::Writing => (nth, random.uneven(millis(20))),
-        Mark::Written => (nth, random.uneven(millis(5))),
+        Mark::Written | Mark::Committed => (nth, random.uneven(millis(5))),
         Mark::Failed => (1, random.even(millis(60))),
     };
     let moment = Moment { mark, nth, after };
-    if !random.percent(12) {
-        return vec![(moment, Deed::Kill)];
+    match random.choose(&[(14, Deed::Kill), (2, Deed::Terminate), (4, Deed::Leave)]) {
+        // Not so fast: half of the times it is killed while it stops.
+        Deed::Terminate => {
+            let later = random.percent(50).then(|| random.uneven(millis(60)));
+            stop(Deed::Terminate, moment, later)
+        }
+        Deed::Leave => {
+            // Nobody hears what is asked before it runs.
+            let early = matches!(mark, Mark::Started | Mark::Restoring);
+            let mark = if early { Mark::Running } else { mark };
+            // It takes a process to ask.
+            let later = random.percent(50).then(|| random.even(millis(300)));
+            stop(Deed::Leave, Moment { mark, ..moment }, later)
+        }
+        _ => vec![(moment, Deed::Kill)],
     }
-    let mut deeds = vec![(moment, Deed::Terminate)];
-    if random.percent(50) {
-        // Not so fast: it is killed while it stops.
-        let after = after + random.uneven(millis(60));
-        deeds.push((Moment { after, ..moment }, Deed::Kill));
-    }
-    deeds
+}
+
+/// Has a job stop, and kills it so much later, if it is killed.
+fn stop(deed: Deed, moment: Moment, later: Option<Duration>) -> Vec<(Moment, Deed)> {
+    let kill = later.map(|later| {
+        let after = moment.after + later;
+        (Moment { after, ..moment }, Deed::Kill)
+    });
+    [(moment, deed)].into_iter().chain(kill).collect()
 }
 
 /// The deeds of a life that are still to be done.
@@ -204,6 +222,7 @@ mod tests {
         assert!(has(|deed| matches!(deed, Deed::Rescale(1..=4))) > 30);
         assert!(has(|deed| *deed == Deed::Savepoint) > 15);
         assert!(has(|deed| *deed == Deed::Terminate) > 15);
+        assert!(has(|deed| *deed == Deed::Leave) > 15);
         for mark in [Mark::Started, Mark::Restoring, Mark::Begun, Mark::Writing, Mark::Written] {
             let killed = |(moment, deed): &&(Moment, Deed)| {
                 moment.mark == mark && moment.after < LONGEST && *deed == Deed::Kill

@@ -49,6 +49,8 @@ pub(super) struct Attempt<'a> {
     pub(super) begun: Begun,
     /// What was dropped and compacted after the last checkpoint.
     pub(super) tidying: Option<JoinHandle<()>>,
+    /// Whether that was still under way when the last checkpoint was complete.
+    pub(super) untidied: bool,
     pub(super) failed_checkpoints: u32,
     /// Whether all of the state is being written anew, since some was damaged.
     pub(super) healing: bool,

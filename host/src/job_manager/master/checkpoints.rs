@@ -54,6 +54,11 @@ impl Attempt<'_> {
             // What it could not do, it has said.
             let _ = tidying.await;
         }
+        if self.untidied && self.committing.is_some() {
+            // No other checkpoint follows that could drop what the last one supersedes.
+            let writer = self.master.prepared.writer.clone();
+            let _ = tokio::task::spawn_blocking(move || writer.tidy()).await;
+        }
         let Some(writing) = self.writing.take() else { return };
         match writing.task.await {
             Ok(Ok(written)) => {
@@ -241,7 +246,8 @@ impl Attempt<'_> {
         };
         self.master.progress.status.checkpoints.complete(completed.clone());
         tracing::debug!("checkpoint {id} took {} µs", details.end_to_end_micros);
-        if self.tidying.as_ref().is_none_or(JoinHandle::is_finished) {
+        self.untidied = self.tidying.as_ref().is_some_and(|tidying| !tidying.is_finished());
+        if !self.untidied {
             let writer = self.master.prepared.writer.clone();
             self.tidying = Some(tokio::task::spawn_blocking(move || writer.tidy()));
         }

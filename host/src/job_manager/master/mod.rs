@@ -441,7 +441,8 @@ impl Master {
 
     /// A guest crashed; what becomes of its job is told apart.
     fn on_crash(&mut self, id: SubtaskId, crash: Crash) {
-        self.capsules.take(id, crash, &self.prepared.deployer);
+        let (deployer, writer) = (&self.prepared.deployer, &self.prepared.writer);
+        self.capsules.take(id, crash, deployer, writer);
         if let Some(path) = self.capsules.of(id) {
             self.progress.status.restarts.last_capsule = Some(path.to_owned());
         }
@@ -486,6 +487,7 @@ impl Master {
             last_ended: Instant::now(),
             begun: Begun { trigger: Trigger::Interval, clock: Stopwatch::start() },
             tidying: None,
+            untidied: false,
             failed_checkpoints: 0,
             healing: false,
             recovering: BTreeMap::new(),

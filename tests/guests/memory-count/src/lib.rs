@@ -20,6 +20,9 @@ struct Config {
     touch: usize,
     /// Panics at every record with this key: a poison record.
     trap_on: Option<String>,
+    /// Panics at the record that would be the how many-th of its key: what it remembers
+    /// is to blame.
+    trap_at_count: Option<u64>,
 }
 
 /// Counts by key in its own memory.
@@ -29,16 +32,17 @@ pub struct MemoryCount {
     ballast: Vec<u8>,
     touch: usize,
     trap_on: Option<String>,
+    trap_at_count: Option<u64>,
     /// Where it wrote last.
     at: usize,
 }
 
 impl Processor for MemoryCount {
     fn open(ctx: &Context) -> Result<Self, Error> {
-        let Config { ballast, touch, trap_on } = ctx.config()?;
+        let Config { ballast, touch, trap_on, trap_at_count } = ctx.config()?;
         let ballast =
             (0..ballast * MIB).map(|i| u8::try_from(i / PAGE % 251).unwrap_or(0) + 1).collect();
-        Ok(Self { counts: HashMap::new(), ballast, touch, trap_on, at: 0 })
+        Ok(Self { counts: HashMap::new(), ballast, touch, trap_on, trap_at_count, at: 0 })
     }
 
     fn process(&mut self, batch: &Batch, out: &mut Outcome) -> Result<(), Error> {
@@ -55,6 +59,7 @@ impl Processor for MemoryCount {
             let count = self.counts.entry(record.key().to_vec()).or_default();
             *count += 1;
             let count = *count;
+            assert!(self.trap_at_count != Some(count), "trap_at_count, as configured");
             out.emit(&record).value_with(|value| {
                 let mut object = Object::begin(value);
                 object.key("key", record.key()).int("count", count);
