@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::named::{Metric, Number, OF_JOB, OF_TASK_MANAGER, OF_VERTEX, amount};
+use self::named::{BYTES, Metric, Number, OF_JOB, OF_TASK_MANAGER, OF_VERTEX, SECONDS, amount};
 use super::{Answer, Shared, problem::Problem};
 use crate::{
     job_manager::status::{JobStatus, VertexStatus},
@@ -57,8 +57,9 @@ fn put<T>(
     metric: &Metric<T>,
     things: &[(Labels, &T)],
 ) -> fmt::Result {
-    let unit = metric.unit.as_ref();
-    let mut family = encoder.encode_descriptor(metric.name, metric.help, unit, metric.kind)?;
+    let unit = unit(metric.unit);
+    let kind = metric.kind;
+    let mut family = encoder.encode_descriptor(metric.name, metric.help, unit.as_ref(), kind)?;
     for (labels, thing) in things {
         match (metric.value)(thing) {
             None => {}
@@ -67,6 +68,11 @@ fn put<T>(
         }
     }
     Ok(())
+}
+
+/// As the library has it, whose own word for a ratio is not Prometheus'.
+fn unit(name: Option<&str>) -> Option<Unit> {
+    name.map(|name| Unit::Other(name.to_owned()))
 }
 
 fn put_number(to: &mut MetricEncoder<'_>, number: Number) -> fmt::Result {
@@ -149,8 +155,9 @@ impl Exposition {
             ("tenant_cpu", "How long the tenant had a core.", |used| used.1),
         ];
         for (name, help, value) in metrics {
-            let unit = Some(&Unit::Seconds);
-            let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
+            let unit = unit(SECONDS);
+            let kind = MetricType::Counter;
+            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
             for (tenant, used) in &tenants {
                 let sum = Number::Sum(amount(value(used)) / 1e3);
                 put_number(&mut family.encode_family(&[("tenant", *tenant)])?, sum)?;
@@ -158,9 +165,8 @@ impl Exposition {
         }
         let Some(seen) = &self.0.task_manager else { return Ok(()) };
         let help = "Memory that the tenant's slots have reserved.";
-        let unit = Some(&Unit::Bytes);
-        let mut family =
-            encoder.encode_descriptor("tenant_memory_reserved", help, unit, MetricType::Gauge)?;
+        let (name, unit) = ("tenant_memory_reserved", unit(BYTES));
+        let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
         for tenant in &seen.memory.tenants {
             let labels = [("tenant", tenant.tenant.as_str())];
             family.encode_family(&labels)?.encode_gauge(&amount(tenant.reserved as u64))?;

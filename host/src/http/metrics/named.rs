@@ -1,7 +1,7 @@
 //! The metrics by name, each with its help and what it is of. Names and units are those of
 //! OpenMetrics; where Flink has the same, its name stands in the help.
 
-use prometheus_client::{metrics::MetricType, registry::Unit};
+use prometheus_client::metrics::MetricType;
 
 use crate::{
     job_manager::status::{JobStatus, VertexStatus},
@@ -24,19 +24,19 @@ pub(super) enum Number {
 pub(super) struct Metric<T> {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    pub(super) unit: Option<Unit>,
+    pub(super) unit: Option<&'static str>,
     pub(super) kind: MetricType,
     pub(super) value: fn(&T) -> Option<Number>,
 }
 
-const NONE: Option<Unit> = None;
-const BYTES: Option<Unit> = Some(Unit::Bytes);
-const SECONDS: Option<Unit> = Some(Unit::Seconds);
-const RATIOS: Option<Unit> = Some(Unit::Ratios);
+const NONE: Option<&str> = None;
+pub(super) const BYTES: Option<&str> = Some("bytes");
+pub(super) const SECONDS: Option<&str> = Some("seconds");
+const RATIO: Option<&str> = Some("ratio");
 
 const fn counter<T>(
     name: &'static str,
-    unit: Option<Unit>,
+    unit: Option<&'static str>,
     help: &'static str,
     value: fn(&T) -> Option<Number>,
 ) -> Metric<T> {
@@ -45,7 +45,7 @@ const fn counter<T>(
 
 const fn gauge<T>(
     name: &'static str,
-    unit: Option<Unit>,
+    unit: Option<&'static str>,
     help: &'static str,
     value: fn(&T) -> Option<Number>,
 ) -> Metric<T> {
@@ -202,20 +202,20 @@ pub(super) const OF_VERTEX: &[Metric<VertexStatus>] = &[
     ),
     gauge(
         "operator_busy",
-        RATIOS,
+        RATIO,
         "The part of the time that its busiest subtask was at work (Flink: busyTimeMsPerSecond).",
         |v| Some(Number::Gauge(v.busy)),
     ),
     gauge(
         "operator_backpressured",
-        RATIOS,
+        RATIO,
         "The part of the time that a subtask waited for room behind it (Flink: \
          backPressuredTimeMsPerSecond).",
         |v| Some(Number::Gauge(v.backpressured)),
     ),
     gauge(
         "operator_idle",
-        RATIOS,
+        RATIO,
         "The part of the time that a subtask had nothing to do (Flink: idleTimeMsPerSecond).",
         |v| Some(Number::Gauge(v.idle)),
     ),
