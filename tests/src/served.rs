@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
     time::{Duration, Instant},
@@ -87,7 +87,15 @@ impl Served {
     /// If it does not start.
     #[must_use]
     pub fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut command = program();
+        Self::start_program(program(), data, arguments)
+    }
+
+    /// As [`start`](Self::start), another build of the program.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_program(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
         command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
@@ -116,6 +124,12 @@ impl Served {
         let token = fs::read_to_string(data.join("admin-token")).unwrap_or_default();
         let token = token.trim().to_owned();
         Self { child, data: data.to_owned(), address, said, token }
+    }
+
+    /// The number of its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its address and port.
