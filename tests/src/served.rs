@@ -14,7 +14,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::program::{guests, program};
+use crate::{
+    contract,
+    program::{guests, program},
+};
 
 /// After which a server that says nothing counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -178,7 +181,9 @@ impl Served {
         let _ = stream.write_all(body);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        read(&answer)
+        let reply = read(&answer);
+        contract::hold(method, path, &reply);
+        reply
     }
 
     fn host(&self) -> String {

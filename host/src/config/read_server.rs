@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,9 +12,9 @@ use super::{
     errors::{JobFileErrors, Problems},
     node::Node,
     section::{self, Read, Refusal, Section},
-    server::ServerSpec,
+    server::{ServerSpec, TenantLimits},
 };
-use crate::ids::TenantId;
+use crate::ids::{InvalidName, TenantId};
 
 /// The longest time that anything may be set to.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
@@ -49,6 +50,13 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
         spec.memory =
             section.get("memory", section::memory_size(64 << 20..=i64::MAX.unsigned_abs()));
         section.finish();
+    }
+    if let Some(mut section) = file.table("audit") {
+        put(&mut spec.audited_calls, section.get("keep", section::integer(1..=100_000)));
+        section.finish();
+    }
+    if let Some(section) = file.table("limits") {
+        read_limits(section, &mut spec);
     }
     if let Some(mut section) = file.table("artifacts") {
         let size = section::memory_size(1 << 10..=LARGEST_ARTIFACT);
@@ -89,6 +97,42 @@ fn read_server(mut section: Section<'_>, spec: &mut ServerSpec) {
     section.finish();
 }
 
+const RATES: RangeInclusive<u32> = 1..=1_000_000;
+
+fn read_limits(mut section: Section<'_>, spec: &mut ServerSpec) {
+    let rate = section.get("requests_per_second", section::integer(RATES)).map(f64::from);
+    put(&mut spec.requests.a_second, rate);
+    put(&mut spec.requests.burst, section.get("burst", section::integer(RATES)));
+    let failed = section.get("failed_tokens_per_minute", section::integer(0..=*RATES.end()));
+    put(&mut spec.failed_tokens_per_minute, failed);
+    if let Some(mut tenants) = section.table("tenants") {
+        for entry in tenants.take_rest() {
+            let title = format!("[limits.tenants.{}]", entry.key);
+            let name = tenant(&entry.key);
+            let Some(mut own) = Section::new(&title, entry.node, tenants.problems) else {
+                continue;
+            };
+            let limits = TenantLimits {
+                requests_per_second: own.get("requests_per_second", section::integer(RATES)),
+                burst: own.get("burst", section::integer(RATES)),
+                max_artifact: own
+                    .get("max_artifact", section::memory_size(1 << 10..=LARGEST_ARTIFACT)),
+            };
+            own.finish();
+            match name {
+                Ok(name) => drop(spec.tenant_limits.insert(name, limits)),
+                Err(refusal) => tenants.refuse(&entry.key, &entry.key_place, refusal),
+            }
+        }
+    }
+    section.finish();
+}
+
+fn tenant(name: &str) -> Read<TenantId> {
+    let wrong = |bad: InvalidName| Refusal::new(format!("cannot name a tenant: {}", bad.reason));
+    TenantId::new(name).map_err(wrong)
+}
+
 fn address(node: &Node) -> Read<SocketAddr> {
     section::text(node)?.parse().map_err(|_| {
         Refusal::new(format!("must be an address and a port, not {}", node.describe()))
@@ -107,9 +151,7 @@ fn read_files(mut section: Section<'_>, origin: &Path, spec: &mut ServerSpec) {
     if let Some(mut tenants) = section.table("tenants") {
         let mut listed = BTreeMap::new();
         for entry in tenants.take_rest() {
-            let name = TenantId::new(entry.key.clone())
-                .map_err(|bad| Refusal::new(format!("cannot name a tenant: {}", bad.reason)));
-            match name.and_then(|name| Ok((name, list(&entry.node)?))) {
+            match tenant(&entry.key).and_then(|name| Ok((name, list(&entry.node)?))) {
                 Ok((name, directories)) => {
                     listed.insert(name, directories);
                 }
@@ -139,6 +181,7 @@ fn directory(node: &Node, origin: &Path) -> Read<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::server::RequestLimit;
 
     fn parse(text: &str) -> Result<ServerSpec, String> {
         parse_server(text, Path::new("/srv/cofferdam.toml")).map_err(|errors| errors.to_string())
@@ -151,6 +194,9 @@ mod tests {
 [server]\nlisten = '[::1]:9000'\nshutdown_timeout = '5s'\nmax_connections = 10\nread_timeout = '1s'
 [auth]\nopen_on_loopback = true
 [task_manager]\nslots = 8\nmemory = '1GiB'
+[audit]\nkeep = 7
+[limits]\nrequests_per_second = 5\nburst = 6\nfailed_tokens_per_minute = 0
+tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
 [artifacts]\nmax_size = '1MiB'\nmax_storage = '10MiB'
 [jobs]\nmax_subtasks = 20\nmax_live = 30\nhistory = 40
 [network]\nports = [8080]
@@ -164,6 +210,18 @@ mod tests {
             open_on_loopback: true,
             slots: Some(8),
             memory: Some(1 << 30),
+            audited_calls: 7,
+            requests: RequestLimit { a_second: 5.0, burst: 6 },
+            failed_tokens_per_minute: 0,
+            tenant_limits: [(
+                acme.clone(),
+                TenantLimits {
+                    requests_per_second: Some(1),
+                    burst: Some(2),
+                    max_artifact: Some(2 << 10),
+                },
+            )]
+            .into(),
             max_artifact: 1 << 20,
             max_storage: 10 << 20,
             max_subtasks: 20,
@@ -176,6 +234,9 @@ mod tests {
         let read = parse(text).unwrap();
         assert_eq!(read, wanted);
         assert_eq!(read.files_of(&acme), [PathBuf::from("/tmp"), PathBuf::from("/")]);
+        assert_eq!(read.requests_of(Some(&acme)), RequestLimit { a_second: 1.0, burst: 2 });
+        assert_eq!(read.requests_of(None), read.requests);
+        assert_eq!((read.max_artifact_of(&acme), read.failed_tokens()), (2 << 10, None));
         assert_eq!(read.files_of(&TenantId::default()), [PathBuf::from("/tmp")]);
     }
 
@@ -189,6 +250,9 @@ mod tests {
             ("[server]\nread_timeout = '25h'", "a day at most"),
             ("[network]\nports = [0]", "from 1 to 65535"),
             ("[files]\nshared = ['gone']", "looked for /srv/gone"),
+            ("[limits]\ntenants.'a b' = {}", "cannot name a tenant"),
+            ("[limits]\ntenants.a = {bursd = 1}", "did you mean `burst`?"),
+            ("[limits]\nrequests_per_second = 0", "from 1 to"),
             ("[files]\ntenants.'a b' = []", "cannot name a tenant"),
             ("[artifacts]\nmax_size = '1GiB'", "1024 to 67108864 bytes"),
         ] {

@@ -31,6 +31,16 @@ pub struct ServerSpec {
     /// `[task_manager] memory`: what all slots may hold together, in bytes; a share of the
     /// machine's if not given.
     pub memory: Option<usize>,
+    /// `[audit] keep`: how many calls of a tenant that changed something are remembered; 1,000 if
+    /// not given.
+    pub audited_calls: usize,
+    /// `[limits] requests_per_second` and `burst`: of each tenant; 1,000 and 2,000 if not given.
+    pub requests: RequestLimit,
+    /// `[limits] failed_tokens_per_minute`: how many tokens that open nothing an address may try;
+    /// 60 if not given. No limit if 0.
+    pub failed_tokens_per_minute: u32,
+    /// `[limits.tenants.NAME]`: what is otherwise for this tenant.
+    pub tenant_limits: BTreeMap<TenantId, TenantLimits>,
     /// `[artifacts] max_size`: the longest upload, in bytes; 64 MiB if not given.
     pub max_artifact: usize,
     /// `[artifacts] max_storage`: bytes of all artifacts that a tenant may keep; 4 GiB if not given.
@@ -50,6 +60,28 @@ pub struct ServerSpec {
     pub tenant_files: BTreeMap<TenantId, Vec<PathBuf>>,
 }
 
+/// How often somebody may ask.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RequestLimit {
+    /// Requests a second, for long.
+    pub a_second: f64,
+    /// How many at once, after a while without.
+    pub burst: u32,
+}
+
+impl Eq for RequestLimit {}
+
+/// What is otherwise for a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// `requests_per_second`.
+    pub requests_per_second: Option<u32>,
+    /// `burst`.
+    pub burst: Option<u32>,
+    /// `max_artifact`: its longest upload, in bytes.
+    pub max_artifact: Option<usize>,
+}
+
 impl Default for ServerSpec {
     fn default() -> Self {
         Self {
@@ -60,6 +92,10 @@ impl Default for ServerSpec {
             open_on_loopback: false,
             slots: None,
             memory: None,
+            audited_calls: 1_000,
+            requests: RequestLimit { a_second: 1_000.0, burst: 2_000 },
+            failed_tokens_per_minute: 60,
+            tenant_limits: BTreeMap::new(),
             max_artifact: 64 << 20,
             max_storage: 4 << 30,
             max_subtasks: 256,
@@ -73,6 +109,32 @@ impl Default for ServerSpec {
 }
 
 impl ServerSpec {
+    /// How often a tenant may ask; whoever speaks for all of them, if none.
+    #[must_use]
+    pub fn requests_of(&self, tenant: Option<&TenantId>) -> RequestLimit {
+        let own = tenant.and_then(|tenant| self.tenant_limits.get(tenant));
+        RequestLimit {
+            a_second: own
+                .and_then(|own| own.requests_per_second)
+                .map_or(self.requests.a_second, f64::from),
+            burst: own.and_then(|own| own.burst).unwrap_or(self.requests.burst),
+        }
+    }
+
+    /// How often an address may try tokens that open nothing, if there is a limit.
+    #[must_use]
+    pub fn failed_tokens(&self) -> Option<RequestLimit> {
+        let burst = self.failed_tokens_per_minute;
+        (burst > 0).then(|| RequestLimit { a_second: f64::from(burst) / 60.0, burst })
+    }
+
+    /// The longest upload of a tenant, in bytes.
+    #[must_use]
+    pub fn max_artifact_of(&self, tenant: &TenantId) -> usize {
+        let own = self.tenant_limits.get(tenant).and_then(|own| own.max_artifact);
+        own.unwrap_or(self.max_artifact)
+    }
+
     /// The directories, beside its own, that a tenant's job files may name.
     #[must_use]
     pub fn files_of(&self, tenant: &TenantId) -> Vec<PathBuf> {

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Answer, Json, Shared, blocking,
@@ -26,7 +27,7 @@ use crate::{
 const LONGEST_TAG: usize = 4 << 10;
 
 /// An artifact.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Artifact {
     tenant: TenantId,
     name: ArtifactName,
@@ -35,26 +36,29 @@ pub(super) struct Artifact {
 }
 
 /// All artifacts of a tenant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Artifacts {
     artifacts: Vec<Artifact>,
 }
 
 /// A version of an artifact.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Version {
     tenant: TenantId,
     name: ArtifactName,
     version: VersionName,
+    /// `sha256-` and 64 hexadecimal digits.
     digest: String,
+    /// Bytes.
     size: u64,
+    /// Milliseconds since 1970.
     uploaded_at: i64,
     uploaded_by: Option<TokenId>,
     inspection: Inspection,
 }
 
 /// Where a tag points.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tag {
     tenant: TenantId,
     name: ArtifactName,
@@ -63,7 +67,7 @@ pub(super) struct Tag {
 }
 
 /// What `PUT` of a tag is given.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TagTarget {
     version: VersionName,
@@ -97,6 +101,9 @@ impl Version {
     }
 }
 
+/// The artifacts of a tenant
+#[utoipa::path(get, path = "/v1/artifacts", operation_id = "listArtifacts", params(("tenant" = Option<TenantId>, Query)),
+    responses((status = 200, description = "All of them", body = Artifacts)))]
 pub(super) async fn list(
     State(service): State<Shared>,
     caller: Caller,
@@ -107,6 +114,9 @@ pub(super) async fn list(
     Ok(Json(Artifacts { artifacts: found.into_iter().map(Artifact::from).collect() }))
 }
 
+/// An artifact with its versions and tags
+#[utoipa::path(get, path = "/v1/artifacts/{name}", operation_id = "showArtifact", params(("tenant" = Option<TenantId>, Query)),
+    responses((status = 200, description = "The artifact", body = Artifact)))]
 pub(super) async fn show(
     State(service): State<Shared>,
     caller: Caller,
@@ -118,6 +128,14 @@ pub(super) async fn show(
     Ok(Json(found.into()))
 }
 
+/// A version of an artifact
+#[utoipa::path(get, path = "/v1/artifacts/{name}/versions/{version}", operation_id = "showVersion",
+    params(("tenant" = Option<TenantId>, Query), ("if-none-match" = Option<String>, Header, description = "An `ETag` that is known")),
+    responses(
+        (status = 200, description = "The version", body = Version,
+            headers(("etag" = String, description = "The digest"))),
+        (status = 304, description = "It is the one that is known"),
+    ))]
 pub(super) async fn show_version(
     State(service): State<Shared>,
     caller: Caller,
@@ -137,6 +155,18 @@ pub(super) async fn show_version(
     Ok(found.answer(StatusCode::OK))
 }
 
+/// Upload a component
+///
+/// A version never changes: the same bytes again are no mistake, others are.
+#[utoipa::path(put, path = "/v1/artifacts/{name}/versions/{version}", operation_id = "uploadVersion",
+    params(("tenant" = Option<TenantId>, Query), ("if-none-match" = Option<String>, Header, description = "`*`: only if it is not there")),
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    responses(
+        (status = 201, description = "It was not there before", body = Version,
+            headers(("etag" = String, description = "The digest"))),
+        (status = 200, description = "It was there, with the same bytes", body = Version,
+            headers(("etag" = String, description = "The digest"))),
+    ))]
 pub(super) async fn upload(
     State(service): State<Shared>,
     caller: Caller,
@@ -166,7 +196,8 @@ pub(super) async fn upload(
             return Err(ServiceError::PreconditionFailed(detail).into());
         }
     }
-    let limit = service.spec().max_artifact as u64;
+    let owner = caller.tenant(tenant.as_ref())?;
+    let limit = service.spec().max_artifact_of(&owner) as u64;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > limit) {
         return Err(ServiceError::TooLarge { what: "an artifact", limit }.into());
@@ -181,6 +212,11 @@ pub(super) async fn upload(
     Ok(Version::from(done.record).answer(status))
 }
 
+/// Delete a version, and the tags that point to it
+///
+/// Not while a job uses it that has not ended.
+#[utoipa::path(delete, path = "/v1/artifacts/{name}/versions/{version}", operation_id = "deleteVersion", params(("tenant" = Option<TenantId>, Query)),
+    responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete(
     State(service): State<Shared>,
     caller: Caller,
@@ -193,6 +229,10 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Point a tag to a version
+#[utoipa::path(put, path = "/v1/artifacts/{name}/tags/{tag}", operation_id = "putTag", params(("tenant" = Option<TenantId>, Query)),
+    request_body = TagTarget,
+    responses((status = 200, description = "Where it points now", body = Tag)))]
 pub(super) async fn put_tag(
     State(service): State<Shared>,
     caller: Caller,

@@ -1,3 +1,6 @@
+//! What every request passes: it gets an identifier; who sent it is found out, and how often they
+//! may ask; and if it is to change something, it is written down.
+//!
 //! Who is let in: whoever brings a token that opens; and, if the server is configured so, whoever
 //! comes from this machine. That is not every request that a browser on this machine can be made
 //! to send: it must name this machine as its host, and no other site as its origin.
@@ -6,20 +9,34 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 
 use super::{
-    Shared, health,
+    Answer, Shared, blocking, health,
     problem::{Problem, name_instance},
 };
-use crate::service::access::Caller;
+use crate::{
+    ids::TenantId,
+    registry::records::AuditRecord,
+    service::{access::Caller, audit::Call},
+};
 
 /// The other end of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
+
+/// The header that says what a request is called by.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+/// The longest identifier that a client may choose, in bytes.
+const LONGEST_ID: usize = 64;
+/// What may be asked without a token.
+pub(super) const OPEN: [&str; 2] = [health::HEALTHZ, health::READYZ];
+/// What may be asked as often as wanted, by who has a token: whoever watches the server must not
+/// be the one who is sent away.
+const UNCOUNTED: [&str; 1] = ["/metrics"];
 
 /// Lets a request in, or not.
 pub(super) async fn enter(
@@ -28,18 +45,85 @@ pub(super) async fn enter(
     next: Next,
 ) -> Response {
     let path = request.uri().path().to_owned();
-    let response = if [health::HEALTHZ, health::READYZ].contains(&path.as_str()) {
+    let id = request_id(request.headers());
+    let response = if OPEN.contains(&path.as_str()) {
         next.run(request).await
     } else {
-        match who(&service, &request) {
+        match admit(&service, &request) {
             Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                next.run(request).await
+                request.extensions_mut().insert(caller.clone());
+                written_down(service, caller, &id, request, next)
+                    .await
+                    .unwrap_or_else(Problem::into_response)
             }
             Err(problem) => problem.into_response(),
         }
     };
-    name_instance(response, &path)
+    let mut response = name_instance(response, &path, &id);
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The client's, so that one call can be followed through several programs; else one that nobody
+/// has.
+fn request_id(headers: &HeaderMap) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    match given.filter(|id| (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(plain)) {
+        Some(id) => id.to_owned(),
+        None => format!("{:032x}", rand::random::<u128>()),
+    }
+}
+
+/// Who asks, if they may, and not too often.
+fn admit(service: &Shared, request: &Request) -> Answer<Caller> {
+    let caller = who(service, request)?;
+    if !UNCOUNTED.contains(&request.uri().path()) {
+        service.limits().request(service.spec(), caller.tenant.as_ref()).map_err(|wait| {
+            Problem::too_often(
+                "the tenant asks more often than `[limits]` of the server allow",
+                wait,
+            )
+        })?;
+    }
+    Ok(caller)
+}
+
+/// Carries a request out; one that is to change something with a record of it before and after.
+async fn written_down(
+    service: Shared,
+    caller: Caller,
+    id: &str,
+    request: Request,
+    next: Next,
+) -> Answer<Response> {
+    if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
+        return Ok(next.run(request).await);
+    }
+    let call = Call {
+        tenant: named_tenant(request.uri().query().unwrap_or_default()),
+        method: request.method().to_string(),
+        path: request.uri().path().to_owned(),
+        request: id.to_owned(),
+    };
+    let begun: AuditRecord =
+        blocking(service.clone(), move |service| service.audit_begin(&caller, call)).await?;
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    blocking(service, move |service| {
+        service.audit_end(begun, status);
+        Ok(())
+    })
+    .await?;
+    Ok(response)
+}
+
+/// The tenant that a query names, if it does.
+fn named_tenant(query: &str) -> Option<TenantId> {
+    let named = query.split('&').rev().find_map(|pair| pair.strip_prefix("tenant="));
+    TenantId::new(named?).ok()
 }
 
 fn who(service: &Shared, request: &Request) -> Result<Caller, Problem> {
@@ -59,11 +143,21 @@ fn who(service: &Shared, request: &Request) -> Result<Caller, Problem> {
     let Some((_, secret)) = secret else {
         return refuse("the header `Authorization` must be `Bearer cfd_…`");
     };
-    match service.authenticate(secret.trim()) {
-        Some(caller) => Ok(caller),
-        // Whether it ever was one is not told.
-        None => refuse("the token opens nothing: it is unknown, expired or revoked"),
+    let address = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
+    let tries = address.map(|address| service.limits().may_try(service.spec(), address));
+    if let Some(Err(wait)) = tries {
+        // Before it is looked at: a guess that is right must not be told from others.
+        let detail = "too many tokens from this address opened nothing";
+        return Err(Problem::too_often(detail, wait));
     }
+    if let Some(caller) = service.authenticate(secret.trim()) {
+        return Ok(caller);
+    }
+    if let Some(address) = address {
+        service.limits().failed(service.spec(), address);
+    }
+    // Whether it ever was one is not told.
+    refuse("the token opens nothing: it is unknown, expired or revoked")
 }
 
 /// That a request was meant for this machine by somebody on it, as far as a browser tells.

@@ -10,15 +10,21 @@ pub(super) const HEALTHZ: &str = "/healthz";
 pub(super) const READYZ: &str = "/readyz";
 
 /// How the server is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Health {
     status: &'static str,
 }
 
+/// Whether the process answers
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz",
+    responses((status = 200, description = "It does", body = Health)))]
 pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
+/// Whether every job that is to run was started again
+#[utoipa::path(get, path = "/readyz", operation_id = "readyz",
+    responses((status = 200, description = "They were", body = Health)))]
 pub(super) async fn readyz(State(service): State<Shared>) -> Answer<Json<Health>> {
     if service.is_ready() {
         return Ok(Json(Health { status: "ready" }));

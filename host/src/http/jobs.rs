@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     Answer, Json, Shared,
@@ -32,7 +33,7 @@ const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1_000;
 
 /// A job in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobSummary {
     id: JobId,
     tenant: TenantId,
@@ -45,7 +46,7 @@ pub(super) struct JobSummary {
 }
 
 /// Some jobs, the newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobPage {
     jobs: Vec<JobSummary>,
     /// To be given as `after`, for those that come then; none at the end.
@@ -53,7 +54,7 @@ pub(super) struct JobPage {
 }
 
 /// A job.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobDetails {
     #[serde(flatten)]
     summary: JobSummary,
@@ -68,7 +69,7 @@ pub(super) struct JobDetails {
 }
 
 /// A job's file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobConfig {
     file: String,
     set: Vec<String>,
@@ -122,6 +123,14 @@ impl From<JobView> for JobDetails {
     }
 }
 
+/// Submit a job file
+#[utoipa::path(post, path = "/v1/jobs", operation_id = "submitJob",
+    params(("tenant" = Option<TenantId>, Query),
+        ("name" = Option<JobName>, Query, description = "What to call the job"),
+        ("set" = Option<Vec<String>>, Query, description = "`NAME.KEY=VALUE`: changes a setting; as often as wanted")),
+    request_body(content = String, content_type = "application/toml", description = "The job file"),
+    responses((status = 201, description = "It was taken", body = JobDetails,
+        headers(("location" = String, description = "Where the job is")))))]
 pub(super) async fn submit(
     State(service): State<Shared>,
     caller: Caller,
@@ -146,6 +155,14 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], answer).into_response())
 }
 
+/// Jobs, the newest first
+#[utoipa::path(get, path = "/v1/jobs", operation_id = "listJobs",
+    params(
+        ("tenant" = Option<TenantId>, Query, description = "Whose; all that the token may see if not given"),
+        ("state" = Option<String>, Query, description = "Only those in this state"),
+        ("after" = Option<JobId>, Query, description = "The `next` of the page before"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "How many; 100 if not given")),
+    responses((status = 200, description = "A page", body = JobPage)))]
 pub(super) async fn list(
     State(service): State<Shared>,
     caller: Caller,
@@ -167,6 +184,9 @@ pub(super) async fn list(
     Ok(Json(JobPage { jobs, next }))
 }
 
+/// A job
+#[utoipa::path(get, path = "/v1/jobs/{id}", operation_id = "showJob",
+    responses((status = 200, description = "The job", body = JobDetails)))]
 pub(super) async fn show(
     State(service): State<Shared>,
     caller: Caller,
@@ -175,6 +195,9 @@ pub(super) async fn show(
     Ok(Json(service.view(&caller, path.job()?)?.into()))
 }
 
+/// A job's plan: vertices and edges
+#[utoipa::path(get, path = "/v1/jobs/{id}/plan", operation_id = "showPlan",
+    responses((status = 200, description = "The plan", body = Value)))]
 pub(super) async fn plan(
     State(service): State<Shared>,
     caller: Caller,
@@ -183,6 +206,9 @@ pub(super) async fn plan(
     Ok(Json(service.view(&caller, path.job()?)?.record.plan.clone()))
 }
 
+/// A job's file, as it was submitted
+#[utoipa::path(get, path = "/v1/jobs/{id}/config", operation_id = "showJobConfig",
+    responses((status = 200, description = "The file, and what was changed of it", body = JobConfig)))]
 pub(super) async fn config(
     State(service): State<Shared>,
     caller: Caller,
@@ -192,6 +218,11 @@ pub(super) async fn config(
     Ok(Json(JobConfig { file: record.file.clone(), set: record.overrides.clone() }))
 }
 
+/// Cancel a job
+///
+/// It takes a last checkpoint, which its sinks commit.
+#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", operation_id = "cancelJob",
+    responses((status = 202, description = "The job", body = JobDetails)))]
 pub(super) async fn cancel(
     State(service): State<Shared>,
     caller: Caller,
@@ -201,6 +232,11 @@ pub(super) async fn cancel(
     Ok((StatusCode::ACCEPTED, Json(view.into())))
 }
 
+/// Stop a job with a savepoint
+///
+/// Answered when the savepoint is there.
+#[utoipa::path(post, path = "/v1/jobs/{id}/stop", operation_id = "stopJob",
+    responses((status = 200, description = "The job", body = JobDetails)))]
 pub(super) async fn stop(
     State(service): State<Shared>,
     caller: Caller,

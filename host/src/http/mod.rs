@@ -9,17 +9,20 @@
 //! | `door` | who is let in: tokens, the open door of loopback |
 //! | [`problem`] | errors as problem details |
 //! | `body` | request bodies, bounded in length and in patience |
+//! | [`openapi`] | the OpenAPI document |
 //! | `given` | paths and queries, read with errors that say what to do |
-//! | `artifacts`, `jobs`, `tokens`, `health` | the endpoints |
+//! | `artifacts`, `jobs`, `audit`, `tokens`, `health` | the endpoints |
 //! | `metrics` | what Prometheus reads |
 
 mod artifacts;
+mod audit;
 mod body;
 mod door;
 mod given;
 mod health;
 mod jobs;
 mod metrics;
+pub mod openapi;
 pub mod problem;
 pub mod server;
 mod tokens;
@@ -70,6 +73,7 @@ impl Routes {
             .add(Method::GET, health::HEALTHZ, health::healthz)
             .add(Method::GET, health::READYZ, health::readyz)
             .add(Method::GET, "/metrics", metrics::metrics)
+            .add(Method::GET, "/v1/openapi.json", openapi::show)
             .add(Method::GET, "/v1/artifacts", artifacts::list)
             .add(Method::GET, "/v1/artifacts/{name}", artifacts::show)
             .add(Method::GET, VERSION, artifacts::show_version)
@@ -83,6 +87,7 @@ impl Routes {
             .add(Method::GET, "/v1/jobs/{id}/config", jobs::config)
             .add(Method::POST, "/v1/jobs/{id}/cancel", jobs::cancel)
             .add(Method::POST, "/v1/jobs/{id}/stop", jobs::stop)
+            .add(Method::GET, "/v1/audit", audit::list)
             .add(Method::GET, "/v1/tokens", tokens::list)
             .add(Method::POST, "/v1/tokens", tokens::make)
             .add(Method::DELETE, "/v1/tokens/{token}", tokens::revoke)

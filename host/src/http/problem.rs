@@ -1,14 +1,56 @@
 //! Errors as problem details: RFC 9457, `application/problem+json`. The one place where the
 //! service's errors get their status codes.
 
+use std::time::Duration;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::{config::JobFileErrors, service::error::ServiceError};
+
+/// A problem as it is answered: what of [`Problem`] the OpenAPI document says.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it is only described")]
+pub(super) struct ProblemDetails {
+    /// What kind of problem: `urn:cofferdam:problem:…`.
+    #[schema(pattern = "^urn:cofferdam:problem:[a-z-]+$")]
+    r#type: String,
+    /// The status in words.
+    title: String,
+    /// The same as the answer's.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong, and what to do.
+    detail: String,
+    /// The path that was asked for.
+    instance: String,
+    /// What the request is called by in the server's logs.
+    request_id: String,
+    /// The mistakes of a job file.
+    #[schema(required = false)]
+    errors: Option<Vec<Mistake>>,
+}
+
+/// A mistake of a job file.
+#[derive(Debug, Serialize, ToSchema)]
+struct Mistake {
+    /// The file, or the setting that was changed.
+    r#in: String,
+    /// From 1.
+    line: usize,
+    /// From 1.
+    column: usize,
+    message: String,
+    /// What to do.
+    help: Option<String>,
+    /// All of it, as the command line shows it.
+    shown: String,
+}
 
 /// The beginning of every `type`.
 const TYPES: &str = "urn:cofferdam:problem:";
@@ -29,6 +71,11 @@ struct Details {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    /// After how many seconds it may be tried again, where that makes sense.
+    #[serde(skip)]
+    retry_after: u64,
     #[serde(flatten)]
     more: Map<String, Value>,
 }
@@ -47,6 +94,8 @@ impl Problem {
             status,
             detail: detail.into(),
             instance: None,
+            request_id: None,
+            retry_after: 1,
             more: Map::new(),
         }))
     }
@@ -64,9 +113,18 @@ impl Problem {
     }
 
     /// The same, with the request that it is about.
-    fn about(mut self, path: &str) -> Self {
+    fn about(mut self, path: &str, request_id: &str) -> Self {
         self.0.instance = Some(path.to_owned());
+        self.0.request_id = Some(request_id.to_owned());
         self
+    }
+
+    /// Too much is asked; it may be tried again after a while.
+    pub(super) fn too_often(detail: impl Into<String>, wait: Duration) -> Self {
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail);
+        // Whole seconds: the header has no others.
+        problem.0.retry_after = wait.as_secs() + 1;
+        problem
     }
 
     fn with(mut self, key: &str, value: Value) -> Self {
@@ -108,13 +166,13 @@ impl From<ServiceError> for Problem {
 /// One entry for each mistake.
 fn mistakes(errors: &JobFileErrors) -> Value {
     let each = errors.errors.iter().take(MOST_MISTAKES).map(|error| {
-        json!({
-            "in": error.file,
-            "line": error.line,
-            "column": error.column,
-            "message": error.message,
-            "help": error.help,
-            "shown": error.to_string(),
+        json!(Mistake {
+            r#in: error.file.clone(),
+            line: error.line,
+            column: error.column,
+            message: error.message.clone(),
+            help: error.help.clone(),
+            shown: error.to_string(),
         })
     });
     each.collect()
@@ -132,7 +190,7 @@ impl IntoResponse for Problem {
                 headers.insert(header::WWW_AUTHENTICATE, bearer);
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(self.0.retry_after));
             }
             _ => {}
         }
@@ -145,11 +203,12 @@ impl IntoResponse for Problem {
 #[derive(Debug, Clone)]
 struct Said(Problem);
 
-/// Puts the path into the problem that an answer tells of, if it does.
-pub(super) fn name_instance(mut response: Response, path: &str) -> Response {
+/// Puts the path and the request's identifier into the problem that an answer tells of, if it
+/// does.
+pub(super) fn name_instance(mut response: Response, path: &str, request_id: &str) -> Response {
     match response.extensions_mut().remove::<Said>() {
         Some(Said(problem)) => {
-            let mut named = problem.about(path).into_response();
+            let mut named = problem.about(path, request_id).into_response();
             named.extensions_mut().remove::<Said>();
             for (name, value) in response.headers() {
                 if !named.headers().contains_key(name) && name != header::CONTENT_LENGTH {

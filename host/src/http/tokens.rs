@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Answer, Json, Shared,
@@ -25,7 +26,7 @@ const LONGEST_REQUEST: usize = 16 << 10;
 const LONGEST_NAME: usize = 200;
 
 /// A token as it is shown: not what opens the door.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Token {
     id: TokenId,
     name: String,
@@ -37,13 +38,13 @@ pub(super) struct Token {
 }
 
 /// All tokens that the caller may see.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tokens {
     tokens: Vec<Token>,
 }
 
 /// A token that was just made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct MadeToken {
     /// What opens the door: told here, and never again.
     token: String,
@@ -52,7 +53,7 @@ struct MadeToken {
 }
 
 /// What a token is to be for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewToken {
     name: String,
@@ -68,6 +69,9 @@ impl From<TokenRecord> for Token {
     }
 }
 
+/// Tokens of the caller's tenant
+#[utoipa::path(get, path = "/v1/tokens", operation_id = "listTokens",
+    responses((status = 200, description = "All of them, not what opens the door", body = Tokens)))]
 pub(super) async fn list(
     State(service): State<Shared>,
     caller: Caller,
@@ -78,6 +82,10 @@ pub(super) async fn list(
     Ok(Json(Tokens { tokens: tokens.into_iter().map(Token::from).collect() }))
 }
 
+/// Make a token
+#[utoipa::path(post, path = "/v1/tokens", operation_id = "makeToken", request_body = NewToken,
+    responses((status = 201, description = "The token, shown once", body = MadeToken,
+        headers(("location" = String, description = "Where the token is")))))]
 pub(super) async fn make(
     State(service): State<Shared>,
     caller: Caller,
@@ -112,6 +120,9 @@ pub(super) async fn make(
     Ok((StatusCode::CREATED, headers, answer).into_response())
 }
 
+/// Revoke a token
+#[utoipa::path(delete, path = "/v1/tokens/{token}", operation_id = "revokeToken",
+    responses((status = 200, description = "It opens nothing any more", body = Token)))]
 pub(super) async fn revoke(
     State(service): State<Shared>,
     caller: Caller,

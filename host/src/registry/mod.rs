@@ -211,12 +211,28 @@ impl Registry {
     /// If they could not be written; then it is not known whether they are changed.
     pub fn change(&self, changes: Changes) -> Result<(), RegistryError> {
         let inner = &mut *self.lock();
+        inner.apply(changes)?;
+        inner.flush()
+    }
+
+    /// Changes records, which are read so from now on. They are durable when a later
+    /// [`change`](Self::change) is, at the latest.
+    ///
+    /// # Errors
+    /// If they could not be changed.
+    pub fn note(&self, changes: Changes) -> Result<(), RegistryError> {
+        self.lock().apply(changes)
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, changes: Changes) -> Result<(), RegistryError> {
         let mut batch = sled::Batch::default();
         for change in changes.0 {
             let (Change::Put(key, _) | Change::Remove(key)) = &change;
             let old = piece_keys(key);
-            for key in inner
-                .call("read", |db| db.scan_prefix(&old).keys().collect::<Result<Vec<_>, _>>())?
+            for key in
+                self.call("read", |db| db.scan_prefix(&old).keys().collect::<Result<Vec<_>, _>>())?
             {
                 batch.remove(key);
             }
@@ -226,12 +242,9 @@ impl Registry {
                 }
             }
         }
-        inner.call("written", |db| db.apply_batch(batch))?;
-        inner.flush()
+        self.call("written", |db| db.apply_batch(batch))
     }
-}
 
-impl Inner {
     /// Opens the database, if it is not.
     fn heal(&mut self) -> Result<(), RegistryError> {
         if self.db.is_some() {

@@ -198,6 +198,44 @@ impl Record for TokenRecord {
     }
 }
 
+/// A call that was to change something, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// Grows with each call.
+    pub id: u64,
+    /// Whose objects it was about, as far as is known.
+    pub tenant: Option<TenantId>,
+    /// When it came, in milliseconds since 1970.
+    pub at: i64,
+    /// By which token.
+    pub token: Option<TokenId>,
+    /// What that token might do then.
+    pub role: Role,
+    /// What it did: `POST`.
+    pub method: String,
+    /// To what.
+    pub path: String,
+    /// What was answered; none if it never came to that.
+    pub status: Option<u16>,
+    /// What the call was called by.
+    pub request: String,
+}
+
+impl AuditRecord {
+    /// What a call is found by.
+    #[must_use]
+    pub fn key_of(tenant: Option<&TenantId>, id: u64) -> [String; 2] {
+        [tenant.map(ToString::to_string).unwrap_or_default(), format!("{id:016x}")]
+    }
+}
+
+impl Record for AuditRecord {
+    const KIND: u8 = b'a';
+    fn key(&self) -> Vec<String> {
+        Self::key_of(self.tenant.as_ref(), self.id).to_vec()
+    }
+}
+
 /// What a token may do. Each may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -309,7 +309,7 @@ impl Upload {
     /// If it gets too long, or the disk says no.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ServiceError> {
         self.size += bytes.len() as u64;
-        let limit = self.service.spec.max_artifact as u64;
+        let limit = self.service.spec.max_artifact_of(&self.key.0) as u64;
         if self.size > limit {
             return Err(ServiceError::TooLarge { what: "an artifact", limit });
         }

@@ -16,6 +16,8 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | here | the service: opening it, its tenants, its end |
+//! | [`audit`] | who changed what |
+//! | [`limits`] | how often somebody may ask |
 //! | [`access`] | who may do what: tokens, roles |
 //! | [`artifacts`], `blobs` | uploads, versions and tags; the files of their bytes |
 //! | [`submission`] | what has to be right before a job is taken |
@@ -27,9 +29,11 @@
 
 pub mod access;
 pub mod artifacts;
+pub mod audit;
 mod blobs;
 pub mod error;
 pub mod jobs;
+pub mod limits;
 pub mod needs;
 mod running;
 pub mod seen;
@@ -48,8 +52,10 @@ use tokio::sync::watch;
 
 use self::{
     access::{ADMIN_TOKEN, Tokens, no_tenant},
+    audit::Audit,
     blobs::Blobs,
     error::ServiceError,
+    limits::Limits,
     running::Jobs,
 };
 use crate::{
@@ -88,6 +94,8 @@ pub struct Service {
     spec: ServerSpec,
     registry: Registry,
     tokens: Tokens,
+    audit: Audit,
+    limits: Limits,
     tenants: Tenants,
     blobs: Blobs,
     jobs: Jobs,
@@ -126,6 +134,7 @@ impl Service {
             .map_err(|error| CannotServe::Data(error.to_string()))?;
         let tokens = Tokens::load(&registry).map_err(|e| data(&e))?;
         let first = tokens.first(&registry, dir, &clock).map_err(|e| data(&e))?;
+        let audit = Audit::load(&registry, spec.audited_calls).map_err(|e| data(&e))?;
         let tenants = Tenants::at(dir);
         let (watch, listed) = Watch::start(tenants.clone()).map_err(|e| data(&e))?;
         let blobs = Blobs::open(&dir.join("artifacts")).map_err(|e| data(&e))?;
@@ -142,6 +151,8 @@ impl Service {
             spec,
             registry,
             tokens,
+            audit,
+            limits: Limits::new(),
             tenants,
             blobs,
             jobs,
@@ -162,6 +173,12 @@ impl Service {
     #[must_use]
     pub fn spec(&self) -> &ServerSpec {
         &self.spec
+    }
+
+    /// How often somebody may ask.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Where the first token was written, if it was made by this start.

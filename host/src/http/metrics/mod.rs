@@ -31,6 +31,12 @@ use crate::{
 const PREFIX: &str = "cofferdam";
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Metrics for Prometheus
+///
+/// A token of a tenant sees that tenant's, one for every tenant all, and the TaskManager's.
+#[utoipa::path(get, path = "/metrics", operation_id = "showMetrics",
+    responses((status = 200, description = "OpenMetrics 1.0", body = String,
+        content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(caller: Caller, State(service): State<Shared>) -> Answer<Response> {
     let seen = super::blocking(service, move |service| Ok(service.seen(&caller))).await?;
     let mut registry = Registry::with_prefix(PREFIX);
@@ -50,6 +56,8 @@ impl fmt::Debug for Exposition {
     }
 }
 
+/// One of the numbers that a tenant has used.
+type OfUsage = fn(&(u64, u64)) -> u64;
 type Labels = Vec<(&'static str, String)>;
 
 fn put<T>(
@@ -150,7 +158,7 @@ impl Exposition {
             let used = tenants.entry(job.tenant.name.as_str()).or_insert((0, 0));
             *used = (used.0.max(job.tenant.guest_millis), used.1.max(job.tenant.core_millis));
         }
-        let metrics: [(_, _, fn(&(u64, u64)) -> u64); 2] = [
+        let metrics: [(_, _, OfUsage); 2] = [
             ("tenant_guest_cpu", "How long the tenant's guests ran.", |used| used.0),
             ("tenant_cpu", "How long the tenant had a core.", |used| used.1),
         ];
