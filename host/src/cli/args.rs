@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::{
     capsule_args::{OperatorCommand, REPLAY_HELP, ReplayArgs},
     checkpoint_args::CheckpointCommand,
+    config_args::ConfigCommand,
     exit::EXIT_CODES,
     running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs, UpgradeArgs},
     serve_args::{SERVE_HELP, ServeArgs},
@@ -38,6 +39,9 @@ pub enum Command {
     /// Serve many tenants: take their operators and jobs by HTTP, and run them
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
+    /// Check and show a server's configuration
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(ConfigCommand),
     /// Look at job files and at jobs that run; stop and rescale them
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),

@@ -7,6 +7,7 @@
 //! | [`exit`] | exit codes |
 //! | `run`, `run_tenant` | `cofferdam run`, and what `--tenant` does to it |
 //! | `serve`, [`serve_args`] | `cofferdam serve` |
+//! | `config_command`, [`config_args`] | `cofferdam config …` |
 //! | `signals` | what ends the program politely |
 //! | `check` | `cofferdam job check` |
 //! | `running`, [`running_args`] | what is asked of a job that runs |
@@ -26,6 +27,8 @@ mod check;
 mod checkpoint;
 pub mod checkpoint_args;
 mod checkpoint_view;
+pub mod config_args;
+mod config_command;
 pub mod exit;
 mod harden;
 mod human;
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
             start_log();
             serve::serve(&args)
         }
+        Command::Config(command) => config_command::config(&command),
         Command::Job(JobCommand::Check(args)) => {
             start_log();
             check::check(&args)

@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tokio::sync::watch;
@@ -14,8 +15,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{self, server::ServerSpec},
-    http::server,
+    config::{
+        self,
+        server::{Configured, ServerSpec},
+    },
+    http::{server, tls::Tls},
     sandbox::{Compiler, PageWatch, make_private_dir},
     service::{CannotServe, Service, needs},
     task_manager::{self, TaskManagerSettings},
@@ -29,6 +33,7 @@ struct Prepared {
     dir: PathBuf,
     spec: ServerSpec,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     settings: TaskManagerSettings,
 }
 
@@ -45,10 +50,7 @@ fn refuse(exit: Exit, text: &str) -> Exit {
 }
 
 fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
-    let mut spec = match &args.config {
-        Some(path) => read_config(path)?,
-        None => ServerSpec::default(),
-    };
+    let mut spec = read_config(args.config.as_deref())?.spec;
     spec.listen = args.listen.unwrap_or(spec.listen);
     let dir = data_dir(args.data.as_deref())?;
     let dir = make(&dir).map_err(|error| {
@@ -63,6 +65,14 @@ fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
     })?;
     // The port, if any was wanted.
     spec.listen = listener.local_addr().unwrap_or(spec.listen);
+    let tls = spec.tls.as_ref().map(Tls::open).transpose();
+    let tls = tls.map_err(|error| refuse(Exit::Usage, &error))?.map(Arc::new);
+    if tls.is_none() && !spec.listen.ip().is_loopback() {
+        terminal::say(
+            "warning: without `[tls]` tokens go over the network as they are; have a proxy with \
+             TLS before the server, or configure a certificate",
+        );
+    }
     let compiled = dir.join("compiled");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let slots = u32::try_from(cores * SLOTS_PER_CORE).unwrap_or(u32::MAX);
@@ -78,15 +88,23 @@ fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
     // Before there is any other thread: what follows starts them.
     let hardened = harden(args.hardening, &needs::of_service(&dir, &spec))?;
     tracing::info!("{hardened}");
-    Ok(Prepared { dir, spec, listener, settings })
+    Ok(Prepared { dir, spec, listener, tls, settings })
 }
 
-fn read_config(path: &Path) -> Result<ServerSpec, Exit> {
-    let text = fs::read_to_string(path).map_err(|error| {
-        let path = path.display();
-        refuse(Exit::Usage, &format!("cannot read the configuration {path}: {error}"))
-    })?;
-    config::parse_server(&text, path).map_err(|errors| {
+/// The configuration of a file, if there is one, with what the environment changes of it.
+pub(super) fn read_config(path: Option<&Path>) -> Result<Configured, Exit> {
+    let read = |path: &Path| {
+        fs::read_to_string(path).map_err(|error| {
+            let path = path.display();
+            refuse(Exit::Usage, &format!("cannot read the configuration {path}: {error}"))
+        })
+    };
+    let text = path.map(read).transpose()?.unwrap_or_default();
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables = config::environment::settings(variables);
+    let origin = path.unwrap_or(Path::new("cofferdam.toml"));
+    config::parse_server(&text, origin, &variables).map_err(|errors| {
         terminal::say(&errors.to_string());
         Exit::Usage
     })
@@ -104,7 +122,7 @@ fn make(dir: &Path) -> io::Result<PathBuf> {
 }
 
 fn run(prepared: Prepared) -> Exit {
-    let Prepared { dir, spec, listener, settings } = prepared;
+    let Prepared { dir, spec, listener, tls, settings } = prepared;
     let runtime = match task_manager::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -122,7 +140,7 @@ fn run(prepared: Prepared) -> Exit {
         };
         // It ends with the runtime.
         tokio::spawn(follower.follow());
-        match answer(&service, listener).await {
+        match answer(&service, listener, tls).await {
             Ok(exit) => exit,
             Err(error) => refuse(Exit::JobFailed, &format!("the server cannot go on: {error}")),
         }
@@ -133,15 +151,20 @@ fn run(prepared: Prepared) -> Exit {
 }
 
 /// Answers until a signal comes; then the jobs end, and with a second signal the program at once.
-async fn answer(service: &std::sync::Arc<Service>, listener: TcpListener) -> io::Result<Exit> {
+async fn answer(
+    service: &Arc<Service>,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+) -> io::Result<Exit> {
     let mut signals = Signals::new()?;
     let (end, ending) = watch::channel(false);
     service.bring_back();
-    let mut answering = tokio::spawn(server::serve(listener, service.clone(), ending));
+    let mut answering = tokio::spawn(server::serve(listener, tls.clone(), service.clone(), ending));
     if let Some(path) = service.first_token() {
         terminal::say(&format!("a token that may do everything is in {}", path.display()));
     }
-    terminal::say(&format!("serving at http://{}", service.spec().listen));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    terminal::say(&format!("serving at {scheme}://{}", service.spec().listen));
     tokio::select! {
         ended = &mut answering => {
             ended.map_err(io::Error::other)??;

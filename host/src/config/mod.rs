@@ -10,14 +10,16 @@
 //! | `section` | reading a table key by key, with errors |
 //! | `read`, `read_source`, `read_sink`, `read_operator` | one per kind of table |
 //! | `read_folders`, `read_http_hosts` | what goes with a grant of an operator |
+//! | [`environment`] | settings of a server that stand in the environment |
 //! | `paths` | file names and globs, relative to the job file |
 //! | `graph` | names and references between nodes |
 //! | `blame` | the places of mistakes that show when operators are loaded |
 //! | [`tenant`], `read_tenants` | `tenants.toml`: its checked model, and reading it |
-//! | [`server`], `read_server` | the configuration of a server: its checked model, and reading it |
+//! | [`server`], `read_server`, [`server_view`] | the configuration of a server: its checked model, reading it, showing it |
 //! | [`errors`] | a mistake, its place, and how it is shown |
 
 mod blame;
+pub mod environment;
 pub mod errors;
 mod graph;
 pub mod job;
@@ -33,6 +35,7 @@ mod read_source;
 mod read_tenants;
 mod section;
 pub mod server;
+pub mod server_view;
 pub mod tenant;
 pub mod units;
 

@@ -223,6 +223,12 @@ impl FromStr for Override {
 }
 
 impl Override {
+    /// What a variable of the environment sets: a key of a table.
+    pub(super) fn of_variable(name: &str, value: &str, path: [&str; 2]) -> Self {
+        let path = path.map(str::to_owned).to_vec();
+        Self { text: format!("{name}={value}"), path, value_at: name.len() + 1 }
+    }
+
     /// As it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -278,6 +284,14 @@ pub(super) fn apply(root: &mut Node, overrides: &[Override], problems: &Problems
                 );
             }
         }
+    }
+}
+
+/// Carries out what variables of the environment say: each where its path leads.
+pub(super) fn apply_variables(root: &mut Node, variables: &[Override]) {
+    for (number, change) in variables.iter().enumerate() {
+        let key_place = Place::Set(number, 0..change.value_at - 1);
+        insert(root, &change.path, change.value(number), &key_place);
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    errors::{JobFileErrors, Problems},
-    node::Node,
+    errors::{JobFileErrors, Place, Problems},
+    node::{self, Entry, Node, Override, Value},
     section::{self, Read, Refusal, Section},
-    server::{ServerSpec, TenantLimits},
+    server::{Configured, ServerSpec, Source, TenantLimits, TlsFiles},
 };
 use crate::ids::{InvalidName, TenantId};
 
@@ -21,17 +21,60 @@ const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// What an artifact may have at most, whatever is configured: `sandbox` takes no more.
 const LARGEST_ARTIFACT: u64 = 64 << 20;
 
-/// Reads the text of a server's configuration. `origin` is its path, for errors; directories in
-/// it are relative to that.
+/// Reads the text of a server's configuration, changed by variables of the environment. `origin`
+/// is its path, for errors; files and directories are relative to that.
 ///
 /// # Errors
 /// All mistakes of the file, each with its line.
-pub fn parse_server(text: &str, origin: &Path) -> Result<ServerSpec, JobFileErrors> {
+pub fn parse_server(
+    text: &str,
+    origin: &Path,
+    variables: &[Override],
+) -> Result<Configured, JobFileErrors> {
     let problems = Problems::default();
-    let spec = Node::parse_toml(text, &problems).and_then(|root| read(root, origin, &problems));
+    let mut sources = BTreeMap::new();
+    let spec = Node::parse_toml(text, &problems).and_then(|mut root| {
+        node::apply_variables(&mut root, variables);
+        find_sources(&root, "", text, variables, &mut sources);
+        read(root, origin, &problems)
+    });
     match spec {
-        Some(spec) if problems.is_empty() => Ok(spec),
-        _ => Err(problems.into_errors(text, origin, &[])),
+        Some(spec) if problems.is_empty() => Ok(Configured { spec, sources }),
+        _ => {
+            let given: Vec<_> = variables.iter().map(Override::as_str).collect();
+            let mut errors = problems.into_errors(text, origin, &given);
+            for error in errors.errors.iter_mut().filter(|error| error.file == "--set") {
+                error.file = "the environment".to_owned();
+            }
+            Err(errors)
+        }
+    }
+}
+
+/// Where each value stands, those of tables by themselves.
+fn find_sources(
+    node: &Node,
+    path: &str,
+    text: &str,
+    variables: &[Override],
+    sources: &mut BTreeMap<String, Source>,
+) {
+    let source = match &node.place {
+        Place::File(range) => {
+            let before = text.get(..range.start).unwrap_or_default();
+            Source::File(before.matches('\n').count() + 1)
+        }
+        Place::Set(number, _) => {
+            let given = variables.get(*number).map_or("", Override::as_str);
+            Source::Environment(given.split('=').next().unwrap_or_default().to_owned())
+        }
+    };
+    sources.insert(path.to_owned(), source);
+    if let Value::Table(entries) = &node.value {
+        for Entry { key, node, .. } in entries {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            find_sources(node, &path, text, variables, sources);
+        }
     }
 }
 
@@ -40,6 +83,9 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
     let mut spec = ServerSpec::default();
     if let Some(section) = file.table("server") {
         read_server(section, &mut spec);
+    }
+    if let Some(section) = file.table("tls") {
+        spec.tls = read_tls(section, origin);
     }
     if let Some(mut section) = file.table("auth") {
         put(&mut spec.open_on_loopback, section.get("open_on_loopback", section::boolean));
@@ -133,6 +179,19 @@ fn tenant(name: &str) -> Read<TenantId> {
     TenantId::new(name).map_err(wrong)
 }
 
+/// An empty table is as none.
+fn read_tls(mut section: Section<'_>, origin: &Path) -> Option<TlsFiles> {
+    let read = |node: &Node| a_file(node, origin);
+    let files = if section.has("certificate") || section.has("key") {
+        let certificate = section.require("certificate", "certificate = \"server.pem\"", read);
+        certificate.zip(section.require("key", "key = \"server.key\"", read))
+    } else {
+        None
+    };
+    section.finish();
+    files.map(|(certificate, key)| TlsFiles { certificate, key })
+}
+
 fn address(node: &Node) -> Read<SocketAddr> {
     section::text(node)?.parse().map_err(|_| {
         Refusal::new(format!("must be an address and a port, not {}", node.describe()))
@@ -163,11 +222,28 @@ fn read_files(mut section: Section<'_>, origin: &Path, spec: &mut ServerSpec) {
     section.finish();
 }
 
+fn beside(origin: &Path, path: &str) -> PathBuf {
+    let absolute = std::path::absolute(origin).unwrap_or_else(|_| origin.to_owned());
+    absolute.parent().unwrap_or(Path::new("/")).join(path)
+}
+
+/// A file that is there.
+fn a_file(node: &Node, origin: &Path) -> Read<PathBuf> {
+    let path = beside(origin, &section::text(node)?);
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_file() => Ok(path),
+        Ok(_) => Err(Refusal::new("must be a file")),
+        Err(error) => {
+            let message = format!("names a file that cannot be read: {error}");
+            Err(Refusal::new(message).with_help(format!("looked for {}", path.display())))
+        }
+    }
+}
+
 /// A directory that is there: one that is made later would be outside of what the process keeps
 /// for itself when it starts.
 fn directory(node: &Node, origin: &Path) -> Read<PathBuf> {
-    let absolute = std::path::absolute(origin).unwrap_or_else(|_| origin.to_owned());
-    let path = absolute.parent().unwrap_or(Path::new("/")).join(section::text(node)?);
+    let path = beside(origin, &section::text(node)?);
     match std::fs::metadata(&path) {
         Ok(found) if found.is_dir() => Ok(path),
         Ok(_) => Err(Refusal::new("must be a directory, not a file")),
@@ -181,17 +257,20 @@ fn directory(node: &Node, origin: &Path) -> Read<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::server::RequestLimit;
+    use crate::config::{environment, server::RequestLimit};
 
     fn parse(text: &str) -> Result<ServerSpec, String> {
-        parse_server(text, Path::new("/srv/cofferdam.toml")).map_err(|errors| errors.to_string())
+        let read = parse_server(text, Path::new("/srv/cofferdam.toml"), &[]);
+        read.map(|read| read.spec).map_err(|errors| errors.to_string())
     }
 
     #[test]
     fn an_empty_file_is_the_defaults_and_every_key_changes_one() {
         assert_eq!(parse(""), Ok(ServerSpec::default()));
+        assert_eq!(parse("[tls]"), Ok(ServerSpec::default()));
         let text = "
 [server]\nlisten = '[::1]:9000'\nshutdown_timeout = '5s'\nmax_connections = 10\nread_timeout = '1s'
+[tls]\ncertificate = '/dev/../proc/self/stat'\nkey = '/proc/self/stat'
 [auth]\nopen_on_loopback = true
 [task_manager]\nslots = 8\nmemory = '1GiB'
 [audit]\nkeep = 7
@@ -207,6 +286,10 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
             shutdown_timeout: Duration::from_secs(5),
             max_connections: 10,
             read_timeout: Duration::from_secs(1),
+            tls: Some(TlsFiles {
+                certificate: "/dev/../proc/self/stat".into(),
+                key: "/proc/self/stat".into(),
+            }),
             open_on_loopback: true,
             slots: Some(8),
             memory: Some(1 << 30),
@@ -241,6 +324,50 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
     }
 
     #[test]
+    fn a_variable_of_the_environment_goes_before_the_file_and_what_is_shown_reads_the_same() {
+        let text = "[server]\nmax_connections = 10\n[jobs]\nmax_live = 3\nhistory = 4\n\
+                    [limits.tenants.acme]\nburst = 7\n";
+        let set = |name: &str, value: &str| (format!("COFFERDAM_{name}"), value.to_owned());
+        let variables = environment::settings([
+            set("SERVER_LISTEN", "127.0.0.1:9"),
+            set("JOBS_MAX_LIVE", "5"),
+            set("NETWORK_PORTS", "[1, 2]"),
+            set("FILES_TENANTS", "{acme = ['/tmp']}"),
+        ]);
+        let read = parse_server(text, Path::new("/srv/c.toml"), &variables).unwrap();
+        assert_eq!(read.spec.listen.port(), 9);
+        let jobs = (read.spec.max_connections, read.spec.max_live, read.spec.history);
+        assert_eq!(jobs, (10, 5, 4));
+        assert_eq!((&read.spec.ports[..], read.spec.tenant_files.len()), (&[1, 2][..], 1));
+        let mut shown = String::new();
+        let mut sources = Vec::new();
+        for setting in read.spec.settings() {
+            if let Some(value) = &setting.value {
+                shown.push_str(&format!("{}.{} = {value}\n", setting.table, setting.key));
+            }
+            sources.extend(read.source(&setting).map(|s| (setting.key.clone(), s.clone())));
+        }
+        assert_eq!(parse(&shown), Ok(read.spec.clone()), "{shown}");
+        let variable = |name: &str| Source::Environment(format!("COFFERDAM_{name}"));
+        let wanted = [
+            ("listen", variable("SERVER_LISTEN")),
+            ("max_connections", Source::File(2)),
+            ("max_live", variable("JOBS_MAX_LIVE")),
+            ("history", Source::File(5)),
+            ("ports", variable("NETWORK_PORTS")),
+            ("acme", variable("FILES_TENANTS")),
+            ("acme", Source::File(6)),
+        ];
+        assert_eq!(sources, wanted.map(|(key, source)| (key.to_owned(), source)));
+
+        let wrong = environment::settings([set("SERVER_LISTNE", "x"), set("JOBS_HISTORY", "x")]);
+        let errors = parse_server("", Path::new("c.toml"), &wrong).unwrap_err().to_string();
+        assert!(errors.contains("the environment:1:"), "{errors}");
+        assert!(errors.contains("did you mean `listen`?"), "{errors}");
+        assert!(errors.contains("COFFERDAM_JOBS_HISTORY=x"), "{errors}");
+    }
+
+    #[test]
     fn mistakes_have_their_line_and_what_to_do() {
         for (text, part) in [
             ("[server]\nlisten = '8080'", "\"127.0.0.1:8080\""),
@@ -250,6 +377,9 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
             ("[server]\nread_timeout = '25h'", "a day at most"),
             ("[network]\nports = [0]", "from 1 to 65535"),
             ("[files]\nshared = ['gone']", "looked for /srv/gone"),
+            ("[tls]\nkey = '/proc/self/stat'", "has no `certificate`"),
+            ("[tls]\nkye = 'x'", "unknown key `kye`"),
+            ("[tls]\nkey = 'gone.pem'", "looked for /srv/gone.pem"),
             ("[limits]\ntenants.'a b' = {}", "cannot name a tenant"),
             ("[limits]\ntenants.a = {bursd = 1}", "did you mean `burst`?"),
             ("[limits]\nrequests_per_second = 0", "from 1 to"),

@@ -8,7 +8,43 @@ use std::{
     time::Duration,
 };
 
+use super::server_view::Setting;
 use crate::ids::TenantId;
+
+/// A configuration, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    /// It.
+    pub spec: ServerSpec,
+    /// Where each value that is given stands, by its table and key.
+    pub(super) sources: BTreeMap<String, Source>,
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// In this line of the file, from 1.
+    File(usize),
+    /// In this variable of the environment.
+    Environment(String),
+}
+
+impl Configured {
+    /// Where the value of a setting stands; none if nobody gave one.
+    #[must_use]
+    pub fn source(&self, of: &Setting) -> Option<&Source> {
+        self.sources.get(&format!("{}.{}", of.table, of.key))
+    }
+}
+
+/// The files of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `[tls] certificate`: PEM, with those that it is signed by.
+    pub certificate: PathBuf,
+    /// `[tls] key`: its secret key, PEM.
+    pub key: PathBuf,
+}
 
 /// A server's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +59,8 @@ pub struct ServerSpec {
     /// `[server] read_timeout`: how long a client may take for the head of a request, and from one
     /// piece of its body to the next; 30 s if not given.
     pub read_timeout: Duration,
+    /// `[tls]`: with what connections are encrypted; not at all if not given.
+    pub tls: Option<TlsFiles>,
     /// `[auth] open_on_loopback`: whether who comes from this machine needs no token, and may do
     /// everything; no if not given.
     pub open_on_loopback: bool,
@@ -89,6 +127,7 @@ impl Default for ServerSpec {
             shutdown_timeout: Duration::from_secs(30),
             max_connections: 1024,
             read_timeout: Duration::from_secs(30),
+            tls: None,
             open_on_loopback: false,
             slots: None,
             memory: None,

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | here | the routes |
 //! | [`server`] | connections: accepted, bounded, ended |
+//! | [`tls`] | certificates |
 //! | `door` | who is let in: tokens, the open door of loopback |
 //! | [`problem`] | errors as problem details |
 //! | `body` | request bodies, bounded in length and in patience |
@@ -25,6 +26,7 @@ mod metrics;
 pub mod openapi;
 pub mod problem;
 pub mod server;
+pub mod tls;
 mod tokens;
 
 use std::sync::Arc;

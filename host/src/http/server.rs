@@ -10,12 +10,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::{Semaphore, watch},
     task::JoinSet,
+    time::timeout,
 };
 
-use super::{Routes, Shared, door::Peer};
+use super::{Routes, Shared, door::Peer, tls::Tls};
 
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 32 << 10;
@@ -28,6 +30,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// If the runtime cannot wait for the listener.
 pub async fn serve(
     listener: std::net::TcpListener,
+    tls: Option<Arc<Tls>>,
     service: Shared,
     mut end: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -37,6 +40,7 @@ pub async fn serve(
     let head_timeout = service.spec().read_timeout;
     let router = Routes::all().serving(service);
     let mut connections = JoinSet::new();
+    let following = tls.clone().map(|tls| tokio::spawn(tls.follow()));
     loop {
         // Whoever comes when all places are taken waits at the system's door.
         let place = tokio::select! {
@@ -50,9 +54,23 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let answering = answer(stream, peer, router.clone(), head_timeout, end.clone());
+                let (router, end) = (router.clone(), end.clone());
+                let acceptor = tls.as_ref().map(|tls| tls.acceptor());
                 connections.spawn(async move {
-                    answering.await;
+                    // Answers are small, and each is written whole.
+                    let _ = stream.set_nodelay(true);
+                    match acceptor {
+                        None => answer(stream, peer, router, head_timeout, end).await,
+                        Some(acceptor) => {
+                            match timeout(head_timeout, acceptor.accept(stream)).await {
+                                Ok(Ok(stream)) => {
+                                    answer(stream, peer, router, head_timeout, end).await
+                                }
+                                Ok(Err(error)) => tracing::debug!("no TLS with {peer}: {error}"),
+                                Err(_) => tracing::debug!("no TLS with {peer}: it takes too long"),
+                            }
+                        }
+                    }
                     drop(place);
                 });
             }
@@ -65,21 +83,22 @@ pub async fn serve(
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
+    if let Some(following) = following {
+        following.abort();
+    }
     let all = async { while connections.join_next().await.is_some() {} };
     // Whoever has no answer by then gets none.
-    let _ = tokio::time::timeout(LAST_ANSWERS, all).await;
+    let _ = timeout(LAST_ANSWERS, all).await;
     Ok(())
 }
 
 async fn answer(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
     head_timeout: Duration,
     mut end: watch::Receiver<bool>,
 ) {
-    // Answers are small, and each is written whole.
-    let _ = stream.set_nodelay(true);
     let router = router.layer(axum::Extension(Peer(peer)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

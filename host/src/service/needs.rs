@@ -1,7 +1,7 @@
 //! What the service goes on needing of this machine once it listens: told to `hardening`, which
 //! gives up the rest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{config::server::ServerSpec, hardening::Needs};
 
@@ -11,8 +11,13 @@ use crate::{config::server::ServerSpec, hardening::Needs};
 #[must_use]
 pub fn of_service(dir: &Path, spec: &ServerSpec) -> Needs {
     let files = spec.shared_files.iter().chain(spec.tenant_files.values().flatten());
+    // A certificate that is renewed is another file in the same directory, or in the one that a
+    // link leads to.
+    let certificates = spec.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+    let certificates = certificates.flat_map(|file| [Some(file.clone()), file.canonicalize().ok()]);
+    let beside = |file: PathBuf| file.parent().map(Path::to_owned);
     Needs {
-        read: Vec::new(),
+        read: certificates.flatten().filter_map(beside).collect(),
         list: Vec::new(),
         write: std::iter::once(dir.to_owned()).chain(files.cloned()).collect(),
         starts_itself: true,

@@ -1,0 +1,141 @@
+//! A server's configuration as it would be written: every key with what holds, for `cofferdam
+//! config show`. A key that is not here does not compile.
+
+use std::{fmt::Display, path::PathBuf, time::Duration};
+
+use toml::Value;
+
+use super::{
+    server::{RequestLimit, ServerSpec, TenantLimits, TlsFiles},
+    units::show_size,
+};
+
+/// A key and what holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// The table that it stands in: `server`, `limits.tenants`.
+    pub table: &'static str,
+    /// The key.
+    pub key: String,
+    /// What holds; none if nothing does, or what is made of the machine.
+    pub value: Option<Value>,
+    /// What that means, if there is no value.
+    pub otherwise: &'static str,
+}
+
+fn time(time: Duration) -> Value {
+    let millis = time.as_millis();
+    Value::from(if millis.is_multiple_of(1_000) {
+        format!("{}s", millis / 1_000)
+    } else {
+        format!("{millis}ms")
+    })
+}
+
+fn size(bytes: u64) -> Value {
+    Value::from(show_size(bytes))
+}
+
+fn number<T: TryInto<i64>>(number: T) -> Value {
+    Value::Integer(number.try_into().unwrap_or(i64::MAX))
+}
+
+fn text(value: &impl Display) -> Value {
+    Value::from(value.to_string())
+}
+
+fn paths(paths: &[PathBuf]) -> Value {
+    Value::Array(paths.iter().map(|path| text(&path.display())).collect())
+}
+
+impl ServerSpec {
+    /// Every key with what holds, table by table.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        let Self {
+            listen,
+            shutdown_timeout,
+            max_connections,
+            read_timeout,
+            open_on_loopback,
+            tls,
+            slots,
+            memory,
+            audited_calls,
+            requests: RequestLimit { a_second, burst },
+            failed_tokens_per_minute,
+            tenant_limits,
+            max_artifact,
+            max_storage,
+            max_subtasks,
+            max_live,
+            history,
+            ports,
+            shared_files,
+            tenant_files,
+        } = self;
+        let file = |of: fn(&TlsFiles) -> &PathBuf| tls.as_ref().map(|tls| text(&of(tls).display()));
+        #[expect(clippy::cast_possible_truncation, reason = "it was read from a whole number")]
+        let a_second = Value::Integer(*a_second as i64);
+        let none = "none";
+        let rows: Vec<(&'static str, &str, Option<Value>, &'static str)> = vec![
+            ("server", "listen", Some(text(listen)), none),
+            ("server", "shutdown_timeout", Some(time(*shutdown_timeout)), none),
+            ("server", "max_connections", Some(number(*max_connections)), none),
+            ("server", "read_timeout", Some(time(*read_timeout)), none),
+            ("tls", "certificate", file(|tls| &tls.certificate), none),
+            ("tls", "key", file(|tls| &tls.key), none),
+            ("auth", "open_on_loopback", Some(Value::Boolean(*open_on_loopback)), none),
+            ("limits", "requests_per_second", Some(a_second), none),
+            ("limits", "burst", Some(number(*burst)), none),
+            ("limits", "failed_tokens_per_minute", Some(number(*failed_tokens_per_minute)), none),
+            ("audit", "keep", Some(number(*audited_calls)), none),
+            ("task_manager", "slots", slots.map(number), "16 for each core"),
+            ("task_manager", "memory", memory.map(|n| size(n as u64)), "3/4 of the machine's"),
+            ("artifacts", "max_size", Some(size(*max_artifact as u64)), none),
+            ("artifacts", "max_storage", Some(size(*max_storage)), none),
+            ("jobs", "max_subtasks", Some(number(*max_subtasks)), none),
+            ("jobs", "max_live", Some(number(*max_live)), none),
+            ("jobs", "history", Some(number(*history)), none),
+            (
+                "network",
+                "ports",
+                Some(Value::Array(ports.iter().copied().map(number).collect())),
+                none,
+            ),
+            ("files", "shared", Some(paths(shared_files)), none),
+        ];
+        let mut rows: Vec<Setting> = rows
+            .into_iter()
+            .map(|(table, key, value, otherwise)| Setting {
+                table,
+                key: key.to_owned(),
+                value,
+                otherwise,
+            })
+            .collect();
+        let of_tenant = |table, name: &dyn Display, value| Setting {
+            table,
+            key: name.to_string(),
+            value: Some(value),
+            otherwise: none,
+        };
+        rows.extend(
+            tenant_files.iter().map(|(name, of)| of_tenant("files.tenants", name, paths(of))),
+        );
+        rows.extend(
+            tenant_limits.iter().map(|(name, of)| of_tenant("limits.tenants", name, limits(of))),
+        );
+        rows
+    }
+}
+
+fn limits(of: &TenantLimits) -> Value {
+    let TenantLimits { requests_per_second, burst, max_artifact } = of;
+    let given = [
+        ("requests_per_second", requests_per_second.map(number)),
+        ("burst", burst.map(number)),
+        ("max_artifact", max_artifact.map(|bytes| size(bytes as u64))),
+    ];
+    Value::Table(given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect())
+}
