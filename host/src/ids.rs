@@ -105,6 +105,11 @@ name_type! {
     TenantId
 }
 
+name_type! {
+    /// The name of a server, and of what opens it, on the command line.
+    ProfileName
+}
+
 /// The tenant of whoever does not speak of tenants.
 impl Default for TenantId {
     fn default() -> Self {

@@ -8,8 +8,13 @@ use super::{
     capsule_args::{OperatorCommand, REPLAY_HELP, ReplayArgs},
     checkpoint_args::CheckpointCommand,
     exit::EXIT_CODES,
-    running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs, UpgradeArgs},
+    running_args::{RescaleArgs, SavepointCommand, SlotCommand, UpgradeArgs},
     serve_args::{SERVE_HELP, ServeArgs},
+    server::{
+        job_args::{CancelArgs, JobAt, ListArgs, SUBMIT_HELP, StopArgs, SubmitArgs},
+        profile_args::ProfileCommand,
+        token_args::TokenCommand,
+    },
     tenant_args::{TenantArgs, TenantCommand},
 };
 use crate::{
@@ -38,7 +43,7 @@ pub enum Command {
     /// Serve many tenants: take their operators and jobs by HTTP, and run them
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
-    /// Look at job files and at jobs that run; stop and rescale them
+    /// Submit jobs to a server, look at them and end them; check job files; ask a job of this machine
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),
     /// Take savepoints of jobs that run
@@ -53,12 +58,18 @@ pub enum Command {
     /// Run a crash again from its capsule
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
-    /// Look at versions of an operator
+    /// Push operators to a server and look at them; compare versions of one
     #[command(subcommand, arg_required_else_help = true)]
     Operator(OperatorCommand),
     /// Make, change and show tenants: their quotas, grants and usage
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(TenantCommand),
+    /// Make, list and revoke the tokens of a server
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(TokenCommand),
+    /// Give servers names, with what opens them
+    #[command(subcommand, arg_required_else_help = true)]
+    Profile(ProfileCommand),
     /// Compiles one artifact within limits; the program starts itself so
     #[command(name = compile::COMMAND, hide = true)]
     CompileArtifact {
@@ -79,9 +90,17 @@ pub enum JobCommand {
     /// Check a job file, open its operators, and print its plan, without running it
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
-    /// Show a job that runs
-    Status(StatusArgs),
-    /// Stop a job that runs with a savepoint
+    /// Submit a job to a server
+    #[command(after_help = SUBMIT_HELP)]
+    Submit(SubmitArgs),
+    /// List the jobs of a server
+    List(ListArgs),
+    /// Show a job of a server, or the one of a state directory
+    #[command(visible_alias = "status")]
+    Show(JobAt),
+    /// End a job of a server, without a savepoint
+    Cancel(CancelArgs),
+    /// Stop a job with a savepoint: of a server, or of a state directory
     Stop(StopArgs),
     /// Have a job that runs go on with another parallelism
     Rescale(RescaleArgs),
