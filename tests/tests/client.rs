@@ -6,7 +6,6 @@
 use std::{
     fs,
     os::unix::fs::symlink,
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -188,7 +187,7 @@ fn operators_are_pushed_listed_inspected_tagged_and_deleted() {
     assert_eq!(both["tags"]["latest"], "1.0.0");
     assert_eq!(ask(&["operator", "rm", "copy@1.0.0"]).well(), "deleted copy@1.0.0\n");
 
-    ask(&["operator", "rm", "copy@1.0.0"]).refused(2, &["error: ", "copy@1.0.0"]);
+    ask(&["operator", "rm", "copy@1.0.0"]).refused(2, &["error: ", "no version `1.0.0`"]);
     ask(&["operator", "rm", "identity"]).refused(2, &["NAME@VERSION"]);
     place.write("no.wasm", "this is no component");
     let no_component = ask(&["operator", "push", "no.wasm"]);
@@ -245,7 +244,8 @@ fn mistakes_of_a_job_file_are_shown_as_if_it_had_been_read_here() {
     let set = ["--set", "job.paralelism=2"];
     let submitted =
         ask(&place, &served, &[["job", "submit", "job.toml"].as_slice(), &set].concat());
-    submitted.refused(2, &["--> job.toml:11:1", "did you mean `rate`?", "--> --set:1:1"]);
+    submitted
+        .refused(2, &["--> job.toml:11:1", "did you mean `rate`?", "--> --set job.paralelism=2"]);
     let missing = ask(&place, &served, &["job", "submit", "none.toml"]);
     missing.refused(2, &["cannot read the job file none.toml"]);
 }
@@ -340,5 +340,4 @@ fn a_server_with_tls_is_asked_if_its_certificate_is_trusted() {
     let plain = ["token", "list", "--server", &plain, "--token", "cfd_x"];
     offline(&place, &plain).refused(5, &["write https://"]);
     offline(&place, &[list.as_slice(), &["--ca", "none.pem"]].concat()).refused(2, &["none.pem"]);
-    assert!(Path::new(&place.path("ca.pem")).is_file());
 }
