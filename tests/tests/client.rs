@@ -192,8 +192,8 @@ fn operators_are_pushed_listed_inspected_tagged_and_deleted() {
     place.write("no.wasm", "this is no component");
     let no_component = ask(&["operator", "push", "no.wasm"]);
     no_component.refused(2, &["error: "]);
-    let elsewhere = ask(&["operator", "list", "--tenant", "acme"]);
-    elsewhere.refused(2, &["acme", "--tenant says whose is meant"]);
+    let elsewhere = ask(&["operator", "inspect", "identity", "--tenant", "acme"]);
+    elsewhere.refused(2, &["identity", "--tenant says whose is meant"]);
 }
 
 #[test]
