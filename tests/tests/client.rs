@@ -341,3 +341,17 @@ fn a_server_with_tls_is_asked_if_its_certificate_is_trusted() {
     offline(&place, &plain).refused(5, &["write https://"]);
     offline(&place, &[list.as_slice(), &["--ca", "none.pem"]].concat()).refused(2, &["none.pem"]);
 }
+
+#[test]
+fn a_shell_completes_commands() {
+    let place = Place::new();
+    let script = offline(&place, &["completions", "bash"]).well();
+    place.write("complete.bash", script);
+    let mut bash = Command::new("bash");
+    bash.current_dir(place.path("")).args([
+        "-ec",
+        "source complete.bash; COMP_WORDS=(cofferdam job su); COMP_CWORD=2; \
+         _cofferdam cofferdam su job; echo \"${COMPREPLY[@]}\"",
+    ]);
+    assert_eq!(Ended::of(bash).well(), "submit\n");
+}

@@ -70,6 +70,20 @@ pub enum Command {
     /// Give servers names, with what opens them
     #[command(subcommand, arg_required_else_help = true)]
     Profile(ProfileCommand),
+    /// Print a script that has a shell complete commands and options
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// Which shell
+        #[arg(value_name = "SHELL", value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages, one for each command
+    #[command(after_help = MAN_HELP)]
+    Man {
+        /// Where to; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Compiles one artifact within limits; the program starts itself so
     #[command(name = compile::COMMAND, hide = true)]
     CompileArtifact {
@@ -237,6 +251,16 @@ Examples:
   cofferdam job check job.toml
   cofferdam job check job.toml --dot | dot -Tsvg > plan.svg
   cofferdam job check job.toml --set job.parallelism=4";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  source <(cofferdam completions bash)
+  cofferdam completions zsh > ~/.zfunc/_cofferdam
+  cofferdam completions fish > ~/.config/fish/completions/cofferdam.fish";
+
+const MAN_HELP: &str = "\
+Example:
+  cofferdam man ~/.local/share/man/man1 && man cofferdam-job-submit";
 
 #[cfg(test)]
 mod tests {

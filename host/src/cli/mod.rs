@@ -14,6 +14,7 @@
 //! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
 //! | `capsule`, [`capsule_args`], `capsule_view` | `cofferdam replay` and `cofferdam operator compare` |
 //! | [`server`] | commands that ask a server |
+//! | `shell` | completions and man pages |
 //! | `harden` | giving up what a command does not need |
 //! | `progress`, `human` | a job's numbers as text |
 //! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
@@ -39,6 +40,7 @@ pub mod running_args;
 mod serve;
 pub mod serve_args;
 pub mod server;
+mod shell;
 mod signals;
 mod tenant;
 pub mod tenant_args;
@@ -87,6 +89,8 @@ pub fn main() -> ExitCode {
         Command::Operator(command) => operator(&command),
         Command::Token(command) => either(server::tokens::token(&command)),
         Command::Profile(command) => either(server::profiles::profile(&command)),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { directory } => shell::man(&directory),
         // No log: what it writes is code.
         Command::CompileArtifact { memory, seconds, metering, hardening } => {
             return ExitCode::from(compile::run(memory, seconds, metering, hardening));

@@ -201,7 +201,6 @@ impl Client {
     }
 
     /// One attempt: how it went, if it might be made again, and what comes of it if it is not.
-    #[expect(clippy::type_complexity, reason = "named right above")]
     fn attempt(
         &self,
         request: &Request,

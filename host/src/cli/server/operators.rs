@@ -19,7 +19,7 @@ use crate::{
         terminal,
     },
     client::Request,
-    ids::{ArtifactName, VersionName},
+    ids::{ArtifactName, Hex, VersionName},
 };
 
 /// An upload is checked and compiled before it is answered.
@@ -76,8 +76,7 @@ fn name_of(file: &Path) -> Result<ArtifactName, String> {
 }
 
 fn version_of(bytes: &[u8]) -> VersionName {
-    let digest = Sha256::digest(bytes);
-    let digits: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let digits = Hex(&Sha256::digest(bytes)[..6]).to_string();
     VersionName::new(digits).expect("hexadecimal digits can name a version")
 }
 
