@@ -125,7 +125,7 @@ fn a_job_that_was_rescaled_stays_so_after_a_kill() {
     let served = started(&place);
     let after = running(&served, &job);
     let config = served.ask("GET", &format!("{job}/config"), b"").expect(200).json;
-    assert_eq!(config["set"], json!(["copied.parallelism=3"]));
+    assert_eq!(config["set"], json!(["operator.copied.parallelism=3"]));
     assert_eq!(after["status"]["checkpoints"]["resumed_from"], 1);
     assert_eq!(vertices(&served), 3, "{after:#}");
     let plan = served.ask("GET", &format!("{job}/plan"), b"").expect(200).json;

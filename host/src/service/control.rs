@@ -175,7 +175,8 @@ impl Service {
         parallelism: u32,
     ) -> Result<Rescaled, ServiceError> {
         let entry = self.running(caller, id)?;
-        let node = operator.as_ref().map_or("job", OperatorName::as_str);
+        // By its name alone it would be a setting of the operator itself.
+        let node = operator.as_ref().map_or_else(|| "job".to_owned(), |o| format!("operator.{o}"));
         let key = format!("{node}.parallelism=");
         let mut overrides = entry.record.overrides.clone();
         overrides.retain(|set| !set.starts_with(&key));
