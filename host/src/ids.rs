@@ -101,6 +101,11 @@ name_type! {
 }
 
 name_type! {
+    /// The name of a savepoint: unique within its job.
+    SavepointName
+}
+
+name_type! {
     /// Who a job belongs to, and whose slots, memory and time it uses.
     TenantId
 }

@@ -45,6 +45,8 @@ pub struct Reply {
     pub json: Value,
     /// Its body, as it is.
     pub text: String,
+    /// Its body as it is.
+    pub body: Vec<u8>,
 }
 
 impl Reply {
@@ -284,5 +286,6 @@ fn read(answer: &[u8]) -> Reply {
         headers: headers.collect(),
         json: serde_json::from_slice(&answer[end + 4..]).unwrap_or_default(),
         text: String::from_utf8_lossy(&answer[end + 4..]).into_owned(),
+        body: answer[end + 4..].to_vec(),
     }
 }
