@@ -50,6 +50,9 @@ impl fmt::Debug for Exposition {
     }
 }
 
+/// One of the numbers that a tenant has used.
+type OfUsage = fn(&(u64, u64)) -> u64;
+
 type Labels = Vec<(&'static str, String)>;
 
 fn put<T>(
@@ -150,7 +153,7 @@ impl Exposition {
             let used = tenants.entry(job.tenant.name.as_str()).or_insert((0, 0));
             *used = (used.0.max(job.tenant.guest_millis), used.1.max(job.tenant.core_millis));
         }
-        let metrics: [(_, _, fn(&(u64, u64)) -> u64); 2] = [
+        let metrics: [(_, _, OfUsage); 2] = [
             ("tenant_guest_cpu", "How long the tenant's guests ran.", |used| used.0),
             ("tenant_cpu", "How long the tenant had a core.", |used| used.1),
         ];
