@@ -34,7 +34,8 @@ pub enum FailureKind {
 }
 
 /// Who has to do something about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// The operator's author.
     Operator,

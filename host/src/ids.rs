@@ -101,8 +101,18 @@ name_type! {
 }
 
 name_type! {
+    /// The name of a savepoint: unique within its job.
+    SavepointName
+}
+
+name_type! {
     /// Who a job belongs to, and whose slots, memory and time it uses.
     TenantId
+}
+
+name_type! {
+    /// The name of a server, and of what opens it, on the command line.
+    ProfileName
 }
 
 /// The tenant of whoever does not speak of tenants.

@@ -26,12 +26,14 @@
 //! | [`remote`] | how another process asks something of a job that runs |
 //! | [`service`] | the Dispatcher: many tenants' jobs in one process, who may do what |
 //! | [`http`] | the REST API: auth at the door, problem details |
+//! | [`client`] | asking a server that runs elsewhere: profiles, TLS, what is tried again |
 //! | [`cli`] | arguments, progress, exit codes |
 
 pub mod capsule;
 pub mod catalog;
 pub mod checkpoint;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connectors;

@@ -232,7 +232,7 @@ mod tests {
             }}},
         });
         let headers = vec![("content-type".to_owned(), kind.to_owned())];
-        let reply = Reply { status, headers, json, text: String::new() };
+        let reply = Reply { status, headers, json, text: String::new(), body: Vec::new() };
         wrong(&document, "GET", "/v1/things/7", &reply).join("; ")
     }
 

@@ -48,6 +48,8 @@ pub struct Reply {
     pub json: Value,
     /// Its body, as it is.
     pub text: String,
+    /// Its body as it is.
+    pub body: Vec<u8>,
 }
 
 impl Reply {
@@ -100,7 +102,17 @@ impl Served {
     #[must_use]
     pub fn start_program(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
         command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
-        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(arguments);
+        Self::begin(command, data)
+    }
+
+    /// Starts a server by a command, which has it use this data directory.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn begin(mut command: Command, data: &Path) -> Self {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = child.stderr.take().expect("piped above");
         let (say, said) = sync_channel(UNREAD);
@@ -284,5 +296,6 @@ fn read(answer: &[u8]) -> Reply {
         headers: headers.collect(),
         json: serde_json::from_slice(&answer[end + 4..]).unwrap_or_default(),
         text: String::from_utf8_lossy(&answer[end + 4..]).into_owned(),
+        body: answer[end + 4..].to_vec(),
     }
 }

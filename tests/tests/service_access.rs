@@ -53,6 +53,9 @@ fn token(served: &Served, tenant: Option<&str>, role: &str) -> (String, String) 
 /// What each route is asked for: its placeholders filled with what is acme's.
 fn filled(path: &str, job: &str, token: &str) -> String {
     let path = path.replace("{id}", job).replace("{token}", token);
+    let path = path.replace("{operator}", "copied").replace("{capsule}", "copied-0-1.capsule");
+    let path = path.replace("{slot}", "0").replace("{tenant}", "acme");
+    let path = path.replace("{checkpoint}", "1").replace("{savepoint}", "first");
     path.replace("{name}", "identity").replace("{version}", "1").replace("{tag}", "stable")
 }
 
@@ -76,6 +79,8 @@ fn another_tenants_objects_are_not_there_at_any_endpoint() {
         let body: &[u8] = match (method.as_str(), path) {
             ("POST", "/v1/jobs") => JOB.as_bytes(),
             ("POST", "/v1/tokens") => br#"{"name":"x","role":"viewer","tenant":"acme"}"#,
+            ("PUT", "/v1/tenants/{tenant}") => b"{}",
+            ("POST", path) if path.ends_with("/rescale") => br#"{"parallelism":2}"#,
             ("PUT", path) if path.contains("{tag}") => br#"{"version":"1"}"#,
             ("PUT", _) => &guest,
             _ => b"",
@@ -96,6 +101,29 @@ fn another_tenants_objects_are_not_there_at_any_endpoint() {
                 assert_eq!(ask(path).expect(200).json["jobs"], json!([]));
                 ask(&of_acme).is_problem(404, "not-found", "acme");
             }
+            "/v1/overview" => assert_eq!(ask(path).expect(200).json["jobs"], json!({})),
+            "/v1/slots" => assert_eq!(ask(path).expect(200).json["slots"], json!([])),
+            "/v1/tenants" => {
+                let tenants = ask(path).expect(200).json;
+                assert_eq!(tenants["tenants"].as_array().unwrap().len(), 1, "{tenants:#}");
+            }
+            "/v1/taskmanager" => {
+                let seen = ask(path).expect(200).json;
+                assert!(!seen.to_string().contains("acme"), "{seen:#}");
+                assert!(!seen.to_string().contains("copied"), "{seen:#}");
+            }
+            "/v1/usage" => {
+                assert_eq!(ask(path).expect(200).json["usage"], json!([]));
+                ask(&of_acme).is_problem(404, "not-found", "acme");
+            }
+            "/v1/tenants/{tenant}" if method == "GET" => {
+                ask(&full).is_problem(404, "not-found", "acme");
+            }
+            // What is for those who run the server is for no tenant's admin.
+            "/v1/config"
+            | "/v1/tenants/{tenant}"
+            | "/v1/slots/{slot}/drain"
+            | "/v1/slots/{slot}/restore" => ask(&full).is_problem(403, "forbidden", "mallory"),
             "/v1/tokens" => ask(path).is_problem(404, "not-found", "acme"),
             path if path.contains("{id}") || path.contains("{token}") => {
                 let theirs = ask(&full);

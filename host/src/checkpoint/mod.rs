@@ -15,6 +15,7 @@
 //! | `layout` | in pieces of which size a database has its values |
 //! | `marker` | what a state directory says beside the database |
 //! | [`file`](mod@file) | a checkpoint as one file |
+//! | [`summary`] | what a checkpoint is made of, for people |
 //! | [`verify`] | reading all of a checkpoint |
 
 pub mod details;
@@ -28,6 +29,7 @@ pub mod memory_store;
 mod refs;
 pub mod sled_store;
 pub mod store;
+pub mod summary;
 pub mod verify;
 
 pub use details::{Details, SubtaskDetails, Trigger};

@@ -9,8 +9,13 @@ use super::{
     checkpoint_args::CheckpointCommand,
     config_args::ConfigCommand,
     exit::EXIT_CODES,
-    running_args::{RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs, UpgradeArgs},
+    running_args::{RescaleArgs, SavepointCommand, SlotCommand, UpgradeArgs},
     serve_args::{SERVE_HELP, ServeArgs},
+    server::{
+        job_args::{CancelArgs, JobAt, ListArgs, SUBMIT_HELP, StopArgs, SubmitArgs},
+        profile_args::ProfileCommand,
+        token_args::TokenCommand,
+    },
     tenant_args::{TenantArgs, TenantCommand},
 };
 use crate::{
@@ -42,7 +47,7 @@ pub enum Command {
     /// Check and show a server's configuration
     #[command(subcommand, arg_required_else_help = true)]
     Config(ConfigCommand),
-    /// Look at job files and at jobs that run; stop and rescale them
+    /// Submit jobs to a server, look at them and end them; check job files; ask a job of this machine
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),
     /// Take savepoints of jobs that run
@@ -57,12 +62,32 @@ pub enum Command {
     /// Run a crash again from its capsule
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
-    /// Look at versions of an operator
+    /// Push operators to a server and look at them; compare versions of one
     #[command(subcommand, arg_required_else_help = true)]
     Operator(OperatorCommand),
     /// Make, change and show tenants: their quotas, grants and usage
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(TenantCommand),
+    /// Make, list and revoke the tokens of a server
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(TokenCommand),
+    /// Give servers names, with what opens them
+    #[command(subcommand, arg_required_else_help = true)]
+    Profile(ProfileCommand),
+    /// Print a script that has a shell complete commands and options
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// Which shell
+        #[arg(value_name = "SHELL", value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages, one for each command
+    #[command(after_help = MAN_HELP)]
+    Man {
+        /// Where to; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Compiles one artifact within limits; the program starts itself so
     #[command(name = compile::COMMAND, hide = true)]
     CompileArtifact {
@@ -83,9 +108,17 @@ pub enum JobCommand {
     /// Check a job file, open its operators, and print its plan, without running it
     #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
-    /// Show a job that runs
-    Status(StatusArgs),
-    /// Stop a job that runs with a savepoint
+    /// Submit a job to a server
+    #[command(after_help = SUBMIT_HELP)]
+    Submit(SubmitArgs),
+    /// List the jobs of a server
+    List(ListArgs),
+    /// Show a job of a server, or the one of a state directory
+    #[command(visible_alias = "status")]
+    Show(JobAt),
+    /// End a job of a server, without a savepoint
+    Cancel(CancelArgs),
+    /// Stop a job with a savepoint: of a server, or of a state directory
     Stop(StopArgs),
     /// Have a job that runs go on with another parallelism
     Rescale(RescaleArgs),
@@ -222,6 +255,16 @@ Examples:
   cofferdam job check job.toml
   cofferdam job check job.toml --dot | dot -Tsvg > plan.svg
   cofferdam job check job.toml --set job.parallelism=4";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  source <(cofferdam completions bash)
+  cofferdam completions zsh > ~/.zfunc/_cofferdam
+  cofferdam completions fish > ~/.config/fish/completions/cofferdam.fish";
+
+const MAN_HELP: &str = "\
+Example:
+  cofferdam man ~/.local/share/man/man1 && man cofferdam-job-submit";
 
 #[cfg(test)]
 mod tests {

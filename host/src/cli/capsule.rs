@@ -9,11 +9,11 @@ use std::{
 use serde_json::json;
 
 use super::{
-    capsule_args::{Common, CompareArgs, OperatorCommand, ReplayArgs},
+    capsule_args::{Common, CompareArgs, ReplayArgs},
     capsule_view as view,
     exit::Exit,
     harden::harden,
-    running, terminal,
+    terminal,
 };
 use crate::{
     capsule::{
@@ -41,11 +41,8 @@ pub(super) fn replay_capsule(args: &ReplayArgs) -> Exit {
     ran.unwrap_or_else(|exit| exit)
 }
 
-pub(super) fn operator(command: &OperatorCommand) -> Exit {
-    match command {
-        OperatorCommand::Record(args) => running::record(args),
-        OperatorCommand::Compare(args) => compare_versions(args).unwrap_or_else(|exit| exit),
-    }
+pub(super) fn compare_two(args: &CompareArgs) -> Exit {
+    compare_versions(args).unwrap_or_else(|exit| exit)
 }
 
 fn compare_versions(args: &CompareArgs) -> Result<Exit, Exit> {

@@ -1,10 +1,16 @@
-//! The arguments of `cofferdam replay` and `cofferdam operator compare`.
+//! The arguments of `cofferdam replay` and `cofferdam operator …`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::running_args::{JobArgs, operator};
+use super::{
+    running_args::{JobArgs, operator},
+    server::{
+        args::AtServer,
+        operator_args::{InspectArgs, PUSH_HELP, PushArgs, RemoveArgs, TagArgs},
+    },
+};
 use crate::{hardening::Mode, ids::OperatorName, sandbox::Metering};
 
 /// What both have.
@@ -46,6 +52,18 @@ pub struct ReplayArgs {
 /// `cofferdam operator …`
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
+    /// Push an operator to a server
+    // Its own `--version` says which version it is.
+    #[command(after_help = PUSH_HELP, disable_version_flag = true)]
+    Push(PushArgs),
+    /// List the operators of a server, with their versions and tags
+    List(AtServer),
+    /// Show what a server found out about an operator
+    Inspect(InspectArgs),
+    /// Delete a version of an operator that no job uses
+    Rm(RemoveArgs),
+    /// Point a tag to a version
+    Tag(TagArgs),
     /// Record what an operator of a running job is given, from a checkpoint on
     #[command(after_help = RECORD_HELP)]
     Record(RecordArgs),

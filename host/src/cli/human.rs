@@ -62,6 +62,11 @@ pub(super) fn time(millis: i64) -> String {
     }
 }
 
+/// Text from elsewhere without what a terminal would obey, but with its lines.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
 /// Columns below each other; from number `left` on they are set to the right.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>], left: usize) -> String {
     let width = |i: usize| {

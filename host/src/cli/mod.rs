@@ -14,6 +14,8 @@
 //! | `checkpoint`, [`checkpoint_args`], `checkpoint_view` | `cofferdam checkpoint …` |
 //! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
 //! | `capsule`, [`capsule_args`], `capsule_view` | `cofferdam replay` and `cofferdam operator compare` |
+//! | [`server`] | commands that ask a server |
+//! | `shell` | completions and man pages |
 //! | `harden` | giving up what a command does not need |
 //! | `progress`, `human` | a job's numbers as text |
 //! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
@@ -40,6 +42,8 @@ mod running;
 pub mod running_args;
 mod serve;
 pub mod serve_args;
+pub mod server;
+mod shell;
 mod signals;
 mod tenant;
 pub mod tenant_args;
@@ -54,6 +58,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::{
     args::{Cli, Command, JobCommand},
+    capsule_args::OperatorCommand,
     checkpoint_args::CheckpointCommand,
     exit::Exit,
 };
@@ -72,14 +77,7 @@ pub fn main() -> ExitCode {
             serve::serve(&args)
         }
         Command::Config(command) => config_command::config(&command),
-        Command::Job(JobCommand::Check(args)) => {
-            start_log();
-            check::check(&args)
-        }
-        Command::Job(JobCommand::Status(args)) => running::status(&args),
-        Command::Job(JobCommand::Stop(args)) => running::stop(&args),
-        Command::Job(JobCommand::Rescale(args)) => running::rescale(&args),
-        Command::Job(JobCommand::Upgrade(args)) => running::upgrade(&args),
+        Command::Job(command) => job(&command),
         Command::Savepoint(command) => running::savepoint(&command),
         Command::Slot(command) => running::slot(&command),
         Command::Tenant(command) => tenant::tenant(&command),
@@ -92,16 +90,53 @@ pub fn main() -> ExitCode {
             start_log();
             capsule::replay_capsule(&args)
         }
-        Command::Operator(command) => {
-            start_log();
-            capsule::operator(&command)
-        }
+        Command::Operator(command) => operator(&command),
+        Command::Token(command) => either(server::tokens::token(&command)),
+        Command::Profile(command) => either(server::profiles::profile(&command)),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { directory } => shell::man(&directory),
         // No log: what it writes is code.
         Command::CompileArtifact { memory, seconds, metering, hardening } => {
             return ExitCode::from(compile::run(memory, seconds, metering, hardening));
         }
     };
     exit.into()
+}
+
+fn job(command: &JobCommand) -> Exit {
+    match command {
+        JobCommand::Check(args) => {
+            start_log();
+            check::check(args)
+        }
+        JobCommand::Submit(args) => either(server::jobs::submit(args)),
+        JobCommand::List(args) => either(server::jobs::list(args)),
+        JobCommand::Show(args) => either(server::jobs::show(args)),
+        JobCommand::Cancel(args) => either(server::jobs::cancel(args)),
+        JobCommand::Stop(args) => either(server::jobs::stop(args)),
+        JobCommand::Rescale(args) => running::rescale(args),
+        JobCommand::Upgrade(args) => running::upgrade(args),
+    }
+}
+
+fn operator(command: &OperatorCommand) -> Exit {
+    match command {
+        OperatorCommand::Push(args) => either(server::operators::push(args)),
+        OperatorCommand::List(args) => either(server::operators::list(args)),
+        OperatorCommand::Inspect(args) => either(server::operators::inspect(args)),
+        OperatorCommand::Rm(args) => either(server::operators::remove(args)),
+        OperatorCommand::Tag(args) => either(server::operators::tag(args)),
+        OperatorCommand::Record(args) => running::record(args),
+        OperatorCommand::Compare(args) => {
+            start_log();
+            capsule::compare_two(args)
+        }
+    }
+}
+
+/// How it ended, well or not.
+fn either(ended: Result<Exit, Exit>) -> Exit {
+    ended.unwrap_or_else(|exit| exit)
 }
 
 /// Logs to standard error, in between what shows progress.

@@ -12,10 +12,7 @@ use super::{
     capsule_args::RecordArgs,
     exit::Exit,
     human,
-    running_args::{
-        JobArgs, RescaleArgs, SavepointCommand, SlotCommand, StatusArgs, StopArgs, TakeArgs,
-        UpgradeArgs,
-    },
+    running_args::{JobArgs, RescaleArgs, SavepointCommand, SlotCommand, TakeArgs, UpgradeArgs},
     terminal,
 };
 use crate::{
@@ -23,8 +20,8 @@ use crate::{
     remote::client::{self, AskError},
 };
 
-pub(super) fn status(args: &StatusArgs) -> Exit {
-    say(&args.job, &Ask::Status, |answer| {
+pub(super) fn status(job: &JobArgs) -> Exit {
+    say(job, &Ask::Status, |answer| {
         let vertices = answer["vertices"].as_array().cloned().unwrap_or_default();
         let mut lines = vec![format!(
             "{} {}: {} checkpoints, {} restarts",
@@ -75,8 +72,9 @@ pub(super) fn savepoint(command: &SavepointCommand) -> Exit {
     }
 }
 
-pub(super) fn stop(args: &StopArgs) -> Exit {
-    take(&args.job, args.to.as_deref(), true)
+/// Stops a job with a savepoint, and puts that where it is wanted.
+pub(super) fn stop(job: &JobArgs, to: Option<&Path>) -> Exit {
+    take(job, to, true)
 }
 
 fn take(job: &JobArgs, to: Option<&Path>, stop: bool) -> Exit {
@@ -240,13 +238,15 @@ fn carry(from: &Path, to: &Path) -> io::Result<()> {
 pub(super) fn slot(command: &SlotCommand) -> Exit {
     match command {
         SlotCommand::List(job) => say(job, &Ask::Slots, |answer| {
-            let slots = answer["slots"].as_array().cloned().unwrap_or_default();
-            let mut lines = vec![format!("{:>4}  {:<12} {}", "SLOT", "CONDITION", "SUBTASK")];
-            lines.extend(slots.iter().map(|slot| {
-                let subtask = slot["subtask"].as_str().unwrap_or("-");
-                format!("{:>4}  {:<12} {subtask}", slot["slot"], text(&slot["condition"]))
-            }));
-            lines.join("\n")
+            let slots = answer["slots"].as_array().into_iter().flatten();
+            let rows: Vec<Vec<String>> = slots
+                .map(|slot| {
+                    let condition = text(&slot["condition"]).to_owned();
+                    let subtask = slot["subtask"].as_str().unwrap_or("-").to_owned();
+                    vec![slot["slot"].to_string(), condition, subtask]
+                })
+                .collect();
+            human::table(&["SLOT", "CONDITION", "SUBTASK"], &rows, 3).trim_end().to_owned()
         }),
         SlotCommand::Drain(args) => {
             say(&args.job, &Ask::DrainSlot { slot: args.slot }, |answer| match &answer["moved"] {

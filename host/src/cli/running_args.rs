@@ -18,14 +18,6 @@ pub struct JobArgs {
     pub json: bool,
 }
 
-/// `cofferdam job status`
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "it says itself what it is")]
-    pub job: JobArgs,
-}
-
 /// `cofferdam job rescale`
 #[derive(Debug, Args)]
 pub struct RescaleArgs {
@@ -77,7 +69,7 @@ pub enum SavepointCommand {
     Take(TakeArgs),
 }
 
-/// `cofferdam savepoint take`, `cofferdam job stop`
+/// `cofferdam savepoint take`
 #[derive(Debug, Args)]
 pub struct TakeArgs {
     /// Where to put it; it stays in `savepoints` in the state directory if not given
@@ -87,18 +79,6 @@ pub struct TakeArgs {
     /// Stop the job at it
     #[arg(long)]
     pub stop: bool,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "it says itself what it is")]
-    pub job: JobArgs,
-}
-
-/// `cofferdam job stop`
-#[derive(Debug, Args)]
-pub struct StopArgs {
-    /// Where to put the savepoint; it stays in `savepoints` in the state directory if not given
-    #[arg(long, value_name = "FILE")]
-    pub to: Option<PathBuf>,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "it says itself what it is")]

@@ -50,6 +50,10 @@ mod tests {
             "COFFERDAM_LOG",
             "PATH",
             "COFFERDAM_TOKEN",
+            "COFFERDAM_TOKEN_FILE",
+            "COFFERDAM_PROFILE",
+            "COFFERDAM_CA",
+            "COFFERDAM_ARTIFACTS",
         ];
         let found = settings(names.map(|name| (name.to_owned(), "1".to_owned())));
         let found: Vec<_> = found.iter().map(Override::as_str).collect();

@@ -10,7 +10,10 @@ use axum::{
 
 use super::{Shared, problem::Problem};
 use crate::{
-    ids::{ArtifactName, InvalidName, JobId, TenantId, TokenId, VersionName},
+    ids::{
+        ArtifactName, CheckpointId, InvalidName, JobId, OperatorName, SavepointName, SlotId,
+        TenantId, TokenId, VersionName,
+    },
     service::access::Caller,
 };
 
@@ -65,6 +68,35 @@ impl InPath {
 
     pub(super) fn token(&self) -> Result<TokenId, Problem> {
         self.id("token", "token")
+    }
+
+    pub(super) fn savepoint(&self) -> Result<SavepointName, Problem> {
+        SavepointName::new(self.get("savepoint")).map_err(wrong("a savepoint"))
+    }
+
+    pub(super) fn operator(&self) -> Result<OperatorName, Problem> {
+        OperatorName::new(self.get("operator")).map_err(wrong("an operator"))
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<CheckpointId, Problem> {
+        self.number("checkpoint").map(CheckpointId)
+    }
+
+    pub(super) fn slot(&self) -> Result<SlotId, Problem> {
+        self.number("slot").map(SlotId)
+    }
+
+    pub(super) fn tenant(&self) -> Result<TenantId, Problem> {
+        TenantId::new(self.get("tenant")).map_err(wrong("a tenant"))
+    }
+
+    /// As it was given: what is no capsule's name is that of nothing.
+    pub(super) fn capsule(&self) -> String {
+        self.get("capsule").to_owned()
+    }
+
+    fn number<T: FromStr>(&self, name: &str) -> Result<T, Problem> {
+        self.id(name, name)
     }
 
     /// What cannot be an identifier is that of nothing.

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -17,12 +17,14 @@ use super::{
     body::Reader,
     given::{InPath, Query},
     problem::Problem,
+    shapes,
 };
 use crate::{
-    ids::{CheckpointId, JobId, JobName, OperatorName, TenantId, TokenId},
-    registry::records::{Ended, EndedAs},
+    ids::{CheckpointId, JobId, JobName, OperatorName, SavepointName, TenantId, TokenId},
+    registry::records::{EndedAs, FromSavepoint},
     service::{
         access::Caller,
+        control::Rescaled,
         jobs::{JobQuery, JobView},
         submission::{LONGEST_FILE, Submission},
     },
@@ -31,6 +33,8 @@ use crate::{
 /// How many jobs a page has if nothing is said, and at most.
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1_000;
+/// The longest body that asks for another parallelism, in bytes.
+const LONGEST_RESCALE: usize = 4 << 10;
 
 /// A job in a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -64,6 +68,8 @@ pub(super) struct JobDetails {
     savepoint: Option<String>,
     /// What its operators run.
     artifacts: BTreeMap<OperatorName, String>,
+    /// The savepoint that it began with: `JOB/SAVEPOINT`.
+    from_savepoint: Option<String>,
     /// What there is to see of it, or was at its end.
     status: Value,
 }
@@ -104,13 +110,6 @@ impl From<JobView> for JobDetails {
             _ => (None, None),
         };
         let pins = record.pins.iter();
-        let status = match &view.status {
-            Some(status) => serde_json::to_value(status).unwrap_or_default(),
-            None => match &record.ended {
-                Some(Ended { status: Some(status), .. }) => status.clone(),
-                _ => Value::Null,
-            },
-        };
         Self {
             summary,
             checkpoint,
@@ -118,7 +117,11 @@ impl From<JobView> for JobDetails {
             artifacts: pins
                 .map(|(operator, pin)| (operator.clone(), format!("{}@{}", pin.name, pin.version)))
                 .collect(),
-            status,
+            from_savepoint: record
+                .from_savepoint
+                .as_ref()
+                .map(|f| format!("{}/{}", f.job, f.savepoint)),
+            status: view.status,
         }
     }
 }
@@ -127,7 +130,9 @@ impl From<JobView> for JobDetails {
 #[utoipa::path(post, path = "/v1/jobs", operation_id = "submitJob",
     params(("tenant" = Option<TenantId>, Query),
         ("name" = Option<JobName>, Query, description = "What to call the job"),
-        ("set" = Option<Vec<String>>, Query, description = "`NAME.KEY=VALUE`: changes a setting; as often as wanted")),
+        ("set" = Option<Vec<String>>, Query, description = "`NAME.KEY=VALUE`: changes a setting; as often as wanted"),
+        ("from_savepoint" = Option<String>, Query, description = "`JOB/SAVEPOINT`: what to begin with"),
+        ("allow_non_restored_state" = Option<bool>, Query, description = "Leave out state of the savepoint that no operator has any more")),
     request_body(content = String, content_type = "application/toml", description = "The job file"),
     responses((status = 201, description = "It was taken", body = JobDetails,
         headers(("location" = String, description = "Where the job is")))))]
@@ -137,7 +142,9 @@ pub(super) async fn submit(
     query: Query,
     body: Body,
 ) -> Answer<Response> {
-    let query = query.only(&["tenant", "name", "set"])?;
+    let known = ["tenant", "name", "set", "from_savepoint", "allow_non_restored_state"];
+    let query = query.only(&known)?;
+    let from = from_savepoint(&query)?;
     let tenant = query.tenant()?;
     let mut overrides = query.all("set");
     if let Some(name) = query.get("name") {
@@ -148,7 +155,7 @@ pub(super) async fn submit(
     let body = Reader::new(body, service.spec().read_timeout);
     let file = body.text("a job file", LONGEST_FILE).await?;
     let submission = Submission::new(file, &overrides)?;
-    let view = service.submit(&caller, tenant.as_ref(), submission).await?;
+    let view = service.submit(&caller, tenant.as_ref(), submission, from).await?;
     let location = HeaderValue::try_from(format!("/v1/jobs/{}", view.record.id))
         .map_err(|error| Problem::bug(&error))?;
     let answer = Json(JobDetails::from(view));
@@ -234,13 +241,113 @@ pub(super) async fn cancel(
 
 /// Stop a job with a savepoint
 ///
-/// Answered when the savepoint is there.
+/// Answered when it has ended, or when that takes long. Asked again with the same savepoint it is no
+/// mistake.
 #[utoipa::path(post, path = "/v1/jobs/{id}/stop", operation_id = "stopJob",
-    responses((status = 200, description = "The job", body = JobDetails)))]
+    params(("savepoint" = Option<SavepointName>, Query, description = "What to call the savepoint")),
+    responses(
+        (status = 200, description = "It has ended", body = JobDetails),
+        (status = 202, description = "It is stopping", body = JobDetails)))]
 pub(super) async fn stop(
     State(service): State<Shared>,
     caller: Caller,
     path: InPath,
-) -> Answer<Json<JobDetails>> {
-    Ok(Json(service.stop(&caller, path.job()?).await?.into()))
+    query: Query,
+) -> Answer<(StatusCode, Json<JobDetails>)> {
+    let query = query.only(&["savepoint"])?;
+    let name = query.get("savepoint").map(savepoint_name).transpose()?;
+    let view = service.stop(&caller, path.job()?, name).await?;
+    let ended = view.record.ended.is_some();
+    let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(view.into())))
+}
+
+/// Start a job again that failed or was stopped
+///
+/// It goes on from its last checkpoint.
+#[utoipa::path(post, path = "/v1/jobs/{id}/restart", operation_id = "restartJob",
+    responses((status = 202, description = "The job", body = JobDetails)))]
+pub(super) async fn restart(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+) -> Answer<(StatusCode, Json<JobDetails>)> {
+    let view = service.restart(&caller, path.job()?).await?;
+    Ok((StatusCode::ACCEPTED, Json(view.into())))
+}
+
+/// Forget a job that has ended
+///
+/// Its state and savepoints go too.
+#[utoipa::path(delete, path = "/v1/jobs/{id}", operation_id = "deleteJob",
+    responses((status = 204, description = "It is gone")))]
+pub(super) async fn delete(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+) -> Answer<StatusCode> {
+    service.delete_job(&caller, path.job()?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Another parallelism.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Rescale {
+    operator: Option<OperatorName>,
+    parallelism: u32,
+}
+
+/// Go on with another parallelism
+#[utoipa::path(post, path = "/v1/jobs/{id}/rescale", operation_id = "rescaleJob",
+    request_body(content = Rescale, description = "Which, and of which operator if not of all"),
+    responses((status = 200, description = "It runs with it", body = shapes::Rescaled)))]
+pub(super) async fn rescale(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+    body: Body,
+) -> Answer<Json<Rescaled>> {
+    let body = Reader::new(body, service.spec().read_timeout);
+    let body = body.text("another parallelism", LONGEST_RESCALE).await?;
+    let asked: Rescale = serde_json::from_str(&body).map_err(|error| {
+        Problem::invalid(format!(
+            "the body must be {{\"parallelism\": 4}}, with \"operator\": \"…\" for one of them \
+             only: {error}"
+        ))
+    })?;
+    let Rescale { operator, parallelism } = asked;
+    Ok(Json(service.rescale(&caller, path.job()?, operator, parallelism).await?))
+}
+
+/// What `?from_savepoint=JOB/SAVEPOINT` says.
+fn from_savepoint(query: &Query) -> Answer<Option<FromSavepoint>> {
+    let allow_non_restored_state = match query.get("allow_non_restored_state") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            let said = format!("`allow_non_restored_state` must be true or false, not `{other}`");
+            return Err(Problem::invalid(said));
+        }
+    };
+    let Some(text) = query.get("from_savepoint") else {
+        return match allow_non_restored_state {
+            false => Ok(None),
+            true => Err(Problem::invalid(
+                "`allow_non_restored_state` means something with `from_savepoint` only",
+            )),
+        };
+    };
+    let parts = text.split_once('/').and_then(|(job, name)| Some((job.parse().ok()?, name)));
+    let (job, name) = parts.ok_or_else(|| {
+        Problem::invalid("`from_savepoint` must be JOB/SAVEPOINT: identifier, name")
+    })?;
+    let savepoint = savepoint_name(name)?;
+    Ok(Some(FromSavepoint { job, savepoint, allow_non_restored_state }))
+}
+
+fn savepoint_name(name: &str) -> Answer<SavepointName> {
+    SavepointName::new(name).map_err(|bad| {
+        Problem::invalid(format!("`{name}` cannot name a savepoint: {}", bad.reason))
+    })
 }

@@ -12,20 +12,26 @@
 //! | `body` | request bodies, bounded in length and in patience |
 //! | [`openapi`] | the OpenAPI document |
 //! | `given` | paths and queries, read with errors that say what to do |
-//! | `artifacts`, `jobs`, `audit`, `tokens`, `health` | the endpoints |
+//! | `artifacts`, `jobs`, `checkpoints`, `look`, `overview`, `tenants`, `audit`, `tokens`, `health` | the endpoints |
+//! | `shapes` | what answers of other rooms look like, for the document |
 //! | `metrics` | what Prometheus reads |
 
 mod artifacts;
 mod audit;
 mod body;
+mod checkpoints;
 mod door;
 mod given;
 mod health;
 mod jobs;
+mod look;
 mod metrics;
 pub mod openapi;
+mod overview;
 pub mod problem;
 pub mod server;
+mod shapes;
+mod tenants;
 pub mod tls;
 mod tokens;
 
@@ -71,6 +77,9 @@ impl Routes {
     #[must_use]
     pub fn all() -> Self {
         const VERSION: &str = "/v1/artifacts/{name}/versions/{version}";
+        const CHECKPOINTS: &str = "/v1/jobs/{id}/checkpoints";
+        const SAVEPOINTS: &str = "/v1/jobs/{id}/savepoints";
+        const SAVEPOINT: &str = "/v1/jobs/{id}/savepoints/{savepoint}";
         Self::default()
             .add(Method::GET, health::HEALTHZ, health::healthz)
             .add(Method::GET, health::READYZ, health::readyz)
@@ -90,6 +99,34 @@ impl Routes {
             .add(Method::POST, "/v1/jobs/{id}/cancel", jobs::cancel)
             .add(Method::POST, "/v1/jobs/{id}/stop", jobs::stop)
             .add(Method::GET, "/v1/audit", audit::list)
+            .add(Method::POST, "/v1/jobs/{id}/restart", jobs::restart)
+            .add(Method::DELETE, "/v1/jobs/{id}", jobs::delete)
+            .add(Method::POST, "/v1/jobs/{id}/rescale", jobs::rescale)
+            .add(Method::GET, CHECKPOINTS, checkpoints::list)
+            .add(Method::POST, CHECKPOINTS, checkpoints::trigger)
+            .add(Method::GET, "/v1/jobs/{id}/checkpoints/config", checkpoints::config)
+            .add(Method::GET, "/v1/jobs/{id}/checkpoints/{checkpoint}", checkpoints::show)
+            .add(Method::GET, SAVEPOINTS, checkpoints::savepoints)
+            .add(Method::POST, SAVEPOINTS, checkpoints::take)
+            .add(Method::PUT, SAVEPOINT, checkpoints::put)
+            .add(Method::GET, SAVEPOINT, checkpoints::savepoint)
+            .add(Method::DELETE, SAVEPOINT, checkpoints::dispose)
+            .add(Method::GET, "/v1/jobs/{id}/exceptions", look::exceptions)
+            .add(Method::GET, "/v1/jobs/{id}/capsules", look::capsules)
+            .add(Method::GET, "/v1/jobs/{id}/capsules/{capsule}", look::capsule)
+            .add(Method::GET, "/v1/jobs/{id}/vertices", look::vertices)
+            .add(Method::GET, "/v1/jobs/{id}/vertices/{operator}", look::vertex)
+            .add(Method::GET, "/v1/overview", overview::overview)
+            .add(Method::GET, "/v1/config", overview::config)
+            .add(Method::GET, "/v1/slots", overview::slots)
+            .add(Method::POST, "/v1/slots/{slot}/drain", overview::drain)
+            .add(Method::POST, "/v1/slots/{slot}/restore", overview::restore)
+            .add(Method::GET, "/v1/taskmanager", overview::task_manager)
+            .add(Method::GET, "/v1/tenants", tenants::list)
+            .add(Method::GET, "/v1/tenants/{tenant}", tenants::show)
+            .add(Method::PUT, "/v1/tenants/{tenant}", tenants::put)
+            .add(Method::DELETE, "/v1/tenants/{tenant}", tenants::delete)
+            .add(Method::GET, "/v1/usage", tenants::usage)
             .add(Method::GET, "/v1/tokens", tokens::list)
             .add(Method::POST, "/v1/tokens", tokens::make)
             .add(Method::DELETE, "/v1/tokens/{token}", tokens::revoke)

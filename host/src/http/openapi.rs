@@ -18,17 +18,17 @@ use utoipa::{
 };
 
 use super::{
-    Answer, Json, artifacts, audit,
+    Answer, Json, artifacts, audit, checkpoints,
     door::{OPEN, REQUEST_ID},
     given::Query,
-    health, jobs, metrics,
+    health, jobs, look, metrics, overview,
     problem::ProblemDetails,
-    tokens,
+    tenants, tokens,
 };
 use crate::{
     ids::{
-        ArtifactName, CheckpointId, JobId, JobName, MAX_NAME, OperatorName, TenantId, TokenId,
-        VersionName,
+        ArtifactName, CheckpointId, JobId, JobName, MAX_NAME, OperatorName, SavepointName, SlotId,
+        TenantId, TokenId, VersionName,
     },
     registry::records::{Inspection, Role},
 };
@@ -56,6 +56,34 @@ use crate::{
         jobs::config,
         jobs::cancel,
         jobs::stop,
+        jobs::restart,
+        jobs::delete,
+        jobs::rescale,
+        checkpoints::list,
+        checkpoints::trigger,
+        checkpoints::config,
+        checkpoints::show,
+        checkpoints::savepoints,
+        checkpoints::take,
+        checkpoints::put,
+        checkpoints::savepoint,
+        checkpoints::dispose,
+        look::exceptions,
+        look::capsules,
+        look::capsule,
+        look::vertices,
+        look::vertex,
+        overview::overview,
+        overview::config,
+        overview::slots,
+        overview::drain,
+        overview::restore,
+        overview::task_manager,
+        tenants::list,
+        tenants::show,
+        tenants::put,
+        tenants::delete,
+        tenants::usage,
         audit::list,
         tokens::list,
         tokens::make,
@@ -66,8 +94,11 @@ struct Described;
 
 type MakeSchema = fn() -> RefOr<Schema>;
 
-/// What the variables of paths are, and what `tenant` in a query is, wherever they stand.
-const PARAMETERS: [(&str, &str, MakeSchema); 6] = [
+/// What `tenant` in a query is, if nothing else is said.
+const OF_WHOM: &str = "Whose; the token's own tenant if not given";
+
+/// What the variables of paths are, wherever they stand.
+const PARAMETERS: [(&str, &str, MakeSchema); 11] = [
     ("name", "The artifact", || reference::<ArtifactName>()),
     ("version", "The version; where it is only looked at, a tag too", || {
         reference::<VersionName>()
@@ -75,7 +106,14 @@ const PARAMETERS: [(&str, &str, MakeSchema); 6] = [
     ("tag", "The tag", || reference::<VersionName>()),
     ("id", "The job", || reference::<JobId>()),
     ("token", "The token's `id`", || reference::<TokenId>()),
-    ("tenant", "Whose; the token's own tenant if not given", || reference::<TenantId>()),
+    ("checkpoint", "The checkpoint's number", || reference::<CheckpointId>()),
+    ("savepoint", "The savepoint", || reference::<SavepointName>()),
+    ("capsule", "The file of the crash capsule", || {
+        ObjectBuilder::new().schema_type(Type::String).into()
+    }),
+    ("operator", "The source, operator or sink", || reference::<OperatorName>()),
+    ("slot", "The slot's number", || reference::<SlotId>()),
+    ("tenant", "The tenant", || reference::<TenantId>()),
 ];
 
 /// The name of the security scheme.
@@ -141,7 +179,7 @@ fn complete(path: &str, operation: &mut Operation) {
     }
     let tenant = given.iter_mut().find(|parameter| parameter.name == "tenant");
     if let Some(tenant) = tenant {
-        tenant.description.get_or_insert_with(|| PARAMETERS[5].1.to_owned());
+        tenant.description.get_or_insert_with(|| OF_WHOM.to_owned());
     }
     let problem = content(Ref::from_schema_name(ProblemDetails::name()));
     let response = ResponseBuilder::new().description("What is wrong: RFC 9457");
@@ -185,6 +223,7 @@ const VERSION: &str = "^[A-Za-z0-9][A-Za-z0-9_.+-]*$";
 text!(TenantId, "The name of a tenant", NAME, MAX_NAME);
 text!(ArtifactName, "The name of an artifact", NAME, MAX_NAME);
 text!(JobName, "The name of a job", NAME, MAX_NAME);
+text!(SavepointName, "The name of a savepoint of a job", NAME, MAX_NAME);
 text!(OperatorName, "The name of a source, operator or sink", NAME, MAX_NAME);
 text!(VersionName, "A version of an artifact, or a tag", VERSION, MAX_NAME);
 text!(JobId, "A job that was submitted", "^[0-9a-f]{32}$", 32);
@@ -198,6 +237,15 @@ impl PartialSchema for CheckpointId {
 }
 
 impl ToSchema for CheckpointId {}
+
+impl PartialSchema for SlotId {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        number.description(Some("The number of a slot")).into()
+    }
+}
+
+impl ToSchema for SlotId {}
 
 impl PartialSchema for Role {
     fn schema() -> RefOr<Schema> {

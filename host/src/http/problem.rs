@@ -138,6 +138,7 @@ impl From<ServiceError> for Problem {
         let (status, kind) = match &error {
             ServiceError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             ServiceError::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            ServiceError::OfTenant(_) => (StatusCode::FORBIDDEN, "forbidden"),
             ServiceError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid-request"),
             ServiceError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             ServiceError::PreconditionFailed(_) => {
@@ -152,6 +153,7 @@ impl From<ServiceError> for Problem {
             ServiceError::OverQuota(_) => (StatusCode::FORBIDDEN, "over-quota"),
             ServiceError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             ServiceError::JobSaysNo(_) => (StatusCode::CONFLICT, "job-says-no"),
+            ServiceError::NotYet(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-yet"),
             ServiceError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ServiceError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     capsule::compare::Comparison,
+    checkpoint::summary::Summary,
     ids::{CheckpointId, OperatorName, SlotId, TenantId},
     job_manager::status::JobStatus,
     task_manager::{TaskManager, TaskManagerSettings, slots::health::SlotCondition},
@@ -57,6 +58,11 @@ pub enum Ask {
     Status,
     /// Take a checkpoint now.
     Checkpoint,
+    /// What is one of its checkpoints made of?
+    CheckpointDetails {
+        /// Its number.
+        id: CheckpointId,
+    },
     /// Take a savepoint.
     Savepoint {
         /// What the file in the state directory is called; made of the checkpoint's
@@ -123,6 +129,11 @@ pub enum Answer {
         duration_millis: u64,
         /// Bytes that were written for it.
         bytes: u64,
+    },
+    /// What a checkpoint is made of.
+    CheckpointDetails {
+        /// None if the job keeps no such checkpoint.
+        checkpoint: Option<Box<Summary>>,
     },
     /// A savepoint was taken.
     Savepoint {

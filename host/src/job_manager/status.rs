@@ -4,11 +4,12 @@
 
 use std::{collections::VecDeque, path::PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     checkpoint::Trigger,
-    ids::{CheckpointId, JobName, OperatorName, SlotId, TenantId},
+    failure::{Failure, FailureKind, Fault},
+    ids::{CheckpointId, JobName, OperatorName, SlotId, SubtaskIndex, TenantId},
     memory::MemoryReport,
     sandbox::GuestMetrics,
     task_manager::slots::Waiting,
@@ -214,7 +215,7 @@ impl VertexStatus {
 }
 
 /// A job's checkpoints.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointStatus {
     /// How many were completed since the job was started.
     pub completed: u64,
@@ -254,7 +255,7 @@ impl CheckpointStatus {
 }
 
 /// What became of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum PastCheckpoint {
     /// It counts.
@@ -269,7 +270,7 @@ pub enum PastCheckpoint {
 }
 
 /// A completed checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletedCheckpoint {
     /// Its number.
     pub id: CheckpointId,
@@ -308,7 +309,7 @@ pub struct PlacementStatus {
 }
 
 /// A job's restarts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartStatus {
     /// How many.
     pub count: u32,
@@ -321,4 +322,70 @@ pub struct RestartStatus {
     pub last_capsule: Option<PathBuf>,
     /// Why the last one was: the subtask and its failure, in words.
     pub last_failure: Option<String>,
+    /// The last [`FAILURES`] failures since the job was started in this process, the latest last.
+    #[serde(default)]
+    pub failures: VecDeque<PastFailure>,
+}
+
+/// How many failures a status tells of.
+pub const FAILURES: usize = 20;
+/// How much of a failure's message is kept, in bytes, and how many frames.
+const LONGEST_MESSAGE: usize = 4 << 10;
+const MOST_FRAMES: usize = 64;
+
+impl RestartStatus {
+    /// One more failure.
+    pub fn remember(&mut self, failure: PastFailure) {
+        if self.failures.len() == FAILURES {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(failure);
+    }
+}
+
+/// A failure of a subtask, or of the job as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastFailure {
+    /// When, milliseconds since 1970.
+    pub at: i64,
+    /// Its class.
+    pub kind: FailureKind,
+    /// Who has to do something about it.
+    pub fault: Fault,
+    /// The source, operator or sink; none if the job failed as a whole.
+    pub operator: Option<OperatorName>,
+    /// Which of its subtasks.
+    pub subtask: Option<SubtaskIndex>,
+    /// What happened, and what to do.
+    pub message: String,
+    /// Guest frames, innermost first, where there are any.
+    pub backtrace: Vec<String>,
+    /// The file of the crash capsule, if one is kept.
+    pub capsule: Option<String>,
+    /// After how long the restart strategy began again; none if it gave up.
+    pub restart_after_millis: Option<u64>,
+}
+
+impl PastFailure {
+    /// What is known of a failure of the job as a whole.
+    #[must_use]
+    pub fn of(at: i64, failure: &Failure) -> Self {
+        let mut message = failure.message.clone();
+        if message.len() > LONGEST_MESSAGE {
+            let end = (0..=LONGEST_MESSAGE).rev().find(|at| message.is_char_boundary(*at));
+            message.truncate(end.unwrap_or(0));
+            message.push('…');
+        }
+        Self {
+            at,
+            kind: failure.kind,
+            fault: failure.kind.fault(),
+            operator: None,
+            subtask: None,
+            message,
+            backtrace: failure.backtrace.iter().take(MOST_FRAMES).cloned().collect(),
+            capsule: None,
+            restart_after_millis: None,
+        }
+    }
 }

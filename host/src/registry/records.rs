@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Record;
 use crate::ids::{
-    ArtifactDigest, ArtifactName, CheckpointId, JobId, JobName, OperatorName, TenantId, TokenId,
-    VersionName,
+    ArtifactDigest, ArtifactName, CheckpointId, JobId, JobName, OperatorName, SavepointName,
+    TenantId, TokenId, VersionName,
 };
 
 /// A version of an artifact that was uploaded. Never changed.
@@ -105,6 +105,20 @@ pub struct JobRecord {
     pub desired: Desired,
     /// How it ended, if it has.
     pub ended: Option<Ended>,
+    /// What it begins with, as long as it has no checkpoint of its own.
+    #[serde(default)]
+    pub from_savepoint: Option<FromSavepoint>,
+}
+
+/// The savepoint that a job begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromSavepoint {
+    /// Of which job.
+    pub job: JobId,
+    /// Which.
+    pub savepoint: SavepointName,
+    /// Whether state of what the job file does not have any more is left out, and not refused.
+    pub allow_non_restored_state: bool,
 }
 
 impl Record for JobRecord {
@@ -168,6 +182,52 @@ pub enum EndedAs {
         /// Why, in words.
         error: String,
     },
+}
+
+/// A savepoint of a job. Its file is in the job's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavepointRecord {
+    /// Of which job.
+    pub job: JobId,
+    /// What it is called.
+    pub name: SavepointName,
+    /// Whether the job stops at it.
+    pub stop: bool,
+    /// When it was asked for, in milliseconds since 1970.
+    pub created_at: i64,
+    /// By which token.
+    pub created_by: Option<TokenId>,
+    /// What has become of it.
+    pub state: SavepointState,
+}
+
+/// What has become of a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum SavepointState {
+    /// It is being taken.
+    InProgress,
+    /// It is there, whole and durable.
+    Completed {
+        /// When, in milliseconds since 1970.
+        completed_at: i64,
+        /// The checkpoint that it is of.
+        checkpoint: CheckpointId,
+        /// How long its file is.
+        bytes: u64,
+    },
+    /// There is none.
+    Failed {
+        /// Why, in words.
+        error: String,
+    },
+}
+
+impl Record for SavepointRecord {
+    const KIND: u8 = b's';
+    fn key(&self) -> Vec<String> {
+        vec![self.job.to_string(), self.name.to_string()]
+    }
 }
 
 /// A token that opens the service. What it is itself is not kept, only its digest.

@@ -122,7 +122,7 @@ impl Tokens {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
 
-    fn put(&self, record: TokenRecord) {
+    pub(super) fn put(&self, record: TokenRecord) {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(record.digest.clone(), record);
     }

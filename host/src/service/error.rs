@@ -6,7 +6,7 @@ use std::io;
 
 use crate::{
     config::JobFileErrors,
-    ids::InvalidName,
+    ids::{InvalidName, TenantId},
     registry::{RegistryError, records::Role},
 };
 
@@ -24,6 +24,9 @@ pub enum ServiceError {
         /// What there is.
         has: Role,
     },
+    /// The token is a tenant's, and this is for those who run the server.
+    #[error("this needs a token for every tenant, and this one is of tenant `{0}`")]
+    OfTenant(TenantId),
     /// Something that was given is not what it must be.
     #[error("{0}")]
     Invalid(String),
@@ -59,6 +62,9 @@ pub enum ServiceError {
     /// The job did not do it, and said why.
     #[error("{0}")]
     JobSaysNo(String),
+    /// It takes longer than anybody waits for an answer.
+    #[error("{0}")]
+    NotYet(String),
     /// The service is ending, or has no disk to write to.
     #[error("{0}")]
     Unavailable(String),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::oneshot;
+use serde_json::Value;
 
 use super::{
     Service,
@@ -13,13 +13,8 @@ use super::{
 };
 use crate::{
     ids::{JobId, JobName, TenantId},
-    job_manager::{
-        control::{Answer, Ask, Request},
-        plan::Plan,
-        plan_view::PlanView,
-        status::{JobState, JobStatus},
-    },
-    registry::records::{Desired, EndedAs, JobRecord, Role, VersionRecord},
+    job_manager::{plan::Plan, plan_view::PlanView, status::JobState},
+    registry::records::{Desired, EndedAs, FromSavepoint, JobRecord, Role, VersionRecord},
 };
 
 /// A job as it is now.
@@ -29,8 +24,8 @@ pub struct JobView {
     pub record: Arc<JobRecord>,
     /// What it is doing.
     pub state: JobWord,
-    /// What there is to see of it, if it runs.
-    pub status: Option<JobStatus>,
+    /// What there is to see of it, or was at its end; null if that is not known, and in lists.
+    pub status: Value,
 }
 
 /// What a job is doing, in one word, from its record and its status together.
@@ -76,7 +71,9 @@ impl JobWord {
         }
     }
 
-    fn of(record: &JobRecord, status: Option<&JobStatus>) -> Self {
+    pub(super) fn of(entry: &Entry) -> Self {
+        let record = &entry.record;
+        let state = entry.live.as_ref().map(|live| live.status.borrow().state);
         match record.ended.as_ref().map(|ended| &ended.outcome) {
             Some(EndedAs::Finished) => return Self::Finished,
             Some(EndedAs::Stopped { .. }) => return Self::Stopped,
@@ -85,7 +82,8 @@ impl JobWord {
             None if record.desired == Desired::Cancelled => return Self::Cancelling,
             None => {}
         }
-        match status.map(|status| status.state) {
+        match state {
+            Some(JobState::Running) if entry.stopping.is_some() => Self::Stopping,
             None | Some(JobState::Created) => Self::Created,
             Some(JobState::Queued) => Self::Queued,
             Some(JobState::Running) => Self::Running,
@@ -121,10 +119,8 @@ pub struct JobPage {
 }
 
 impl JobView {
-    pub(super) fn of(entry: Entry) -> Self {
-        let status = entry.live.map(|live| live.status.borrow().clone());
-        let state = JobWord::of(&entry.record, status.as_ref());
-        Self { record: entry.record, state, status }
+    fn of(entry: Entry) -> Self {
+        Self { state: JobWord::of(&entry), record: entry.record, status: Value::Null }
     }
 }
 
@@ -132,16 +128,20 @@ impl Service {
     /// Takes a job: when this returns it is remembered, and it is begun.
     ///
     /// # Errors
-    /// If the caller may not, there is no such tenant, the tenant has too many jobs, or the job
-    /// cannot run.
+    /// If the caller may not, there is no such tenant or savepoint, the tenant has too many jobs,
+    /// or the job cannot run.
     pub async fn submit(
         self: &Arc<Self>,
         caller: &Caller,
         tenant: Option<&TenantId>,
         submission: Submission,
+        from: Option<FromSavepoint>,
     ) -> Result<JobView, ServiceError> {
         caller.require(Role::Author)?;
         let tenant = caller.tenant(tenant)?;
+        if let Some(from) = &from {
+            self.check_savepoint(&tenant, from)?;
+        }
         if self.is_closing() {
             return Err(ServiceError::Unavailable("the service is ending".to_owned()));
         }
@@ -158,8 +158,9 @@ impl Service {
             })
             .await?;
         let plan = self.try_out(&tenant, &spec, &submission).await?;
-        let record =
-            self.record_of(caller, tenant, spec.job.name.clone(), &submission, pins, &plan);
+        let name = spec.job.name.clone();
+        let record = self.record_of(caller, tenant, name, &submission, pins, &plan);
+        let record = JobRecord { from_savepoint: from, ..record };
         let id = record.id;
         self.blocking(move |service| service.enter(record)).await?;
         self.launch(id);
@@ -187,12 +188,23 @@ impl Service {
             created_by: caller.token,
             desired: Desired::Running,
             ended: None,
+            from_savepoint: None,
         }
     }
 
     /// Enters a job, if what it runs is still there. Blocks.
     fn enter(&self, record: JobRecord) -> Result<(), ServiceError> {
         let _names = self.blobs.names.read().unwrap_or_else(PoisonError::into_inner);
+        self.check_pins(&record)?;
+        self.check_live(&record.tenant)?;
+        if let Some(from) = &record.from_savepoint {
+            self.check_savepoint(&record.tenant, from)?;
+        }
+        self.jobs.enter(&self.registry, record)
+    }
+
+    /// That what a job runs is there. Blocks.
+    fn check_pins(&self, record: &JobRecord) -> Result<(), ServiceError> {
         for pin in record.pins.values() {
             let key = [record.tenant.as_str(), pin.name.as_str(), pin.version.as_str()];
             let found = self.registry.get::<VersionRecord>(&key)?;
@@ -203,8 +215,73 @@ impl Service {
                 )));
             }
         }
-        self.check_live(&record.tenant)?;
-        self.jobs.enter(&self.registry, record)
+        Ok(())
+    }
+
+    /// Has a job run again that failed or was stopped: it goes on from its last checkpoint.
+    ///
+    /// # Errors
+    /// If the caller may not, there is none for them, it has not ended like that, what it runs
+    /// was deleted, or the tenant has too many jobs.
+    pub async fn restart(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: JobId,
+    ) -> Result<JobView, ServiceError> {
+        caller.require(Role::Operator)?;
+        self.entry(caller, id)?;
+        if self.is_closing() {
+            return Err(ServiceError::Unavailable("the service is ending".to_owned()));
+        }
+        self.blocking(move |service| {
+            let _names = service.blobs.names.read().unwrap_or_else(PoisonError::into_inner);
+            let entry = service.jobs.get(id).ok_or_else(|| no_job(id))?;
+            let word = JobWord::of(&entry);
+            if entry.live.is_some() || !matches!(word, JobWord::Failed | JobWord::Stopped) {
+                return Err(ServiceError::Conflict(format!(
+                    "a job that failed or was stopped can be restarted, and job `{id}` is {}",
+                    word.word()
+                )));
+            }
+            service.check_pins(&entry.record)?;
+            service.check_live(&entry.record.tenant)?;
+            service.jobs.amend(&service.registry, id, |record| {
+                if record.ended.take().is_none() {
+                    return Err(ServiceError::Conflict(format!("job `{id}` runs already")));
+                }
+                record.desired = Desired::Running;
+                Ok(())
+            })
+        })
+        .await?;
+        self.launch(id);
+        self.view(caller, id)
+    }
+
+    /// Forgets a job that has ended, with its state and its savepoints.
+    ///
+    /// # Errors
+    /// If the caller may not, there is none for them, it has not ended, or another job is to begin
+    /// with a savepoint of it.
+    pub async fn delete_job(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: JobId,
+    ) -> Result<(), ServiceError> {
+        caller.require(Role::Operator)?;
+        let entry = self.entry(caller, id)?;
+        if entry.record.ended.is_none() || entry.live.is_some() {
+            return Err(ServiceError::Conflict(format!(
+                "job `{id}` has not ended: cancel or stop it first"
+            )));
+        }
+        if let Some(other) = self.begins_with(id, None) {
+            return Err(ServiceError::Conflict(format!(
+                "job `{other}` is to begin with a savepoint of job `{id}`; wait until it runs, or \
+                 cancel it"
+            )));
+        }
+        self.blocking(move |service| service.forget(id)).await
     }
 
     fn check_live(&self, tenant: &TenantId) -> Result<(), ServiceError> {
@@ -218,7 +295,7 @@ impl Service {
     }
 
     /// A job, if the caller sees it.
-    fn entry(&self, caller: &Caller, id: JobId) -> Result<Entry, ServiceError> {
+    pub(super) fn entry(&self, caller: &Caller, id: JobId) -> Result<Entry, ServiceError> {
         let found = self.jobs.get(id).filter(|entry| caller.sees(&entry.record.tenant));
         found.ok_or_else(|| no_job(id))
     }
@@ -228,7 +305,9 @@ impl Service {
     /// # Errors
     /// If there is none of that identifier, for the caller.
     pub fn view(&self, caller: &Caller, id: JobId) -> Result<JobView, ServiceError> {
-        self.entry(caller, id).map(JobView::of)
+        let entry = self.entry(caller, id)?;
+        let status = self.status_of(&entry);
+        Ok(JobView { status, ..JobView::of(entry) })
     }
 
     /// Jobs, the newest first.
@@ -282,53 +361,5 @@ impl Service {
         .await?;
         self.end_job(id);
         self.view(caller, id)
-    }
-
-    /// Stops a job with a savepoint. When this returns both are there.
-    ///
-    /// # Errors
-    /// If the caller may not, there is none for them, it does not run, or the savepoint fails.
-    pub async fn stop(
-        self: &Arc<Self>,
-        caller: &Caller,
-        id: JobId,
-    ) -> Result<JobView, ServiceError> {
-        caller.require(Role::Operator)?;
-        let entry = self.entry(caller, id)?;
-        let view = JobView::of(entry.clone());
-        let (Some(live), JobWord::Running) = (entry.live, view.state) else {
-            return Err(ServiceError::Conflict(format!(
-                "a savepoint can be taken of a job that runs, and job `{id}` is {}",
-                view.state.word()
-            )));
-        };
-        if let Some(savepoint) = entry.stopping {
-            return Err(ServiceError::Conflict(format!(
-                "job `{id}` is being stopped already, with the savepoint `{savepoint}`"
-            )));
-        }
-        let name = format!("stop-{:016x}", rand::random::<u64>());
-        self.jobs.set_stopping(id, Some(name.clone()));
-        let (answer, heard) = oneshot::channel();
-        let ask = Ask::Savepoint { name: Some(name), stop: true };
-        let asked = live.ask.send(Request { ask, answer }).await;
-        let answer = match asked {
-            Ok(()) => heard.await.ok(),
-            Err(_) => None,
-        };
-        match answer {
-            Some(Ok(Answer::Savepoint { stopped: true, .. })) => {
-                self.jobs.until_ended(id).await;
-                self.view(caller, id)
-            }
-            Some(Ok(_)) | None => {
-                self.jobs.set_stopping(id, None);
-                Err(ServiceError::Conflict(format!("job `{id}` ended before it could be stopped")))
-            }
-            Some(Err(why)) => {
-                self.jobs.set_stopping(id, None);
-                Err(ServiceError::JobSaysNo(why))
-            }
-        }
     }
 }

@@ -24,6 +24,12 @@
 //! | [`jobs`] | taking, showing and ending jobs |
 //! | `running` | the jobs that run: starting, watching, bringing back |
 //! | [`seen`] | what there is to see of all of it, for those who watch it |
+//! | [`control`] | what a job that runs is asked: another parallelism, checkpoints |
+//! | [`savepoints`] | taking, showing and disposing of savepoints; stopping with one |
+//! | [`look`] | why jobs failed, capsules, vertices |
+//! | [`overview`] | the server as a whole: slots, memory, cores, configuration |
+//! | [`tenants`](mod@tenants), [`quotas`] | tenants and their quotas, and what they have used |
+//! | `shown` | what of a job is shown: not the server's paths, nor other tenants |
 //! | [`needs`] | the files and ports that the process goes on needing |
 //! | [`error`](mod@error) | why something is not done |
 
@@ -31,13 +37,20 @@ pub mod access;
 pub mod artifacts;
 pub mod audit;
 mod blobs;
+pub mod control;
 pub mod error;
 pub mod jobs;
 pub mod limits;
+pub mod look;
 pub mod needs;
+pub mod overview;
+pub mod quotas;
 mod running;
+pub mod savepoints;
 pub mod seen;
+mod shown;
 pub mod submission;
+pub mod tenants;
 
 use std::{
     fs,
@@ -91,6 +104,8 @@ pub enum CannotServe {
 #[derive(Debug)]
 pub struct Service {
     dir: PathBuf,
+    /// The same, from the root.
+    whole_dir: PathBuf,
     spec: ServerSpec,
     registry: Registry,
     tokens: Tokens,
@@ -148,6 +163,7 @@ impl Service {
         let follower = Follower::start(task_manager.clone(), watch, &listed);
         let service = Self {
             dir: dir.to_owned(),
+            whole_dir: fs::canonicalize(dir).map_err(|e| data(&e))?,
             spec,
             registry,
             tokens,
@@ -166,6 +182,7 @@ impl Service {
             first_token: first.then(|| dir.join(ADMIN_TOKEN)),
         };
         service.sweep().map_err(|e| data(&e))?;
+        service.settle_savepoints().map_err(|e| data(&e))?;
         Ok((Arc::new(service), follower))
     }
 

@@ -34,7 +34,7 @@ use crate::{
     },
     registry::{
         Changes, Registry, RegistryError,
-        records::{Desired, Ended, EndedAs, JobRecord},
+        records::{Desired, Ended, EndedAs, JobRecord, SavepointRecord},
     },
 };
 
@@ -48,7 +48,7 @@ const QUESTIONS: usize = 16;
 pub(super) struct Jobs {
     entries: Mutex<BTreeMap<JobId, Entry>>,
     /// Held while a record is changed, so that one change is not lost to another.
-    amending: Mutex<()>,
+    pub(super) amending: Mutex<()>,
     starts: Semaphore,
     /// Grows when a job has ended.
     ended: watch::Sender<u64>,
@@ -157,10 +157,19 @@ impl Jobs {
         Ok(record)
     }
 
-    /// That a job is being stopped with a savepoint; or is not any more.
-    pub(super) fn set_stopping(&self, id: JobId, savepoint: Option<String>) {
+    /// That a job is being stopped with a savepoint. If it is already, with which.
+    pub(super) fn begin_stopping(&self, id: JobId, savepoint: &str) -> Option<String> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(&id)?;
+        let before = entry.stopping.clone();
+        entry.stopping.get_or_insert_with(|| savepoint.to_owned());
+        before
+    }
+
+    /// That a job is not being stopped with a savepoint any more.
+    pub(super) fn give_up_stopping(&self, id: JobId) {
         if let Some(entry) = self.lock().get_mut(&id) {
-            entry.stopping = savepoint;
+            entry.stopping = None;
         }
     }
 
@@ -272,7 +281,12 @@ impl Service {
         let submission = Submission::new(record.file.clone(), &record.overrides)?;
         let mut spec = self.read(&record.tenant, &submission)?;
         self.pin_again(&mut spec, &record.pins)?;
-        Ok(Some((spec, self.options_of(&record.tenant, Some(id)))))
+        let mut options = self.options_of(&record.tenant, Some(id));
+        if let Some(from) = record.from_savepoint.as_ref().filter(|_| !self.has_state(id)) {
+            options.from_savepoint = Some(self.savepoint_path(from.job, &from.savepoint));
+            options.allow_non_restored_state = from.allow_non_restored_state;
+        }
+        Ok(Some((spec, options)))
     }
 
     /// A job runs. Whoever wanted it to end before that is heard now.
@@ -304,12 +318,21 @@ impl Service {
     async fn note_end(self: &Arc<Self>, id: JobId, outcome: Outcome) {
         let Some(entry) = self.jobs.get(id) else { return };
         let closing = self.is_closing();
-        let how = ended_as(outcome, entry.record.desired, entry.stopping.as_deref(), closing);
+        let stopping = entry.stopping.as_deref().filter(|name| {
+            // Whoever wanted it may not have got it.
+            self.savepoints_of(id).join(name).is_file()
+        });
+        let how = ended_as(outcome, entry.record.desired, stopping, closing);
+        let how = how.map(|how| match how {
+            EndedAs::Failed { error } => {
+                EndedAs::Failed { error: self.shown(&entry.record, &error) }
+            }
+            other => other,
+        });
         if let Some(how) = how {
-            let status = entry.live.as_ref().and_then(|live| {
-                let status = live.status.borrow().clone();
-                (status.generation > 0).then(|| serde_json::to_value(status).ok())?
-            });
+            let begun = |live: &Live| live.status.borrow().generation > 0;
+            let status = entry.live.as_ref().filter(|live| begun(live));
+            let status = status.map(|_| self.status_of(&entry));
             let ended = Ended { at: self.clock.now_millis(), outcome: how, status };
             let noted = self.blocking({
                 let ended = ended.clone();
@@ -352,6 +375,9 @@ impl Service {
         }
         ended.sort_by_key(|entry| entry.record.ended.as_ref().map(|ended| ended.at));
         for entry in &ended[..excess] {
+            if self.begins_with(entry.record.id, None).is_some() {
+                continue;
+            }
             self.forget(entry.record.id)?;
         }
         Ok(())
@@ -360,7 +386,12 @@ impl Service {
     /// Forgets a job that has ended, with its state. Blocks.
     pub(super) fn forget(&self, id: JobId) -> Result<(), ServiceError> {
         let _amending = self.jobs.amending.lock().unwrap_or_else(PoisonError::into_inner);
-        self.registry.change(Changes::new().remove::<JobRecord>(&[&id.to_string()]))?;
+        let text = id.to_string();
+        let mut changes = Changes::new().remove::<JobRecord>(&[&text]);
+        for savepoint in self.registry.all::<SavepointRecord>(&[&text])? {
+            changes = changes.remove::<SavepointRecord>(&[&text, savepoint.name.as_str()]);
+        }
+        self.registry.change(changes)?;
         self.jobs.lock().remove(&id);
         match fs::remove_dir_all(self.job_dir(id)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -3,16 +3,38 @@
 
 use std::sync::Arc;
 
-use super::{Service, access::Caller, jobs::JobView};
-use crate::{memory::MemoryReport, task_manager::slots::health::SlotCondition};
+use super::{Service, access::Caller, jobs::JobWord, running::Entry};
+use crate::{
+    job_manager::status::JobStatus, memory::MemoryReport, registry::records::JobRecord,
+    task_manager::slots::health::SlotCondition,
+};
 
 /// The service at one moment, as a caller may see it.
 #[derive(Debug)]
 pub struct Seen {
     /// Jobs that have not ended, and those that have and are remembered.
-    pub jobs: Vec<JobView>,
+    pub jobs: Vec<JobSeen>,
     /// What the tenants share; only for those who see all of them.
     pub task_manager: Option<TaskManagerSeen>,
+}
+
+/// A job at one moment.
+#[derive(Debug)]
+pub struct JobSeen {
+    /// What is remembered of it.
+    pub record: Arc<JobRecord>,
+    /// What it is doing.
+    pub state: JobWord,
+    /// What there is to see of it, if it runs.
+    pub status: Option<JobStatus>,
+}
+
+impl JobSeen {
+    fn of(entry: Entry) -> Self {
+        let state = JobWord::of(&entry);
+        let status = entry.live.map(|live| live.status.borrow().clone());
+        Self { record: entry.record, state, status }
+    }
 }
 
 /// A TaskManager at one moment.
@@ -39,6 +61,6 @@ impl Service {
             memory: self.task_manager.memory.report(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
         });
-        Seen { jobs: jobs.into_iter().map(JobView::of).collect(), task_manager }
+        Seen { jobs: jobs.into_iter().map(JobSeen::of).collect(), task_manager }
     }
 }

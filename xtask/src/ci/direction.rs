@@ -25,7 +25,8 @@ const FLOORS: [&[&str]; 14] = [
         "restart",
         "threads",
     ],
-    &["stream"],
+    // What a client knows of a server is what the API says.
+    &["client", "stream"],
     &["state"],
     &["checkpoint", "registry"],
     &["connectors"],

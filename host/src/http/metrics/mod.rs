@@ -24,7 +24,7 @@ use super::{Answer, Shared, problem::Problem};
 use crate::{
     job_manager::status::{JobStatus, VertexStatus},
     sandbox::{GuestMetrics, Histogram},
-    service::{access::Caller, jobs::JobView, seen::Seen},
+    service::{access::Caller, seen::JobSeen, seen::Seen},
 };
 
 /// Before each name.
@@ -58,6 +58,7 @@ impl fmt::Debug for Exposition {
 
 /// One of the numbers that a tenant has used.
 type OfUsage = fn(&(u64, u64)) -> u64;
+
 type Labels = Vec<(&'static str, String)>;
 
 fn put<T>(
@@ -92,7 +93,7 @@ fn put_number(to: &mut MetricEncoder<'_>, number: Number) -> fmt::Result {
 }
 
 /// Jobs of a tenant that are in a state.
-fn by_state(jobs: &[JobView]) -> BTreeMap<(&str, &'static str), u64> {
+fn by_state(jobs: &[JobSeen]) -> BTreeMap<(&str, &'static str), u64> {
     let mut by_state = BTreeMap::new();
     for job in jobs {
         *by_state.entry((job.record.tenant.as_str(), job.state.word())).or_default() += 1;

@@ -254,6 +254,10 @@ impl Attempt<'_> {
         self.master.count_checkpoint(&written);
         self.chunks = written.chunks;
         self.master.last = Some(Arc::new(written.manifest));
+        if !self.master.asked.is_empty() {
+            // Who asked for it finds it in the status.
+            self.master.publish();
+        }
         self.answer_asked(purpose, &completed);
         let last = purpose.ends();
         let sinks: Vec<SubtaskId> = self.sinks().collect();

@@ -48,7 +48,7 @@ use crate::{
         placement::{Holding, Queued},
         prepare::{Prepared, prepare},
         progress::Progress,
-        status::{JobState, JobStatus},
+        status::{JobState, JobStatus, PastFailure},
         usage::JobUsage,
         writer::{Begun, LiveChunks, Written},
     },
@@ -401,8 +401,10 @@ impl Master {
             let crashes = &self.prepared.deployer.crashes;
             crashes.lock().unwrap_or_else(PoisonError::into_inner).failed(id, failure.kind);
         }
+        let mut past = self.past_failure(subtask, failure, now);
         match self.strategy.decide(failure.kind, now, rand::random::<f64>()) {
             Decision::GiveUp { reason } => {
+                self.progress.status.restarts.remember(past);
                 Err(Outcome::Failed { error: format!("{what}\nno restart: {reason}") })
             }
             Decision::RestartAfter(delay) => {
@@ -411,6 +413,8 @@ impl Master {
                 let delay = delay.max(pace.take(&deployer.tenant, now));
                 let from = self.goes_on_from();
                 tracing::warn!("{what}\nrestarting from {from} in {delay:?}");
+                past.restart_after_millis = Some(millis_of(delay));
+                self.progress.status.restarts.remember(past);
                 self.progress.status.restarts.count += 1;
                 self.progress.status.restarts.last_failure = Some(what);
                 if let Some(id) = subtask {
@@ -418,6 +422,19 @@ impl Master {
                 }
                 Ok(delay)
             }
+        }
+    }
+
+    fn past_failure(&self, subtask: Option<SubtaskId>, failure: &Failure, now: i64) -> PastFailure {
+        let past = PastFailure::of(now, failure);
+        let Some(id) = subtask else { return past };
+        let capsule = self.capsules.of(id).filter(|_| failure.kind.breaks_call());
+        let name = capsule.and_then(|path| path.file_name());
+        PastFailure {
+            operator: Some(self.prepared.deployer.plan.vertices[id.vertex].name.clone()),
+            subtask: Some(id.index),
+            capsule: name.map(|name| name.to_string_lossy().into_owned()),
+            ..past
         }
     }
 
@@ -469,8 +486,9 @@ impl Master {
         let chunks = self.last.as_ref().map(|m| self.live_chunks(m)).unwrap_or_default();
         self.progress.enter(JobState::Running);
         tracing::debug!("the job runs");
-        self.answer_rescaled();
+        // Who asked for something finds it in the status.
         self.publish();
+        self.answer_rescaled();
         if let Some(usage) = &mut self.usage {
             usage.begin_attempt(&deployment);
         }
@@ -519,6 +537,10 @@ impl Master {
         }
         chunks
     }
+}
+
+fn millis_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Waits until somebody asks the job to stop.

@@ -4,7 +4,11 @@
 //! What takes a checkpoint waits until none is under way; who asked for the same thing is
 //! answered together. If the attempt fails first, the next one does it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
@@ -14,6 +18,7 @@ use super::{
     savepoints::{Change, Rescaling},
 };
 use crate::{
+    checkpoint::summary,
     ids::{CheckpointId, SlotId},
     job_manager::{
         control::{Answer, Ask, Moved, Request, SlotView},
@@ -80,6 +85,7 @@ impl Attempt<'_> {
                 let status = Box::new(self.master.progress.status.clone());
                 answer(request, Ok(Answer::Status(status)));
             }
+            Ask::CheckpointDetails { id } => self.look_at_checkpoint(id, request),
             Ask::Checkpoint | Ask::Savepoint { .. } if !self.coordinator.has_running_source() => {
                 let why = "all its inputs have ended: it takes its last checkpoint by itself";
                 answer(request, Err(why.to_owned()));
@@ -119,6 +125,17 @@ impl Attempt<'_> {
             }
         }
         None
+    }
+
+    /// Reads the store beside the job, which may be writing to it.
+    fn look_at_checkpoint(&self, id: CheckpointId, request: Request) {
+        let store = self.master.prepared.writer.store.clone();
+        tokio::task::spawn_blocking(move || {
+            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = summary::find(&**store, id).map_err(|error| error.to_string());
+            let checkpoint = found.map(|found| found.map(Box::new));
+            answer(request, checkpoint.map(|checkpoint| Answer::CheckpointDetails { checkpoint }));
+        });
     }
 
     fn view_slots(&self) -> Answer {

@@ -1,0 +1,137 @@
+//! Jobs of a server as text.
+
+use serde_json::Value;
+
+use super::{fields, moment, text};
+use crate::cli::human::{self, table};
+
+/// How much of an identifier is shown in a list: enough to name it.
+const SHORT: usize = 12;
+/// How much of an error is shown in a list, in characters.
+const SHORT_ERROR: usize = 60;
+
+pub(super) fn list(page: &Value) -> String {
+    let jobs = page["jobs"].as_array().into_iter().flatten();
+    let rows: Vec<Vec<String>> = jobs
+        .map(|job| {
+            vec![
+                text(&job["id"]).chars().take(SHORT).collect(),
+                text(&job["name"]).to_owned(),
+                text(&job["tenant"]).to_owned(),
+                text(&job["state"]).to_owned(),
+                moment(&job["created_at"]),
+                moment(&job["ended_at"]),
+                short(text(&job["error"])),
+            ]
+        })
+        .collect();
+    table(&["JOB", "NAME", "TENANT", "STATE", "CREATED", "ENDED", "ERROR"], &rows, 7)
+}
+
+/// One line of it, and not all of that.
+fn short(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    match line.char_indices().nth(SHORT_ERROR) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+pub(super) fn one(job: &Value) -> String {
+    let status = &job["status"];
+    let mut all = vec![
+        ("job", text(&job["id"]).to_owned()),
+        ("name", text(&job["name"]).to_owned()),
+        ("tenant", text(&job["tenant"]).to_owned()),
+        ("state", text(&job["state"]).to_owned()),
+        ("created", moment(&job["created_at"])),
+    ];
+    let mut told = |name: &'static str, value: Option<String>| {
+        if let Some(value) = value {
+            all.push((name, value));
+        }
+    };
+    let words = |value: &Value| value.as_str().map(str::to_owned);
+    told("ended", job["ended_at"].as_i64().map(human::time));
+    told("error", words(&job["error"]));
+    told("savepoint", words(&job["savepoint"]));
+    told("checkpoints", checkpoints(&status["checkpoints"]));
+    told("restarts", status["restarts"]["count"].as_u64().map(|count| count.to_string()));
+    told("last failure", words(&status["restarts"]["last_failure"]));
+    let mut out = fields(&all);
+    if let Some(vertices) = status["vertices"].as_array().filter(|all| !all.is_empty()) {
+        out.push('\n');
+        out += &vertices_table(vertices, &job["artifacts"]);
+    }
+    out
+}
+
+fn checkpoints(all: &Value) -> Option<String> {
+    let mut shown = format!("{} completed, {} failed", all["completed"].as_u64()?, all["failed"]);
+    if let Some(id) = all["last"]["id"].as_u64() {
+        shown += &format!(
+            "; {id} took {} and holds {}",
+            human::millis(all["last"]["duration_millis"].as_u64().unwrap_or(0)),
+            human::bytes(all["last"]["full_bytes"].as_f64().unwrap_or(0.0)),
+        );
+    }
+    Some(shown)
+}
+
+fn vertices_table(vertices: &[Value], artifacts: &Value) -> String {
+    let number = |value: &Value| human::exact(value.as_u64().unwrap_or(0));
+    let rows: Vec<Vec<String>> = vertices
+        .iter()
+        .map(|vertex| {
+            let name = text(&vertex["name"]);
+            vec![
+                name.to_owned(),
+                text(&vertex["kind"]).to_owned(),
+                artifacts[name].as_str().unwrap_or("-").to_owned(),
+                vertex["parallelism"].to_string(),
+                number(&vertex["records_in"]),
+                number(&vertex["records_out"]),
+                number(&vertex["rejected"]),
+                format!("{:.0} %", vertex["busy"].as_f64().unwrap_or(0.0) * 100.0),
+                moment(&vertex["watermark"]),
+            ]
+        })
+        .collect();
+    let header =
+        ["VERTEX", "KIND", "RUNS", "SUBTASKS", "IN", "OUT", "REJECTED", "BUSY", "WATERMARK"];
+    table(&header, &rows, 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_has_no_status_is_shown_nevertheless() {
+        let shown = one(&json!({
+            "id": "0123", "name": "a", "tenant": "t", "state": "failed", "created_at": 0,
+            "ended_at": 1_000, "error": "no slots", "status": null
+        }));
+        assert!(shown.contains("error    no slots\n"), "{shown}");
+        assert!(!shown.contains("checkpoints"), "{shown}");
+    }
+
+    #[test]
+    fn a_list_shows_one_line_for_each() {
+        let error = format!("{}\nsecond", "x".repeat(70));
+        let page = json!({"jobs": [
+            {"id": "0123456789abcdef", "name": "a", "tenant": "t", "state": "failed",
+             "created_at": 0, "ended_at": 1_000, "error": error},
+            {"id": "fedcba9876543210", "name": "b", "tenant": "t", "state": "running",
+             "created_at": 0, "ended_at": null, "error": null},
+        ]});
+        let shown = list(&page);
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines.len(), 3, "{shown}");
+        assert!(lines[1].starts_with("0123456789ab  a"), "{shown}");
+        assert!(lines[1].ends_with(&format!("{}…", "x".repeat(60))), "{shown}");
+        assert!(lines[2].ends_with("1970-01-01 00:00:00  -"), "{shown}");
+    }
+}

@@ -1,0 +1,83 @@
+//! `cofferdam operator push`, `list`, `inspect`, `rm` and `tag`: their options.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::{
+    AtServer, OperatorRef, VersionRef, artifact, operator, operator_version, version,
+};
+use crate::ids::{ArtifactName, VersionName};
+
+/// `cofferdam operator push`
+#[derive(Debug, Args)]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct PushArgs {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    pub file: PathBuf,
+
+    /// What it is to be called; as the file if not given
+    #[arg(long, value_name = "NAME", value_parser = artifact)]
+    pub name: Option<ArtifactName>,
+
+    /// Which version it is; the first 12 digits of the file's SHA-256 if not given
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub version: Option<VersionName>,
+
+    /// Point this tag to it, such as latest
+    #[arg(long, value_name = "TAG", value_parser = version)]
+    pub tag: Option<VersionName>,
+
+    #[command(flatten)]
+    pub at: AtServer,
+}
+
+/// `cofferdam operator inspect`
+#[derive(Debug, Args)]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct InspectArgs {
+    /// The operator, and a version or tag of it; all of them if there is none
+    #[arg(value_name = "NAME[@VERSION]", value_parser = operator)]
+    pub operator: OperatorRef,
+
+    #[command(flatten)]
+    pub at: AtServer,
+}
+
+/// `cofferdam operator rm`
+#[derive(Debug, Args)]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct RemoveArgs {
+    /// The operator, and the version of it
+    #[arg(value_name = "NAME@VERSION", value_parser = operator_version)]
+    pub operator: VersionRef,
+
+    #[command(flatten)]
+    pub at: AtServer,
+}
+
+/// `cofferdam operator tag`
+#[derive(Debug, Args)]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct TagArgs {
+    /// The operator, and the version of it
+    #[arg(value_name = "NAME@VERSION", value_parser = operator_version)]
+    pub operator: VersionRef,
+
+    /// The tag
+    #[arg(value_name = "TAG", value_parser = version)]
+    pub tag: VersionName,
+
+    #[command(flatten)]
+    pub at: AtServer,
+}
+
+/// The end of `cofferdam operator push --help`.
+pub const PUSH_HELP: &str = "\
+Examples:
+  cofferdam operator push target/guests/filter.wasm
+  cofferdam operator push ./my_filter.wasm --name filter --version 1.2.0 --tag latest
+
+The same bytes may be pushed again; other bytes need another version. A job file that names no
+version means the tag latest, or what was pushed last.";

@@ -1,0 +1,181 @@
+//! `cofferdam operator push`, `list`, `inspect`, `rm` and `tag`: the artifacts of a server.
+
+use std::{fs, path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Server,
+    args::{AtServer, VersionRef},
+    fields,
+    operator_args::{InspectArgs, PushArgs, RemoveArgs, TagArgs},
+    text, words,
+};
+use crate::{
+    cli::{
+        exit::Exit,
+        human::{self, table},
+        terminal,
+    },
+    client::Request,
+    ids::{ArtifactName, Hex, VersionName},
+};
+
+/// An upload is checked and compiled before it is answered.
+const UPLOADING: Duration = Duration::from_secs(300);
+
+pub(in crate::cli) fn push(args: &PushArgs) -> Result<Exit, Exit> {
+    let refuse = |what: &str| {
+        terminal::say(&format!("error: {what}"));
+        Exit::Usage
+    };
+    let server = Server::of(&args.at.server)?;
+    let bytes = fs::read(&args.file)
+        .map_err(|error| refuse(&format!("cannot read {}: {error}", args.file.display())))?;
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => name_of(&args.file).map_err(|why| refuse(&why))?,
+    };
+    let version = match &args.version {
+        Some(version) => version.clone(),
+        None => version_of(&bytes),
+    };
+    let request = Request::put(&["v1", "artifacts", name.as_str(), "versions", version.as_str()])
+        .query_if("tenant", server.tenant.as_ref())
+        .body("application/wasm", bytes)
+        .patience(UPLOADING);
+    let answer = server.ask(&request)?;
+    if let Some(tag) = &args.tag {
+        let _ = server.ask(&tagging(&server, &name, tag, &version))?;
+    }
+    super::show(args.at.json, &answer.json, |pushed| {
+        let done = if answer.status == 201 { "pushed" } else { "it was there already:" };
+        let size = human::bytes(pushed["size"].as_f64().unwrap_or(0.0));
+        let tagged = match &args.tag {
+            Some(tag) => format!(", and `{tag}` points to it"),
+            None => String::new(),
+        };
+        let mut shown = format!(
+            "{done} {name}@{version} ({size}){tagged}: {} of {}\n",
+            text(&pushed["inspection"]["kind"]),
+            text(&pushed["inspection"]["contract"]),
+        );
+        let why = words(&pushed["inspection"]["memory_not_saved_because"]);
+        if !why.is_empty() {
+            shown += &format!("its memory cannot be saved without its help: {why}\n");
+        }
+        shown
+    })
+}
+
+fn name_of(file: &Path) -> Result<ArtifactName, String> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    ArtifactName::new(stem)
+        .map_err(|bad| format!("the file's name is none for an operator ({bad}); give --name"))
+}
+
+fn version_of(bytes: &[u8]) -> VersionName {
+    let digits = Hex(&Sha256::digest(bytes)[..6]).to_string();
+    VersionName::new(digits).expect("hexadecimal digits can name a version")
+}
+
+fn tagging(
+    server: &Server,
+    name: &ArtifactName,
+    tag: &VersionName,
+    version: &VersionName,
+) -> Request {
+    Request::put(&["v1", "artifacts", name.as_str(), "tags", tag.as_str()])
+        .query_if("tenant", server.tenant.as_ref())
+        .json(&json!({"version": version}))
+}
+
+pub(in crate::cli) fn list(at: &AtServer) -> Result<Exit, Exit> {
+    let server = Server::of(&at.server)?;
+    let request = Request::get(&["v1", "artifacts"]).query_if("tenant", server.tenant.as_ref());
+    let answer = server.ask(&request)?;
+    super::show(at.json, &answer.json, |answer| {
+        let artifacts = answer["artifacts"].as_array();
+        versions_table(artifacts.into_iter().flatten())
+    })
+}
+
+fn versions_table<'a>(artifacts: impl Iterator<Item = &'a Value>) -> String {
+    let mut rows = Vec::new();
+    for artifact in artifacts {
+        for version in artifact["versions"].as_array().into_iter().flatten() {
+            rows.push(vec![
+                text(&artifact["name"]).to_owned(),
+                text(&version["version"]).to_owned(),
+                tags_of(artifact, text(&version["version"])),
+                text(&version["inspection"]["kind"]).to_owned(),
+                human::time(version["uploaded_at"].as_i64().unwrap_or(0)),
+                human::bytes(version["size"].as_f64().unwrap_or(0.0)),
+            ]);
+        }
+    }
+    table(&["NAME", "VERSION", "TAGS", "KIND", "UPLOADED", "SIZE"], &rows, 5)
+}
+
+/// The tags of an artifact that point to a version.
+fn tags_of(artifact: &Value, version: &str) -> String {
+    let tags = artifact["tags"].as_object().into_iter().flatten();
+    let here = tags.filter(|(_, to)| text(to) == version).map(|(tag, _)| tag.as_str());
+    let shown = here.collect::<Vec<_>>().join(", ");
+    if shown.is_empty() { "-".to_owned() } else { shown }
+}
+
+pub(in crate::cli) fn inspect(args: &InspectArgs) -> Result<Exit, Exit> {
+    let server = Server::of(&args.at.server)?;
+    let name = args.operator.name.as_str();
+    let request = match &args.operator.version {
+        Some(version) => Request::get(&["v1", "artifacts", name, "versions", version.as_str()]),
+        None => Request::get(&["v1", "artifacts", name]),
+    };
+    let answer = server.ask(&request.query_if("tenant", server.tenant.as_ref()))?;
+    super::show(args.at.json, &answer.json, |found| match &args.operator.version {
+        Some(_) => version_text(found),
+        None => versions_table(std::iter::once(found)),
+    })
+}
+
+fn version_text(version: &Value) -> String {
+    let inspection = &version["inspection"];
+    let yes = |value: &Value| if value == true { "yes" } else { "no" }.to_owned();
+    let imports = words(&inspection["imports"]);
+    let why_not = words(&inspection["memory_not_saved_because"]);
+    let memory = if why_not.is_empty() { "yes".to_owned() } else { format!("no: {why_not}") };
+    fields(&[
+        ("operator", format!("{}@{}", text(&version["name"]), text(&version["version"]))),
+        ("tenant", text(&version["tenant"]).to_owned()),
+        ("digest", text(&version["digest"]).to_owned()),
+        ("size", human::bytes(version["size"].as_f64().unwrap_or(0.0))),
+        ("uploaded", human::time(version["uploaded_at"].as_i64().unwrap_or(0))),
+        ("kind", text(&inspection["kind"]).to_owned()),
+        ("contract", text(&inspection["contract"]).to_owned()),
+        ("exports", words(&inspection["exports"])),
+        ("imports", if imports.is_empty() { "nothing".to_owned() } else { imports }),
+        ("says its state itself", yes(&inspection["snapshot"])),
+        ("memory can be saved", memory),
+    ])
+}
+
+pub(in crate::cli) fn remove(args: &RemoveArgs) -> Result<Exit, Exit> {
+    let server = Server::of(&args.at.server)?;
+    let VersionRef { name, version } = &args.operator;
+    let request =
+        Request::delete(&["v1", "artifacts", name.as_str(), "versions", version.as_str()])
+            .query_if("tenant", server.tenant.as_ref());
+    let answer = server.ask(&request)?;
+    super::show(args.at.json, &answer.json, |_| format!("deleted {name}@{version}\n"))
+}
+
+pub(in crate::cli) fn tag(args: &TagArgs) -> Result<Exit, Exit> {
+    let server = Server::of(&args.at.server)?;
+    let VersionRef { name, version } = &args.operator;
+    let answer = server.ask(&tagging(&server, name, &args.tag, version))?;
+    super::show(args.at.json, &answer.json, |tag| {
+        format!("{name}@{} is {name}@{}\n", args.tag, text(&tag["version"]))
+    })
+}

@@ -1,0 +1,290 @@
+//! What answers look like that other rooms make: for the OpenAPI document only, since no other
+//! room knows of it. Nothing is made of these types; the tests hold every answer that they get to
+//! them.
+
+#![allow(dead_code, reason = "they describe what others write")]
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::ids::{CheckpointId, JobId, JobName, OperatorName, SlotId, TenantId};
+
+/// The checkpoints of a job, since it was started in this process.
+#[derive(ToSchema)]
+pub(super) struct Checkpoints {
+    /// How many were completed.
+    completed: u64,
+    /// How many were given up.
+    failed: u64,
+    /// The last completed one.
+    last: Option<CompletedCheckpoint>,
+    /// The last ten, whatever became of them, the latest last.
+    history: Vec<PastCheckpoint>,
+    /// The one that the job was resumed from.
+    resumed_from: Option<CheckpointId>,
+    /// Figures over the completed ones of the history.
+    summary: CheckpointSums,
+}
+
+/// A completed checkpoint.
+#[derive(Serialize, ToSchema)]
+struct CompletedCheckpoint {
+    id: CheckpointId,
+    /// What caused it: `interval`, `records`, `manual`, `stop` and others.
+    trigger: String,
+    /// When it began, in milliseconds since 1970.
+    triggered_at: i64,
+    /// From its start to its completion.
+    duration_millis: u64,
+    /// The longest time between a subtask's first barrier and its last.
+    alignment_micros: u64,
+    /// The longest time that a subtask was held up for its snapshot.
+    sync_micros: u64,
+    /// From the last subtask's answer until all was durable.
+    async_micros: u64,
+    /// From the start until all was durable.
+    end_to_end_micros: u64,
+    /// Bytes that were written for it.
+    bytes: u64,
+    /// Bytes of all state that it holds.
+    full_bytes: u64,
+}
+
+/// What became of a checkpoint.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+enum PastCheckpoint {
+    /// It counts.
+    Completed(CompletedCheckpoint),
+    /// It was given up.
+    Failed {
+        id: CheckpointId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Figures over some checkpoints; none if there are none.
+#[derive(ToSchema)]
+struct CheckpointSums {
+    duration_millis: Option<Range>,
+    bytes: Option<Range>,
+    full_bytes: Option<Range>,
+}
+
+/// The least, the mean and the greatest of some numbers.
+#[derive(ToSchema)]
+struct Range {
+    min: u64,
+    avg: u64,
+    max: u64,
+}
+
+/// A checkpoint.
+#[derive(ToSchema)]
+pub(super) struct Checkpoint {
+    id: CheckpointId,
+    /// What became of it, if it is one of the last ten.
+    history: Option<PastCheckpoint>,
+    /// What it is made of, by operator and subtask, if it is kept.
+    kept: Value,
+}
+
+/// A checkpoint that was taken because somebody asked.
+#[derive(ToSchema)]
+pub(super) struct TakenCheckpoint {
+    id: CheckpointId,
+    duration_millis: u64,
+    /// Bytes that were written for it.
+    bytes: u64,
+}
+
+/// When a job takes checkpoints, and how many are kept.
+#[derive(ToSchema)]
+pub(super) struct CheckpointConfig {
+    interval_millis: Option<u64>,
+    every_records: Option<u64>,
+    min_pause_millis: u64,
+    timeout_millis: u64,
+    tolerable_failures: u32,
+    retain: u32,
+}
+
+/// A job that goes on with another parallelism.
+#[derive(ToSchema)]
+pub(super) struct Rescaled {
+    /// The checkpoint that it went on from.
+    from: Option<CheckpointId>,
+    /// From when its sources stopped to when it ran again.
+    pause_millis: u64,
+}
+
+/// Why a job failed.
+#[derive(ToSchema)]
+pub(super) struct Exceptions {
+    /// Why it ended, if it failed for good.
+    ended_with: Option<String>,
+    /// How often it was restarted since it was started in this process.
+    restarts: u32,
+    /// The last failures, the latest last.
+    failures: Vec<PastFailure>,
+    capsules: Vec<CapsuleFile>,
+}
+
+/// A failure of a subtask, or of the job as a whole.
+#[derive(ToSchema)]
+struct PastFailure {
+    /// When, in milliseconds since 1970.
+    at: i64,
+    /// Its class.
+    kind: String,
+    /// Who has to do something about it.
+    #[schema(pattern = "^(operator|environment|host)$")]
+    fault: String,
+    operator: Option<OperatorName>,
+    subtask: Option<u32>,
+    message: String,
+    /// Frames of the guest, the innermost first.
+    backtrace: Vec<String>,
+    /// The file of the crash capsule, if one is kept.
+    capsule: Option<String>,
+    /// None if the restart strategy gave up.
+    restart_after_millis: Option<u64>,
+}
+
+/// A crash capsule.
+#[derive(ToSchema)]
+pub(super) struct CapsuleFile {
+    /// What its file is called.
+    name: String,
+    bytes: u64,
+    /// Where it can be had.
+    href: String,
+}
+
+/// The server at a glance.
+#[derive(ToSchema)]
+pub(super) struct Overview {
+    /// This program's version.
+    version: String,
+    /// Whether every job that is to run was started again.
+    ready: bool,
+    /// How many of one's jobs are in each state that any is in.
+    jobs: BTreeMap<String, usize>,
+    slots_total: u32,
+    slots_free: u32,
+}
+
+/// A slot.
+#[derive(ToSchema)]
+pub(super) struct Slot {
+    slot: SlotId,
+    #[schema(pattern = "^(good|quarantined|drained)$")]
+    condition: String,
+    /// The job that holds it, if the token may see that.
+    job: Option<JobId>,
+    name: Option<JobName>,
+    tenant: Option<TenantId>,
+}
+
+/// A slot that was drained, or restored.
+#[derive(ToSchema)]
+pub(super) struct DrainedSlot {
+    slot: SlotId,
+    /// The subtask that was in it, if that went to another slot.
+    moved: Option<String>,
+    /// To which slot.
+    to: Option<SlotId>,
+}
+
+/// The TaskManager.
+#[derive(ToSchema)]
+pub(super) struct TaskManager {
+    slots_total: u32,
+    slots_free: u32,
+    /// Its memory, by tenant and by slot, as in the status of a job.
+    memory: Value,
+    cpu: Vec<CpuUse>,
+}
+
+/// What a tenant has had of the cores since the server was started.
+#[derive(ToSchema)]
+struct CpuUse {
+    tenant: TenantId,
+    /// Its weight, where cores are short.
+    weight: u32,
+    /// How long its guests ran.
+    guest_millis: u64,
+    /// How long it had a core: its guests, and the host's work for it.
+    core_millis: u64,
+}
+
+/// How the server is configured.
+#[derive(ToSchema)]
+pub(super) struct ServerConfig {
+    listen: String,
+    shutdown_timeout_millis: u64,
+    max_connections: usize,
+    read_timeout_millis: u64,
+    open_on_loopback: bool,
+    /// The longest upload, in bytes.
+    max_artifact: usize,
+    /// Bytes of all artifacts that a tenant may keep.
+    max_storage: u64,
+    max_subtasks: u32,
+    max_live: u32,
+    history: u32,
+    ports: Vec<u16>,
+}
+
+/// A tenant.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Tenant {
+    name: TenantId,
+    #[serde(flatten)]
+    may: Quotas,
+}
+
+/// What a tenant may use; null where there is no limit but the server's own.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Quotas {
+    slots: Option<u32>,
+    /// Bytes.
+    memory: Option<u64>,
+    /// Bytes of keyed state.
+    state: Option<u64>,
+    jobs: Option<u32>,
+    artifacts: Option<u32>,
+    artifact_bytes: Option<u64>,
+    cpu_weight: Option<u32>,
+    /// Of one core.
+    cpu_cap_percent: Option<f64>,
+    /// A second.
+    ingest_records: Option<u64>,
+    /// A second.
+    ingest_bytes: Option<u64>,
+    /// What its operators may be given at most.
+    grants: Option<Vec<String>>,
+}
+
+/// What was used, of what `by` says.
+#[derive(ToSchema)]
+pub(super) struct UsageRow {
+    tenant: TenantId,
+    job: Option<JobName>,
+    /// Empty for what belongs to none of them.
+    operator: Option<String>,
+    hour: Option<String>,
+    day: Option<String>,
+    cpu_seconds: f64,
+    fuel: u64,
+    memory_byte_seconds: u64,
+    records_in: u64,
+    records_out: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    checkpoint_bytes: u64,
+}
