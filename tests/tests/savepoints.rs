@@ -96,6 +96,25 @@ fn a_savepoint_of_a_running_job_does_not_disturb_it() {
     assert_eq!(counts(&[&place]), undisturbed());
 }
 
+/// However many checkpoints that comes to: those of one checkpoint are one file.
+#[test]
+fn all_who_ask_for_a_savepoint_at_once_are_given_one() {
+    let place = Place::new();
+    place.write("job.toml", job(COUNT, ""));
+    let mut running = place.start("job.toml", &["--state", "st"]);
+    running.until_checkpoints(2);
+    let take = || place.command(&["savepoint", "take", "--state", "st", "--json"]).unwrap();
+    let taken: Vec<_> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    for saved in taken {
+        let file = place.path(saved["path"].as_str().unwrap());
+        assert_eq!(std::fs::metadata(file).unwrap().len(), saved["bytes"].as_u64().unwrap());
+    }
+    running.kill();
+}
+
 #[test]
 fn a_savepoint_that_is_cut_or_changed_is_refused() {
     let first = stopped(COUNT, "");

@@ -5,7 +5,7 @@
 //! answered together. If the attempt fails first, the next one does it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -255,10 +255,12 @@ impl Attempt<'_> {
     /// A checkpoint that was asked for is complete.
     pub(super) fn answer_asked(&mut self, purpose: Purpose, done: &CompletedCheckpoint) {
         let savepoint = matches!(purpose, Purpose::Savepoint | Purpose::StopWithSavepoint);
+        // Who wants the same file is told of the same one.
+        let mut files: BTreeMap<Option<String>, Vec<(Request, bool)>> = BTreeMap::new();
         for request in std::mem::take(&mut self.master.asked) {
             match request.ask.clone() {
                 Ask::Savepoint { name, stop } if savepoint => {
-                    self.master.save(request, name, stop, done.id);
+                    files.entry(name).or_default().push((request, stop));
                 }
                 Ask::Savepoint { .. } => self.master.asked.push(request),
                 _ => {
@@ -266,6 +268,9 @@ impl Attempt<'_> {
                     answer(request, Ok(Answer::Checkpoint { id, duration_millis, bytes }));
                 }
             }
+        }
+        for (name, requests) in files {
+            self.master.save(requests, name, done.id);
         }
     }
 

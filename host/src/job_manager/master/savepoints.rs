@@ -44,29 +44,30 @@ impl Change {
 }
 
 impl Master {
-    /// Writes a savepoint beside the job, and answers who asked for it.
+    /// Writes a savepoint beside the job, and answers those who asked for it, each of whom
+    /// wanted the job to stop with it or not.
     pub(super) fn save(
         &mut self,
-        request: Request,
+        requests: Vec<(Request, bool)>,
         name: Option<String>,
-        stopped: bool,
         id: CheckpointId,
     ) {
         let store = self.prepared.writer.store.clone();
         let Some(state) = self.prepared.state.clone() else {
             let why = "a savepoint is written to the state directory, and the job has none: start \
                        it with --state DIR";
-            return answer(request, Err(why.to_owned()));
+            return requests.into_iter().for_each(|(r, _)| answer(r, Err(why.to_owned())));
         };
         // Later checkpoints may supersede it before it is copied.
         let pin = self.prepared.writer.pin(id);
         self.saving.push(tokio::task::spawn_blocking(move || {
             let _pin = pin;
             let saved = write(&store, &state, name, id);
-            answer(
-                request,
-                saved.map(|(path, bytes)| Answer::Savepoint { id, path, bytes, stopped }),
-            );
+            for (request, stopped) in requests {
+                let saved = saved.clone();
+                let told = |(path, bytes)| Answer::Savepoint { id, path, bytes, stopped };
+                answer(request, saved.map(told));
+            }
         }));
     }
 
