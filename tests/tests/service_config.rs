@@ -80,6 +80,18 @@ fn a_mistake_in_a_file_or_a_variable_is_told_by_check_and_by_serve() {
     assert!(config(&place, "check", &[]).status.success());
 }
 
+#[test]
+fn what_tells_the_command_line_about_a_server_configures_none() {
+    let place = Place::new();
+    place.write("server.toml", "");
+    let of_clients = ["SERVER", "TOKEN", "TOKEN_FILE", "PROFILE", "CA", "DATA", "ARTIFACTS", "LOG"];
+    let of_clients = of_clients.map(|name| format!("COFFERDAM_{name}"));
+    let variables = of_clients.each_ref().map(|name| (name.as_str(), "error"));
+    let shown = config(&place, "show", &variables);
+    assert!(shown.status.success(), "{shown:?}");
+    assert_eq!(text(&shown.stdout), text(&config(&place, "show", &[]).stdout));
+}
+
 /// Writes a new certificate and its key, and gives what a client is to trust.
 fn renew(place: &Place) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -130,6 +142,13 @@ fn with_a_certificate_there_is_tls_alone_and_a_renewed_one_is_used_without_a_res
     let served = Served::start(&place.path("data"), &["--config", &file]);
     let answer = get(&served, &first).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // So is the command line, if it trusts it.
+    let port = served.address().rsplit(':').next().unwrap();
+    let mut list = program();
+    list.args(["token", "list", "--json", "--server", &format!("https://localhost:{port}")]);
+    list.args(["--token", &served.token, "--ca"]).arg(place.path("cert.pem"));
+    let listed = list.output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
     // Who speaks without TLS gets no answer of HTTP; who says nothing is not waited for.
     let mut plain = TcpStream::connect(served.address()).unwrap();
     plain.set_read_timeout(Some(PATIENCE)).unwrap();
