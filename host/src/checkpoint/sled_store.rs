@@ -72,8 +72,9 @@ struct Trees {
 }
 
 impl Trees {
-    fn open(path: &Path) -> sled::Result<Self> {
-        let layout = Layout::of(path);
+    /// Opens a database, or makes one of this layout.
+    fn open(path: &Path, new: Layout) -> sled::Result<Self> {
+        let layout = Layout::of(path).unwrap_or(new);
         let db = sled::Config::new()
             .path(path)
             .segment_size(layout.segment)
@@ -373,7 +374,7 @@ impl SledStore {
         let path = self.directory.new_database();
         let _ = std::fs::remove_dir_all(&path);
         let copied = self.call("copied", |trees| {
-            let new = Trees::open(&path)?;
+            let new = Trees::open(&path, Layout::for_bytes(self.refs.live()))?;
             trees.copy_to(&new, self.refs.named())
         });
         if let Err(error) = copied {
@@ -390,7 +391,7 @@ impl SledStore {
 }
 
 fn open(path: &Path) -> Result<Trees, String> {
-    guarded::open(|| Trees::open(path))
+    guarded::open(|| Trees::open(path, Layout::SMALL))
 }
 
 fn manifest_key(id: CheckpointId) -> [u8; 8] {

@@ -27,9 +27,33 @@ fn manifest(id: u64, guest: StoredChunk) -> Manifest {
 }
 
 #[test]
+fn a_database_that_is_written_anew_is_laid_out_for_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = || Layout::of(&dir.path().join("checkpoints"));
+    let mut store = SledStore::open(dir.path()).unwrap();
+    assert_eq!(layout(), Some(Layout::SMALL));
+    let much: Vec<u8> = (0..=u8::MAX).cycle().take(5 << 20).collect();
+    let (first, _) = store.put_chunk(&much).unwrap();
+    store.commit(&manifest(1, first)).unwrap();
+    store.compact().unwrap();
+    assert_eq!(layout(), Some(Layout::LARGE));
+    drop(store);
+    let mut store = SledStore::open(dir.path()).unwrap();
+    assert_eq!(store.chunk(CheckpointId(1), first.digest).unwrap(), much);
+    let (second, _) = store.put_chunk(b"little").unwrap();
+    store.commit(&manifest(2, second)).unwrap();
+    store.discard(&[CheckpointId(1)]).unwrap();
+    store.accept_loss().unwrap();
+    store.commit(&manifest(3, second)).unwrap();
+    store.compact().unwrap();
+    assert_eq!(layout(), Some(Layout::SMALL));
+    assert_eq!(store.chunk(CheckpointId(3), second.digest).unwrap(), b"little");
+}
+
+#[test]
 fn a_checkpoint_comes_back_after_reopening_and_drops_its_chunks_when_discarded() {
     let dir = tempfile::tempdir().unwrap();
-    let large = vec![7; 3 * Layout::NEW.piece + 5];
+    let large = vec![7; 3 * Layout::LARGE.piece + 5];
     let (first, second) = {
         let mut store = SledStore::open(dir.path()).unwrap();
         let (first, written) = store.put_chunk(&large).unwrap();
