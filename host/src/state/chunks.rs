@@ -147,7 +147,7 @@ impl KeyedState {
                 match way {
                     Way::Unchanged => None,
                     Way::Delta => {
-                        group.since_whole += listed;
+                        group.since_whole = group.since_whole.saturating_add(listed);
                         Some((key_group, GroupChunk::Delta(self.spare.lend(bytes))))
                     }
                     Way::Whole => {
