@@ -159,8 +159,7 @@ impl Prepared {
                 found.parallelism = Some(parallelism);
             }
         }
-        let kinds = now.artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
-        let plan = Plan::new(&spec, &kinds).map_err(|e| e.to_string())?;
+        let plan = plan_of(&spec, &now.artifacts)?;
         let changed = now.plan.vertices.iter().zip(&plan.vertices);
         for (_, vertex) in changed.filter(|(old, new)| old.parallelism != new.parallelism) {
             if let Role::Operator(spec, kind) = &vertex.role
@@ -191,9 +190,8 @@ impl Prepared {
     ) -> Result<Deployer, String> {
         let mut artifacts = self.deployer.artifacts.clone();
         artifacts.insert(operator.clone(), artifact);
-        let kinds = artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
         let spec = self.deployer.spec.clone();
-        let plan = Plan::new(&spec, &kinds).map_err(|e| e.to_string())?;
+        let plan = plan_of(&spec, &artifacts)?;
         Ok(self.changed(spec, plan, artifacts))
     }
 
@@ -375,9 +373,14 @@ impl Loaded {
                 |fault: &OperatorFault| format!("operator `{}`: {}", fault.operator, fault.message);
             return Err(self.faults.iter().map(say).collect::<Vec<_>>().join("\n"));
         }
-        let kinds = self.artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
-        Plan::new(spec, &kinds).map_err(|e| e.to_string())
+        plan_of(spec, &self.artifacts)
     }
+}
+
+/// The plan of a job with these artifacts, or in words why there is none.
+fn plan_of(spec: &JobSpec, artifacts: &HashMap<OperatorName, Artifact>) -> Result<Plan, String> {
+    let kinds = artifacts.iter().map(|(name, a)| (name.clone(), a.kind())).collect();
+    Plan::new(spec, &kinds).map_err(|e| e.to_string())
 }
 
 fn open_store(path: Option<&Path>) -> Result<Box<dyn CheckpointStore>, Outcome> {

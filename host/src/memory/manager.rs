@@ -136,6 +136,16 @@ impl Book {
         let jobs = self.jobs.values().filter(|job| tenant.is_none_or(|t| job.tenant == *t));
         jobs.map(Job::promised).fold(0, usize::saturating_add)
     }
+
+    /// The same of each tenant that has jobs, without looking at every job for each of them.
+    fn promised_to_each(&self) -> BTreeMap<&TenantId, usize> {
+        let mut sums: BTreeMap<_, usize> = BTreeMap::new();
+        for job in self.jobs.values() {
+            let sum = sums.entry(&job.tenant).or_default();
+            *sum = sum.saturating_add(job.promised());
+        }
+        sums
+    }
 }
 
 /// The memory that the slots of a TaskManager share. Clones share it.
@@ -344,15 +354,16 @@ impl TaskManagerMemory {
             }
         }
         let limited = |budget: &Budget| Some(budget.limit()).filter(|limit| *limit != usize::MAX);
+        let promised = book.promised_to_each();
         // Others may have a limit, and nothing that it could be compared with.
         let used_some = |id: &TenantId, budget: &TenantBudget| {
-            budget.memory.peak() > 0 || book.jobs.values().any(|job| job.tenant == *id)
+            budget.memory.peak() > 0 || promised.contains_key(id)
         };
         let known = book.tenants.iter().filter(|(id, budget)| used_some(id, budget));
         let tenants = known.map(|(id, budget)| TenantReport {
             tenant: id.clone(),
             limit: limited(&budget.memory),
-            promised: book.promised(Some(id)),
+            promised: promised.get(id).copied().unwrap_or(0),
             reserved: budget.memory.reserved(),
             peak: budget.memory.peak(),
             state_limit: limited(&budget.state),
