@@ -10,7 +10,7 @@ use cofferdam::{
     failure::FailureKind,
     ids::{JobName, OperatorName, SubtaskIndex, TenantId},
     job_manager::{control::Outcome, status::JobStatus},
-    memory::{MemoryReport, SlotMeter},
+    memory::{SlotMeter, SlotReport},
     sandbox::{CpuMeter, LogBudget, Sandbox, SandboxConfig, SlotSettings},
     task_manager::{TaskManager, TaskManagerSettings},
 };
@@ -233,8 +233,8 @@ fn read(status: &JobStatus) -> u64 {
     status.vertices.first().map_or(0, |source| source.records_out)
 }
 
-fn guest_bytes(memory: &MemoryReport) -> usize {
-    memory.slots.iter().map(|slot| slot.parts.guest).sum()
+fn guest_bytes(slots: &[SlotReport]) -> usize {
+    slots.iter().map(|slot| slot.parts.guest).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -273,19 +273,19 @@ async fn a_limit_is_raised_and_lowered_while_the_job_runs() {
         memory.set_operator_limit(&TenantId::default(), &job, &operator, bytes).unwrap();
     };
     // It asks for 4 MiB at every batch; there is no more to be had below 16.
-    let full = running.until("full", |s| guest_bytes(&s.memory) > 10 * MIB).await;
+    let full = running.until("full", |s| guest_bytes(&s.memory.slots) > 10 * MIB).await;
     let before = read(&full);
     let later = running.until("going on", |s| read(s) > before + 50_000).await;
-    assert!(guest_bytes(&later.memory) < 16 * MIB, "{:?}", later.memory);
+    assert!(guest_bytes(&later.memory.slots) < 16 * MIB, "{:?}", later.memory);
 
     set(64 * MIB);
-    running.until("grown", |s| guest_bytes(&s.memory) > 50 * MIB).await;
+    running.until("grown", |s| guest_bytes(&s.memory.slots) > 50 * MIB).await;
 
     set(8 * MIB);
-    let held = guest_bytes(&memory.report());
+    let held = guest_bytes(&memory.report().slots);
     let before = read(&running.status.borrow());
     let later = running.until("going on", |s| read(s) > before + 100_000).await;
-    assert_eq!(guest_bytes(&later.memory), held, "it keeps what it has and gets no more");
+    assert_eq!(guest_bytes(&later.memory.slots), held, "it keeps what it has and gets no more");
     assert_eq!((later.memory.slots[0].limit, later.memory.slots[0].free), (8 * MIB, 0));
     assert_eq!(later.restarts.count, 0);
     assert!(matches!(running.stop().await, Outcome::Stopped { .. }));
@@ -304,15 +304,15 @@ async fn the_budget_of_the_task_manager_can_be_lowered_and_raised_under_a_job() 
     slot.grow_guest(40 * MIB).unwrap();
     let text = job("misbehave", WITHOUT_END, "memory = '64MiB'\nconfig.mode = 'grow'");
     let mut running = Hosted::start(&text, "default", &shared);
-    let full = running.until("full", |s| guest_bytes(&s.memory) > 15 * MIB).await;
+    let full = running.until("full", |s| guest_bytes(&s.memory.slots) > 15 * MIB).await;
     assert_eq!(full.memory.slots.len(), 1, "a job's status shows its own slots");
     memory.set_limit(MIB);
-    let held = guest_bytes(&memory.report()) - 40 * MIB;
+    let held = guest_bytes(&memory.report().slots) - 40 * MIB;
     let before = read(&running.status.borrow());
     let later = running.until("going on", |s| read(s) > before + 50_000).await;
-    assert_eq!(guest_bytes(&later.memory), held);
+    assert_eq!(guest_bytes(&later.memory.slots), held);
     memory.set_limit(1 << 30);
-    running.until("grown", |s| guest_bytes(&s.memory) > 50 * MIB).await;
+    running.until("grown", |s| guest_bytes(&s.memory.slots) > 50 * MIB).await;
     assert!(matches!(running.stop().await, Outcome::Stopped { .. }));
 }
 

@@ -10,7 +10,7 @@ use crate::{
     checkpoint::Trigger,
     failure::{Failure, FailureKind, Fault},
     ids::{CheckpointId, JobName, OperatorName, SlotId, SubtaskIndex, TenantId},
-    memory::MemoryReport,
+    memory::JobMemoryReport,
     sandbox::GuestMetrics,
     task_manager::slots::Waiting,
 };
@@ -34,8 +34,8 @@ pub struct JobStatus {
     pub restarts: RestartStatus,
     /// Slots.
     pub placement: PlacementStatus,
-    /// The TaskManager's memory, with the slots of this job.
-    pub memory: MemoryReport,
+    /// The memory of its slots.
+    pub memory: JobMemoryReport,
     /// Whose job it is, and what that tenant's jobs have used of the cores.
     pub tenant: TenantStatus,
 }
@@ -68,7 +68,7 @@ impl JobStatus {
             checkpoints: CheckpointStatus::default(),
             restarts: RestartStatus::default(),
             placement: PlacementStatus::default(),
-            memory: MemoryReport::default(),
+            memory: JobMemoryReport::default(),
             tenant: TenantStatus::default(),
         }
     }

@@ -13,7 +13,7 @@ use std::{
 use super::{
     budget::{Budget, Scope, TenantBudget},
     machine::this_machine,
-    report::{LargestSlot, MemoryReport, SlotReport, TenantReport},
+    report::{JobMemoryReport, LargestSlot, MemoryReport, SlotReport, TenantReport},
     slot::{Refusal, SlotMeter},
     time::ByteTime,
 };
@@ -122,6 +122,23 @@ impl Job {
         let sums = self.promises.values().map(|p| p.limit.saturating_mul(p.slots));
         sums.fold(0, usize::saturating_add)
     }
+
+    /// The slots that are there now.
+    fn slot_reports(&self) -> impl Iterator<Item = SlotReport> {
+        self.slots.iter().filter_map(|((operator, subtask), slot)| {
+            Some(SlotReport::new(self, operator, *subtask, slot.meter.upgrade()?.figures()))
+        })
+    }
+
+    /// The most that each slot held, also of those that are gone.
+    fn peaks(&self) -> impl Iterator<Item = LargestSlot> {
+        self.slots.iter().map(|((operator, subtask), slot)| LargestSlot {
+            operator: operator.clone(),
+            subtask: *subtask,
+            peak: slot.peak.load(Ordering::Relaxed),
+            limit: self.promises.get(operator).map_or(0, |promise| promise.limit),
+        })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -129,22 +146,27 @@ struct Book {
     tenants: BTreeMap<TenantId, TenantBudget>,
     jobs: BTreeMap<u64, Job>,
     next: u64,
+    /// What each tenant that has jobs was promised: counted when that changes, since it is asked
+    /// for much more often.
+    promised: BTreeMap<TenantId, usize>,
 }
 
 impl Book {
-    fn promised(&self, tenant: Option<&TenantId>) -> usize {
-        let jobs = self.jobs.values().filter(|job| tenant.is_none_or(|t| job.tenant == *t));
-        jobs.map(Job::promised).fold(0, usize::saturating_add)
-    }
-
-    /// The same of each tenant that has jobs, without looking at every job for each of them.
-    fn promised_to_each(&self) -> BTreeMap<&TenantId, usize> {
-        let mut sums: BTreeMap<_, usize> = BTreeMap::new();
+    /// After a job came or went, or a limit changed.
+    fn count_promises(&mut self) {
+        self.promised.clear();
         for job in self.jobs.values() {
-            let sum = sums.entry(&job.tenant).or_default();
+            let sum = self.promised.entry(job.tenant.clone()).or_default();
             *sum = sum.saturating_add(job.promised());
         }
-        sums
+    }
+
+    fn promised_to(&self, tenant: &TenantId) -> usize {
+        self.promised.get(tenant).copied().unwrap_or(0)
+    }
+
+    fn promised_to_all(&self) -> usize {
+        self.promised.values().copied().fold(0, usize::saturating_add)
     }
 }
 
@@ -236,8 +258,8 @@ impl TaskManagerMemory {
     ) -> Result<(), NotAdmitted> {
         let (id, budget) = tenant;
         let levels = [
-            (Scope::Tenant(id.clone()), budget.limit(), book.promised(Some(id))),
-            (Scope::TaskManager, self.root.limit(), book.promised(None)),
+            (Scope::Tenant(id.clone()), budget.limit(), book.promised_to(id)),
+            (Scope::TaskManager, self.root.limit(), book.promised_to_all()),
         ];
         for (operator, limit) in promises {
             let smaller = levels.iter().find(|(_, budget, _)| limit > *budget);
@@ -283,6 +305,7 @@ impl TaskManagerMemory {
         let id = book.next;
         book.next += 1;
         book.jobs.insert(id, job);
+        book.count_promises();
         drop(book);
         Ok(AdmittedJob { memory: self.clone(), budget, id })
     }
@@ -320,6 +343,7 @@ impl TaskManagerMemory {
             entry.promises.insert(operator.clone(), Promise { limit: bytes, ..promise });
             let own = entry.slots.iter().filter(|((name, _), _)| name == operator);
             own.filter_map(|(_, slot)| slot.meter.upgrade()).for_each(|slot| slot.set_limit(bytes));
+            book.count_promises();
         }
         drop(book);
         if found { Ok(()) } else { Err(UnknownOperator::Unknown(job.clone(), operator.clone())) }
@@ -328,52 +352,38 @@ impl TaskManagerMemory {
     /// All of it, with the slots of every job.
     #[must_use]
     pub fn report(&self) -> MemoryReport {
-        self.report_of(None)
-    }
-
-    fn report_of(&self, only: Option<u64>) -> MemoryReport {
         let book = self.lock();
         let mut slots = Vec::new();
-        let mut used = 0_usize;
-        let mut largest = None;
-        for (id, job) in &book.jobs {
-            for ((operator, subtask), slot) in &job.slots {
-                let shown = only.is_none_or(|only| only == *id);
-                let peak = slot.peak.load(Ordering::Relaxed);
-                if shown && largest.as_ref().is_none_or(|l: &LargestSlot| peak > l.peak) {
-                    let limit = job.promises.get(operator).map_or(0, |promise| promise.limit);
-                    let (operator, subtask) = (operator.clone(), *subtask);
-                    largest = Some(LargestSlot { operator, subtask, peak, limit });
-                }
-                let Some(slot) = slot.meter.upgrade() else { continue };
-                let figures = slot.figures();
-                used = used.saturating_add(figures.usage.total());
-                if shown {
-                    slots.push(SlotReport::new(job, operator, *subtask, figures));
-                }
-            }
+        for job in book.jobs.values() {
+            slots.extend(job.slot_reports());
         }
+        let used = slots.iter().map(|slot| slot.used).fold(0, usize::saturating_add);
+        let largest_slot = largest(book.jobs.values().flat_map(Job::peaks));
         let limited = |budget: &Budget| Some(budget.limit()).filter(|limit| *limit != usize::MAX);
-        let promised = book.promised_to_each();
         // Others may have a limit, and nothing that it could be compared with.
         let used_some = |id: &TenantId, budget: &TenantBudget| {
-            budget.memory.peak() > 0 || promised.contains_key(id)
+            budget.memory.peak() > 0 || book.promised.contains_key(id)
         };
         let known = book.tenants.iter().filter(|(id, budget)| used_some(id, budget));
         let tenants = known.map(|(id, budget)| TenantReport {
             tenant: id.clone(),
             limit: limited(&budget.memory),
-            promised: promised.get(id).copied().unwrap_or(0),
+            promised: book.promised_to(id),
             reserved: budget.memory.reserved(),
             peak: budget.memory.peak(),
             state_limit: limited(&budget.state),
             state: budget.state.reserved(),
         });
         let tenants = tenants.collect();
-        let promised = book.promised(None);
-        let report = MemoryReport::new(&self.root, promised, used, tenants, slots);
-        MemoryReport { largest_slot: largest, ..report }
+        let report = MemoryReport::new(&self.root, book.promised_to_all(), used, tenants, slots);
+        MemoryReport { largest_slot, ..report }
     }
+}
+
+/// Of slots and the most that each held, the one that held the most.
+fn largest(slots: impl Iterator<Item = LargestSlot>) -> Option<LargestSlot> {
+    // Of two that held the same, the first.
+    slots.reduce(|most, slot| if slot.peak > most.peak { slot } else { most })
 }
 
 impl SlotReport {
@@ -451,10 +461,20 @@ impl AdmittedJob {
         sums
     }
 
-    /// The TaskManager's memory, with the slots of this job.
+    /// The slots of this job, and what it shares the TaskManager's memory with.
+    /// Costs the same however many other jobs there are, since every job asks
+    /// for it several times a second.
     #[must_use]
-    pub fn report(&self) -> MemoryReport {
-        self.memory.report_of(Some(self.id))
+    pub fn report(&self) -> JobMemoryReport {
+        let book = self.memory.lock();
+        let job = book.jobs.get(&self.id);
+        JobMemoryReport {
+            limit: self.memory.root.limit(),
+            promised: book.promised_to_all(),
+            peak: self.memory.root.peak(),
+            slots: job.into_iter().flat_map(Job::slot_reports).collect(),
+            largest_slot: largest(job.into_iter().flat_map(Job::peaks)),
+        }
     }
 
     /// Bytes that an input queue may take at most of a slot with such a limit: a
@@ -467,7 +487,9 @@ impl AdmittedJob {
 
 impl Drop for AdmittedJob {
     fn drop(&mut self) {
-        self.memory.lock().jobs.remove(&self.id);
+        let mut book = self.memory.lock();
+        book.jobs.remove(&self.id);
+        book.count_promises();
     }
 }
 
@@ -644,7 +666,8 @@ mod tests {
         let admitted = admit(&memory, 50 * SEGMENT, 1).unwrap();
         let slot = admitted.open_slot(&operator("o"), SubtaskIndex(0), 0).unwrap();
         slot.grow_guest(25 * SEGMENT).unwrap();
-        let report = admitted.report();
+        let report = memory.report();
+        assert_eq!(admitted.report().slots, report.slots);
         let reserved = whole_segments(25 * SEGMENT + 50 * SEGMENT / 8);
         assert_eq!((report.reserved, report.used), (reserved, 25 * SEGMENT));
         assert_eq!(report.free, 100 * SEGMENT - reserved);

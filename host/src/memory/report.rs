@@ -32,6 +32,21 @@ pub struct MemoryReport {
     pub largest_slot: Option<LargestSlot>,
 }
 
+/// The memory of a job, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct JobMemoryReport {
+    /// What all slots of the TaskManager may reserve.
+    pub limit: usize,
+    /// The sum of the limits of all slots of the jobs that were let in.
+    pub promised: usize,
+    /// The most that slots of the TaskManager ever had reserved.
+    pub peak: usize,
+    /// The job's slots, by operator and subtask.
+    pub slots: Vec<SlotReport>,
+    /// Which of them ever held the most, also if it is gone.
+    pub largest_slot: Option<LargestSlot>,
+}
+
 /// A slot and the most that it ever held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LargestSlot {
