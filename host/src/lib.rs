@@ -8,7 +8,7 @@
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | [`ids`], [`clock`], [`threads`], [`failure`], [`metrics`], [`config`], [`restart`] | names, time, the kernel's threads, ways to fail, numbers, job files, restart strategies |
+//! | [`allocator`], [`ids`], [`clock`], [`threads`], [`failure`], [`metrics`], [`config`], [`restart`] | memory, names, time, the kernel's threads, ways to fail, numbers, job files, restart strategies |
 //! | [`database`] | trusting sled with what must not be lost |
 //! | [`hardening`] | giving up what the process does not need: files, system calls |
 //! | [`memory`] | budgets of memory, and the meters of slots |
@@ -29,6 +29,7 @@
 //! | [`client`] | asking a server that runs elsewhere: profiles, TLS, what is tried again |
 //! | [`cli`] | arguments, progress, exit codes |
 
+pub mod allocator;
 pub mod capsule;
 pub mod catalog;
 pub mod checkpoint;
@@ -55,9 +56,3 @@ pub mod stream;
 pub mod task_manager;
 pub mod tenancy;
 pub mod threads;
-
-/// A batch lives for some microseconds. The C library's allocator gives its pages
-/// back to the system each time, and a job then spends a fifth of its time on page
-/// faults (`docs/benchmarks.md`).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

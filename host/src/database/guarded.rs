@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::sync_range;
+use crate::allocator::sparse;
 
 /// How often, and how far apart, a database is opened that is still being closed: sled
 /// does that on threads of its own.
@@ -27,7 +28,7 @@ pub fn open<T>(mut make: impl FnMut() -> sled::Result<T>) -> Result<T, String> {
     loop {
         let mut locked = false;
         let opened = guard(|| {
-            make().inspect_err(|error| {
+            sparse(&mut make).inspect_err(|error| {
                 locked = matches!(error, sled::Error::Io(io) if io.to_string().contains("lock"));
             })
         });

@@ -14,6 +14,7 @@ use super::{
 /// rows before it.
 const FLOORS: [&[&str]; 14] = [
     &[
+        "allocator",
         "clock",
         "config",
         "database",
