@@ -90,12 +90,44 @@ pub struct ServerSpec {
     /// `[jobs] history`: how many jobs of a tenant that have ended are remembered; 1,000 if not
     /// given.
     pub history: u32,
+    /// `[playground]`: what trying an operator may take.
+    pub playground: PlaygroundLimits,
     /// `[network] ports`: which TCP ports operators may reach at all; 80 and 443 if not given.
     pub ports: Vec<u16>,
     /// `[files] shared`: directories that job files of every tenant may name.
     pub shared_files: Vec<PathBuf>,
     /// `[files.tenants] NAME`: directories that job files of this tenant may name.
     pub tenant_files: BTreeMap<TenantId, Vec<PathBuf>>,
+}
+
+/// What trying an operator may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaygroundLimits {
+    /// `at_once`: how many of a tenant may be under way; 2 if not given. None at all if 0.
+    pub at_once: u32,
+    /// `records`: how many it may be fed; 1,000 if not given.
+    pub records: usize,
+    /// `input`: the longest request, in bytes; 1 MiB if not given.
+    pub input: usize,
+    /// `output`: how many bytes of what it emits and rejects are told; 1 MiB if not given.
+    pub output: usize,
+    /// `time`: how long it may take; 10 s if not given.
+    pub time: Duration,
+    /// `memory`: the largest slot, in bytes; 256 MiB if not given.
+    pub memory: usize,
+}
+
+impl Default for PlaygroundLimits {
+    fn default() -> Self {
+        Self {
+            at_once: 2,
+            records: 1_000,
+            input: 1 << 20,
+            output: 1 << 20,
+            time: Duration::from_secs(10),
+            memory: 256 << 20,
+        }
+    }
 }
 
 /// How often somebody may ask.
@@ -140,6 +172,7 @@ impl Default for ServerSpec {
             max_subtasks: 256,
             max_live: 1_000,
             history: 1_000,
+            playground: PlaygroundLimits::default(),
             ports: vec![80, 443],
             shared_files: Vec::new(),
             tenant_files: BTreeMap::new(),

@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
-use super::{Service, access::Caller, blobs::Place, error::ServiceError};
+use super::{Service, access::Caller, error::ServiceError, places::Place};
 use crate::{
     ids::{ArtifactDigest, ArtifactName, TenantId, VersionName},
     registry::{

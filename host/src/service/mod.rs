@@ -20,6 +20,8 @@
 //! | [`limits`] | how often somebody may ask |
 //! | [`access`] | who may do what: tokens, roles |
 //! | [`artifacts`], `blobs` | uploads, versions and tags; the files of their bytes |
+//! | [`trial`](mod@trial) | the playground: an operator fed some records |
+//! | `places` | how much of something a tenant may have under way |
 //! | [`submission`] | what has to be right before a job is taken |
 //! | [`jobs`] | taking, showing and ending jobs |
 //! | `running` | the jobs that run: starting, watching, bringing back |
@@ -44,6 +46,7 @@ pub mod limits;
 pub mod look;
 pub mod needs;
 pub mod overview;
+mod places;
 pub mod quotas;
 mod running;
 pub mod savepoints;
@@ -51,6 +54,7 @@ pub mod seen;
 mod shown;
 pub mod submission;
 pub mod tenants;
+pub mod trial;
 
 use std::{
     fs,
@@ -69,6 +73,7 @@ use self::{
     blobs::Blobs,
     error::ServiceError,
     limits::Limits,
+    places::Places,
     running::Jobs,
 };
 use crate::{
@@ -118,6 +123,7 @@ pub struct Service {
     ledger: Ledger,
     clock: Clock,
     checks: tokio::sync::Semaphore,
+    trials: Places,
     started: Stopwatch,
     ready: AtomicBool,
     /// Whether the service is ending.
@@ -161,6 +167,7 @@ impl Service {
         let jobs = Jobs::load(&registry).map_err(|e| data(&e))?;
         let task_manager = TaskManager::start(&settings).map_err(CannotServe::TaskManager)?;
         let follower = Follower::start(task_manager.clone(), watch, &listed);
+        let trials = Places::new(spec.playground.at_once as usize);
         let service = Self {
             dir: dir.to_owned(),
             whole_dir: fs::canonicalize(dir).map_err(|e| data(&e))?,
@@ -176,6 +183,7 @@ impl Service {
             ledger,
             clock,
             checks: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
+            trials,
             started: Stopwatch::start(),
             ready: AtomicBool::new(false),
             closing: watch::channel(false).0,
