@@ -12,7 +12,9 @@ use super::{
     errors::{JobFileErrors, Place, Problems},
     node::{self, Entry, Node, Override, Value},
     section::{self, Read, Refusal, Section},
-    server::{Configured, PlaygroundLimits, ServerSpec, Source, TenantLimits, TlsFiles},
+    server::{
+        Configured, DiskLimits, PlaygroundLimits, ServerSpec, Source, TenantLimits, TlsFiles,
+    },
 };
 use crate::ids::{InvalidName, TenantId};
 
@@ -118,10 +120,14 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
         put(&mut spec.max_subtasks, section.get("max_subtasks", section::integer(1..=10_000)));
         put(&mut spec.max_live, section.get("max_live", section::integer(1..=1_000_000)));
         put(&mut spec.history, section.get("history", section::integer(0..=1_000_000)));
+        put(&mut spec.idle_after, section.get("idle_after", section::millis_or_zero));
         section.finish();
     }
     if let Some(section) = file.table("playground") {
         read_playground(section, &mut spec.playground);
+    }
+    if let Some(section) = file.table("disk") {
+        read_disk(section, &mut spec.disk);
     }
     if let Some(mut section) = file.table("network") {
         let ports = section::list(|node| section::integer(1..=u16::MAX)(node));
@@ -158,6 +164,14 @@ fn read_playground(mut section: Section<'_>, of: &mut PlaygroundLimits) {
     put(&mut of.time, section.get("time", time));
     let memory = section::memory_size(64 << 10..=4 << 30);
     put(&mut of.memory, section.get("memory", memory));
+    section.finish();
+}
+
+fn read_disk(mut section: Section<'_>, of: &mut DiskLimits) {
+    let bytes = || section::size(0..=i64::MAX.unsigned_abs());
+    of.low = section.get("low", bytes());
+    of.full = section.get("full", bytes());
+    put(&mut of.check_every, section.get("check_every", time));
     section.finish();
 }
 
@@ -295,8 +309,9 @@ mod tests {
 [limits]\nrequests_per_second = 5\nburst = 6\nfailed_tokens_per_minute = 0
 tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
 [artifacts]\nmax_size = '1MiB'\nmax_storage = '10MiB'
-[jobs]\nmax_subtasks = 20\nmax_live = 30\nhistory = 40
+[jobs]\nmax_subtasks = 20\nmax_live = 30\nhistory = 40\nidle_after = '0s'
 [playground]\nat_once = 3\nrecords = 5\ninput = '2KiB'\noutput = '3KiB'\ntime = '4s'\nmemory = '5MiB'
+[disk]\nlow = '7MiB'\nfull = '0'\ncheck_every = '1m'
 [network]\nports = [8080]
 [files]\nshared = ['/tmp']\ntenants.acme = ['/']\n";
         let acme = TenantId::new("acme").unwrap();
@@ -329,6 +344,7 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
             max_subtasks: 20,
             max_live: 30,
             history: 40,
+            idle_after: Duration::ZERO,
             playground: PlaygroundLimits {
                 at_once: 3,
                 records: 5,
@@ -336,6 +352,11 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
                 output: 3 << 10,
                 time: Duration::from_secs(4),
                 memory: 5 << 20,
+            },
+            disk: DiskLimits {
+                low: Some(7 << 20),
+                full: Some(0),
+                check_every: Duration::from_secs(60),
             },
             ports: vec![8080],
             shared_files: vec!["/tmp".into()],

@@ -27,8 +27,36 @@ pub(super) struct Checkpoints {
     history: Vec<PastCheckpoint>,
     /// The one that the job was resumed from.
     resumed_from: Option<CheckpointId>,
+    /// Since none is completed any more; null if the last one was.
+    failing: Option<FailingCheckpoints>,
     /// Figures over the completed ones of the history.
     summary: CheckpointSums,
+}
+
+/// Checkpoints that fail.
+#[derive(ToSchema)]
+struct FailingCheckpoints {
+    /// When the first of them did, in milliseconds since 1970.
+    since: i64,
+    /// How many in a row.
+    in_a_row: u32,
+    /// Why the last one did.
+    reason: String,
+}
+
+/// What is not as it should be.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Condition {
+    /// `DiskLow`, `DiskFull`, `ClockJumped`, `CheckpointsFailing` or `ArtifactDeleted`.
+    r#type: String,
+    /// In milliseconds since 1970.
+    since: i64,
+    message: String,
+    /// What to do.
+    help: String,
+    /// The job that it is of; null if it is the server's.
+    job: Option<JobId>,
+    tenant: Option<TenantId>,
 }
 
 /// A completed checkpoint.
@@ -178,6 +206,8 @@ pub(super) struct Overview {
     jobs: BTreeMap<String, usize>,
     slots_total: u32,
     slots_free: u32,
+    /// What is not as it should be: of the server, and of one's jobs.
+    conditions: Vec<Condition>,
 }
 
 /// A slot.

@@ -24,6 +24,7 @@
 //! | `places` | how much of something a tenant may have under way |
 //! | [`submission`] | what has to be right before a job is taken |
 //! | [`jobs`] | taking, showing and ending jobs |
+//! | [`conditions`] | what is not as it should be, and what to do |
 //! | `running` | the jobs that run: starting, watching, bringing back |
 //! | [`seen`] | what there is to see of all of it, for those who watch it |
 //! | [`control`] | what a job that runs is asked: another parallelism, checkpoints |
@@ -39,6 +40,7 @@ pub mod access;
 pub mod artifacts;
 pub mod audit;
 mod blobs;
+pub mod conditions;
 pub mod control;
 pub mod error;
 pub mod jobs;
@@ -71,6 +73,7 @@ use self::{
     access::{ADMIN_TOKEN, Tokens, no_tenant},
     audit::Audit,
     blobs::Blobs,
+    conditions::Watched,
     error::ServiceError,
     limits::Limits,
     places::Places,
@@ -124,6 +127,7 @@ pub struct Service {
     clock: Clock,
     checks: tokio::sync::Semaphore,
     trials: Places,
+    watched: Watched,
     started: Stopwatch,
     ready: AtomicBool,
     /// Whether the service is ending.
@@ -184,6 +188,7 @@ impl Service {
             clock,
             checks: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
             trials,
+            watched: Watched::default(),
             started: Stopwatch::start(),
             ready: AtomicBool::new(false),
             closing: watch::channel(false).0,
@@ -191,6 +196,8 @@ impl Service {
         };
         service.sweep().map_err(|e| data(&e))?;
         service.settle_savepoints().map_err(|e| data(&e))?;
+        service.note_deleted(None).map_err(|e| data(&e))?;
+        service.look_at_machine();
         Ok((Arc::new(service), follower))
     }
 
