@@ -22,6 +22,7 @@
 //! | [`tenancy`] | tenants: quotas, grants, usage records |
 //! | [`task_manager`] | slots and the subtasks that run in them |
 //! | [`capsule`] | crash capsules and recordings: their format, replaying and comparing them |
+//! | [`trial`] | an operator fed some records in a throw-away slot, and what it made of them |
 //! | [`job_manager`] | a job's life: plan, checkpoints, failover |
 //! | [`remote`] | how another process asks something of a job that runs |
 //! | [`service`] | the Dispatcher: many tenants' jobs in one process, who may do what |
@@ -56,3 +57,4 @@ pub mod stream;
 pub mod task_manager;
 pub mod tenancy;
 pub mod threads;
+pub mod trial;

@@ -3,6 +3,7 @@
 //! area. [`Hosted`] runs jobs in the test's own process instead.
 
 mod contract;
+mod disk;
 pub mod flights;
 mod hosted;
 pub mod jobs;
@@ -12,6 +13,7 @@ mod served;
 mod server;
 pub mod zoo;
 
+pub use disk::Disk;
 pub use hosted::{Hosted, tenant};
 pub use place::{Place, last_counts, repository};
 pub use program::{Ended, Running, guests, probe, program};

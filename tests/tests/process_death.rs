@@ -10,10 +10,9 @@ use std::{
     fs::{self, OpenOptions},
     io::Write as _,
     path::PathBuf,
-    process::Command,
 };
 
-use cofferdam_tests::{Ended, Place, Running, jobs::WINDOWS};
+use cofferdam_tests::{Disk, Ended, Place, Running, jobs::WINDOWS};
 
 const RECORDS: u64 = 120_000;
 
@@ -176,39 +175,6 @@ fn a_file_that_lost_what_the_checkpoint_covers_is_refused_until_it_is_whole_agai
         fs::write(&path, &whole).unwrap();
     }
     assert_goes_on_to_the_same_output(&place);
-}
-
-/// A disk of its own size, at `disk`.
-struct Disk<'a>(&'a Place);
-
-impl<'a> Disk<'a> {
-    /// Says why the test is skipped, if there can be none.
-    fn mount(place: &'a Place, size: &str) -> Option<Self> {
-        let at = place.path("disk");
-        fs::create_dir(&at).unwrap();
-        let size = format!("size={size}");
-        let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).output();
-        if mounted.as_ref().is_ok_and(|mounted| mounted.status.success()) {
-            return Some(Self(place));
-        }
-        // Not by `println!`, of which a test that passes shows nothing.
-        let why = "SKIPPED a test with a disk of its own: only root can mount one";
-        std::io::stderr().write_all(format!("{why}: {mounted:?}\n").as_bytes()).unwrap();
-        None
-    }
-
-    fn remount(&self, how: &str) {
-        let how = format!("remount,{how}");
-        let done = Command::new("mount").args(["-o", &how]).arg(self.0.path("disk")).status();
-        assert!(done.unwrap().success(), "mount -o {how}");
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path("disk")).status();
-    }
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl Side {
             *self.emitted.entry(*port).or_default() += batch.len();
         }
         self.rejected += step.rejected.len();
-        self.late += step.late;
+        self.late += step.late.len();
     }
 
     fn used(&mut self, machine: &Machine) {
@@ -365,7 +365,7 @@ mod tests {
 
     fn step(emissions: Vec<(u32, Batch)>, rejected: &[(u32, &str)]) -> Step {
         let rejected = rejected.iter().map(|(i, why)| (*i, (*why).to_owned())).collect();
-        Step { emissions, rejected, late: 0 }
+        Step { emissions, rejected, late: Vec::new() }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! An operator with its state, outside of any job: takes what a subtask would take, and
 //! gives what that would send on. The calls are the subtask's own
-//! (`task_manager::processing` and `folding`).
+//! (`task_manager::processing` and `folding`). One begins where a capsule did, or with
+//! nothing (`trial`).
 
 use std::{fs, io::Read as _, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,10 +21,11 @@ use crate::{
         SlotSettings,
         artifact::{MAX_ARTIFACT, digest_of},
     },
-    state::{KeyedState, SeenState},
+    state::{KeyedState, SeenState, windows::Windows},
     stream::{Batch, DeadLetter, keys::KeyGroups},
     task_manager::{
         folding::{Folding, records_of},
+        gate::turn::breathe,
         guest::{Guest, Maker},
         poison::{Crashed as Found, Division},
         processing::Processing,
@@ -32,6 +34,8 @@ use crate::{
     },
 };
 
+/// How many key groups an operator has that is in no job; a job's default, too.
+const DEFAULT_KEY_GROUPS: u32 = 128;
 /// In what portions another version is asked whether it accepts the state.
 const CHECKED_BYTES: usize = 1 << 20;
 const CHECKED_STATES: usize = 10_000;
@@ -178,8 +182,8 @@ pub struct Step {
     pub emissions: Vec<(u32, Batch)>,
     /// Rejected records, by their index in their call, and why.
     pub rejected: Vec<(u32, String)>,
-    /// How many records were late.
-    pub late: usize,
+    /// Records that were late, by their index in their call.
+    pub late: Vec<u32>,
 }
 
 /// An event that crashed the guest.
@@ -194,6 +198,8 @@ pub struct Crashed {
 /// A record or timer that crashes the guest by itself.
 #[derive(Debug)]
 pub struct Culprit {
+    /// Which of the call's, from 0.
+    pub index: usize,
     /// The record, or what is left of the timer.
     pub letter: DeadLetter,
     /// How it crashes.
@@ -220,6 +226,79 @@ impl Step {
 }
 
 impl Machine {
+    /// Opens an operator that has no state yet, in a slot that somebody made for it.
+    ///
+    /// # Errors
+    /// As [`Artifact::instantiate`].
+    pub async fn fresh(
+        artifact: Artifact,
+        slot: SlotSettings,
+        windows: Option<Windows>,
+    ) -> Result<Self, Failure> {
+        let (kind, memory, cpu) = (artifact.kind(), slot.memory.clone(), slot.cpu.clone());
+        let maker = Maker { artifact, settings: slot };
+        let instance = maker.open().await?;
+        let guest = Guest::new(maker, instance);
+        let calls = match kind {
+            OperatorKind::Processor { snapshot } => {
+                let calls = Processing::new(guest, memory.clone(), snapshot, true, None);
+                Calls::Processor(Box::new(calls))
+            }
+            OperatorKind::Keyed { .. } => {
+                let state = KeyedState::new(windows, KeyGroups::new(DEFAULT_KEY_GROUPS, 1));
+                Calls::Keyed(Box::new(Folding { guest, state, memory: memory.clone() }))
+            }
+        };
+        let mut machine = Self { calls, memory, cpu, most_memory: 0 };
+        machine.look_at_memory();
+        Ok(machine)
+    }
+
+    /// Fires some of what is due: by the watermark, or by the clock. None if nothing is;
+    /// else what came of it, and how many timers and windows were fired. An operator may
+    /// set the next one for now again and again, so that there is no end to it.
+    ///
+    /// # Errors
+    /// If it crashes the guest.
+    pub async fn fire_some(
+        &mut self,
+        now: Now,
+        by_clock: bool,
+    ) -> Result<Option<(Step, usize)>, Crashed> {
+        let Calls::Keyed(calls) = &mut self.calls else { return Ok(None) };
+        let due = match (by_clock, now.watermark) {
+            (true, _) => calls.state.due_processing(now.processing),
+            (false, Some(watermark)) => calls.state.due(watermark),
+            (false, None) => None,
+        };
+        let Some((due, groups)) = due else { return Ok(None) };
+        let (mut step, fired) = (Step::default(), due.len());
+        let result = fire(calls, &mut step, now, Work::Firings(due, Box::new(groups))).await;
+        self.look_at_memory();
+        result.map(|()| Some((step, fired)))
+    }
+
+    /// Charges the slot for the keyed state, which an event may have made larger.
+    ///
+    /// # Errors
+    /// If that is more than it may hold.
+    pub fn charge_state(&self) -> Result<(), Failure> {
+        match &self.calls {
+            Calls::Processor(_) => Ok(()),
+            Calls::Keyed(calls) => calls.charge_state(),
+        }
+    }
+
+    /// Bytes of its guest and of its state.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let state = match &self.calls {
+            Calls::Processor(_) => 0,
+            Calls::Keyed(calls) => calls.state.bytes(),
+        };
+        self.memory.usage().guest.saturating_add(state)
+    }
+
     /// Opens the operator of a capsule, with its state. It gets the grants that it had,
     /// but no folder and no host.
     ///
@@ -318,12 +397,7 @@ impl Machine {
     }
 
     fn look_at_memory(&mut self) {
-        let state = match &self.calls {
-            Calls::Processor(_) => 0,
-            Calls::Keyed(calls) => calls.state.bytes(),
-        };
-        let guest = self.memory.usage().guest;
-        self.most_memory = self.most_memory.max(guest.saturating_add(state));
+        self.most_memory = self.most_memory.max(self.memory());
     }
 
     /// Which records or timers of a call that crashed do so by themselves, each tried in
@@ -368,7 +442,7 @@ impl Machine {
                 Ok(Found::Divided) => {}
                 Ok(Found::Poison(index)) => {
                     let letter = work.letter(index, &failure);
-                    culprits.push(Culprit { letter, failure });
+                    culprits.push(Culprit { index, letter, failure });
                 }
                 Err(_) => return Ok((culprits, false)),
             }
@@ -400,6 +474,16 @@ impl Machine {
     #[must_use]
     pub fn most_memory(&self) -> usize {
         self.most_memory
+    }
+
+    /// How many keys (and windows) its state has, and how many bytes; none if it is not
+    /// keyed.
+    #[must_use]
+    pub fn state_size(&self) -> Option<(usize, usize)> {
+        match &self.calls {
+            Calls::Processor(_) => None,
+            Calls::Keyed(calls) => Some((calls.state.len(), calls.state.bytes())),
+        }
     }
 
     /// Its keyed state; none if it is not keyed.
@@ -456,7 +540,7 @@ async fn step_keyed(calls: &mut Folding, event: &Recorded) -> Result<Step, Crash
     match event {
         Recorded::Batch { port, now, batch } => match calls.fold(*now, *port, batch).await {
             Ok(folded) => {
-                step.late = folded.late.len();
+                step.late = folded.late;
                 step.add(folded.outcome);
                 if let Some((due, groups)) = folded.again {
                     let work = Work::Firings(due, Box::new(groups));
@@ -471,6 +555,7 @@ async fn step_keyed(calls: &mut Folding, event: &Recorded) -> Result<Step, Crash
         Recorded::Watermark { now } => {
             while let Some((due, groups)) = now.watermark.and_then(|w| calls.state.due(w)) {
                 fire(calls, &mut step, *now, Work::Firings(due, Box::new(groups))).await?;
+                breathe().await;
             }
         }
         Recorded::Clock { now } => {

@@ -92,7 +92,7 @@ fn culprits_text(crash: &CrashReport) -> String {
         });
         return out;
     }
-    for Culprit { letter, failure } in crash.culprits.iter().take(MOST_SHOWN) {
+    for Culprit { letter, failure, .. } in crash.culprits.iter().take(MOST_SHOWN) {
         let _ = writeln!(
             out,
             "crashes by itself:\n  key   {:?}\n  value {:?}",
@@ -119,7 +119,7 @@ fn short(digest: &str) -> &str {
 /// A replay for programs.
 pub(super) fn replay_json(capsule: &Capsule, replay: &Replay) -> Value {
     let crash = replay.crash.as_ref().map(|crash| {
-        let culprits = crash.culprits.iter().map(|Culprit { letter, failure }| {
+        let culprits = crash.culprits.iter().map(|Culprit { letter, failure, .. }| {
             json!({
                 "key": text(&letter.key),
                 "value": text(&letter.value),

@@ -79,6 +79,7 @@ fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
     let settings = TaskManagerSettings {
         slots: Some(spec.slots.unwrap_or(slots)),
         memory: spec.memory,
+        idle_after: Some(spec.idle_after).filter(|after| !after.is_zero()),
         compiler: Compiler::this_program(args.hardening),
         cache_dir: make_private_dir(&compiled).is_ok().then_some(compiled),
         // It cannot be had later, and any job may need it.
@@ -140,6 +141,7 @@ fn run(prepared: Prepared) -> Exit {
         };
         // It ends with the runtime.
         tokio::spawn(follower.follow());
+        tokio::spawn(service.clone().watch_machine());
         match answer(&service, listener, tls).await {
             Ok(exit) => exit,
             Err(error) => refuse(Exit::JobFailed, &format!("the server cannot go on: {error}")),

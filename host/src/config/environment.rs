@@ -5,7 +5,7 @@
 use super::node::Override;
 
 /// The tables whose keys can be given by variables.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 12] = [
     "server",
     "tls",
     "auth",
@@ -14,6 +14,8 @@ const TABLES: [&str; 10] = [
     "task_manager",
     "artifacts",
     "jobs",
+    "playground",
+    "disk",
     "network",
     "files",
 ];

@@ -12,7 +12,9 @@ use super::{
     errors::{JobFileErrors, Place, Problems},
     node::{self, Entry, Node, Override, Value},
     section::{self, Read, Refusal, Section},
-    server::{Configured, ServerSpec, Source, TenantLimits, TlsFiles},
+    server::{
+        Configured, DiskLimits, PlaygroundLimits, ServerSpec, Source, TenantLimits, TlsFiles,
+    },
 };
 use crate::ids::{InvalidName, TenantId};
 
@@ -20,6 +22,9 @@ use crate::ids::{InvalidName, TenantId};
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// What an artifact may have at most, whatever is configured: `sandbox` takes no more.
 const LARGEST_ARTIFACT: u64 = 64 << 20;
+/// What a trial may be fed, and what may be told of it, whatever is configured: it is in the host's
+/// memory.
+const LARGEST_TRIAL: u64 = 64 << 20;
 
 /// Reads the text of a server's configuration, changed by variables of the environment. `origin`
 /// is its path, for errors; files and directories are relative to that.
@@ -115,7 +120,14 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
         put(&mut spec.max_subtasks, section.get("max_subtasks", section::integer(1..=10_000)));
         put(&mut spec.max_live, section.get("max_live", section::integer(1..=1_000_000)));
         put(&mut spec.history, section.get("history", section::integer(0..=1_000_000)));
+        put(&mut spec.idle_after, section.get("idle_after", section::millis_or_zero));
         section.finish();
+    }
+    if let Some(section) = file.table("playground") {
+        read_playground(section, &mut spec.playground);
+    }
+    if let Some(section) = file.table("disk") {
+        read_disk(section, &mut spec.disk);
     }
     if let Some(mut section) = file.table("network") {
         let ports = section::list(|node| section::integer(1..=u16::MAX)(node));
@@ -140,6 +152,26 @@ fn read_server(mut section: Section<'_>, spec: &mut ServerSpec) {
     put(&mut spec.shutdown_timeout, section.get("shutdown_timeout", time));
     put(&mut spec.max_connections, section.get("max_connections", section::integer(1..=100_000)));
     put(&mut spec.read_timeout, section.get("read_timeout", time));
+    section.finish();
+}
+
+fn read_playground(mut section: Section<'_>, of: &mut PlaygroundLimits) {
+    put(&mut of.at_once, section.get("at_once", section::integer(0..=1_000)));
+    put(&mut of.records, section.get("records", section::integer(1..=100_000)));
+    let told = || section::memory_size(1 << 10..=LARGEST_TRIAL);
+    put(&mut of.input, section.get("input", told()));
+    put(&mut of.output, section.get("output", told()));
+    put(&mut of.time, section.get("time", time));
+    let memory = section::memory_size(64 << 10..=4 << 30);
+    put(&mut of.memory, section.get("memory", memory));
+    section.finish();
+}
+
+fn read_disk(mut section: Section<'_>, of: &mut DiskLimits) {
+    let bytes = || section::size(0..=i64::MAX.unsigned_abs());
+    of.low = section.get("low", bytes());
+    of.full = section.get("full", bytes());
+    put(&mut of.check_every, section.get("check_every", time));
     section.finish();
 }
 
@@ -277,7 +309,9 @@ mod tests {
 [limits]\nrequests_per_second = 5\nburst = 6\nfailed_tokens_per_minute = 0
 tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
 [artifacts]\nmax_size = '1MiB'\nmax_storage = '10MiB'
-[jobs]\nmax_subtasks = 20\nmax_live = 30\nhistory = 40
+[jobs]\nmax_subtasks = 20\nmax_live = 30\nhistory = 40\nidle_after = '0s'
+[playground]\nat_once = 3\nrecords = 5\ninput = '2KiB'\noutput = '3KiB'\ntime = '4s'\nmemory = '5MiB'
+[disk]\nlow = '7MiB'\nfull = '0'\ncheck_every = '1m'
 [network]\nports = [8080]
 [files]\nshared = ['/tmp']\ntenants.acme = ['/']\n";
         let acme = TenantId::new("acme").unwrap();
@@ -310,6 +344,20 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
             max_subtasks: 20,
             max_live: 30,
             history: 40,
+            idle_after: Duration::ZERO,
+            playground: PlaygroundLimits {
+                at_once: 3,
+                records: 5,
+                input: 2 << 10,
+                output: 3 << 10,
+                time: Duration::from_secs(4),
+                memory: 5 << 20,
+            },
+            disk: DiskLimits {
+                low: Some(7 << 20),
+                full: Some(0),
+                check_every: Duration::from_secs(60),
+            },
             ports: vec![8080],
             shared_files: vec!["/tmp".into()],
             tenant_files: [(acme.clone(), vec!["/".into()])].into(),

@@ -87,15 +87,85 @@ pub struct ServerSpec {
     pub max_subtasks: u32,
     /// `[jobs] max_live`: how many jobs of a tenant may run or wait at once; 1,000 if not given.
     pub max_live: u32,
+    /// `[jobs] idle_after`: after how long without work an operator's slot gives the memory of its
+    /// guest back; 5 min if not given, never if 0.
+    pub idle_after: Duration,
     /// `[jobs] history`: how many jobs of a tenant that have ended are remembered; 1,000 if not
     /// given.
     pub history: u32,
+    /// `[playground]`: what trying an operator may take.
+    pub playground: PlaygroundLimits,
+    /// `[disk]`: how the room of the data directory is watched.
+    pub disk: DiskLimits,
     /// `[network] ports`: which TCP ports operators may reach at all; 80 and 443 if not given.
     pub ports: Vec<u16>,
     /// `[files] shared`: directories that job files of every tenant may name.
     pub shared_files: Vec<PathBuf>,
     /// `[files.tenants] NAME`: directories that job files of this tenant may name.
     pub tenant_files: BTreeMap<TenantId, Vec<PathBuf>>,
+}
+
+/// What trying an operator may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaygroundLimits {
+    /// `at_once`: how many of a tenant may be under way; 2 if not given. None at all if 0.
+    pub at_once: u32,
+    /// `records`: how many it may be fed; 1,000 if not given.
+    pub records: usize,
+    /// `input`: the longest request, in bytes; 1 MiB if not given.
+    pub input: usize,
+    /// `output`: how many bytes of what it emits and rejects are told; 1 MiB if not given.
+    pub output: usize,
+    /// `time`: how long it may take; 10 s if not given.
+    pub time: Duration,
+    /// `memory`: the largest slot, in bytes; 256 MiB if not given.
+    pub memory: usize,
+}
+
+impl Default for PlaygroundLimits {
+    fn default() -> Self {
+        Self {
+            at_once: 2,
+            records: 1_000,
+            input: 1 << 20,
+            output: 1 << 20,
+            time: Duration::from_secs(10),
+            memory: 256 << 20,
+        }
+    }
+}
+
+/// How the room of the data directory is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskLimits {
+    /// `low`: with less free there is a condition `DiskLow`; 1 GiB if not given, or a tenth of the
+    /// disk if that is less.
+    pub low: Option<u64>,
+    /// `full`: with less free there is a condition `DiskFull`, and uploads are refused; 64 MiB if
+    /// not given, or a hundredth of the disk if that is less.
+    pub full: Option<u64>,
+    /// `check_every`: how often that, and the clock, is looked at; 5 s if not given.
+    pub check_every: Duration,
+}
+
+impl Default for DiskLimits {
+    fn default() -> Self {
+        Self { low: None, full: None, check_every: Duration::from_secs(5) }
+    }
+}
+
+impl DiskLimits {
+    /// With less free than so many bytes, a disk of this size is low.
+    #[must_use]
+    pub fn low_of(&self, size: u64) -> u64 {
+        self.low.unwrap_or((1 << 30).min(size / 10))
+    }
+
+    /// With less free than so many bytes, it is full.
+    #[must_use]
+    pub fn full_of(&self, size: u64) -> u64 {
+        self.full.unwrap_or((64 << 20).min(size / 100))
+    }
 }
 
 /// How often somebody may ask.
@@ -140,6 +210,9 @@ impl Default for ServerSpec {
             max_subtasks: 256,
             max_live: 1_000,
             history: 1_000,
+            idle_after: Duration::from_secs(300),
+            playground: PlaygroundLimits::default(),
+            disk: DiskLimits::default(),
             ports: vec![80, 443],
             shared_files: Vec::new(),
             tenant_files: BTreeMap::new(),

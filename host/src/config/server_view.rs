@@ -6,7 +6,7 @@ use std::{fmt::Display, path::PathBuf, time::Duration};
 use toml::Value;
 
 use super::{
-    server::{RequestLimit, ServerSpec, TenantLimits, TlsFiles},
+    server::{DiskLimits, PlaygroundLimits, RequestLimit, ServerSpec, TenantLimits, TlsFiles},
     units::show_size,
 };
 
@@ -70,6 +70,10 @@ impl ServerSpec {
             max_subtasks,
             max_live,
             history,
+            idle_after,
+            playground:
+                PlaygroundLimits { at_once, records, input, output, time: for_trial, memory: of_trial },
+            disk: DiskLimits { low, full, check_every },
             ports,
             shared_files,
             tenant_files,
@@ -97,6 +101,16 @@ impl ServerSpec {
             ("jobs", "max_subtasks", Some(number(*max_subtasks)), none),
             ("jobs", "max_live", Some(number(*max_live)), none),
             ("jobs", "history", Some(number(*history)), none),
+            ("jobs", "idle_after", Some(time(*idle_after)), none),
+            ("playground", "at_once", Some(number(*at_once)), none),
+            ("playground", "records", Some(number(*records)), none),
+            ("playground", "input", Some(size(*input as u64)), none),
+            ("playground", "output", Some(size(*output as u64)), none),
+            ("playground", "time", Some(time(*for_trial)), none),
+            ("playground", "memory", Some(size(*of_trial as u64)), none),
+            ("disk", "low", low.map(size), "1 GiB, or a tenth of the disk"),
+            ("disk", "full", full.map(size), "64 MiB, or a hundredth of the disk"),
+            ("disk", "check_every", Some(time(*check_every)), none),
             (
                 "network",
                 "ports",

@@ -1,5 +1,7 @@
 //! The `jsonl` source: each line is a JSON value, checked and passed on as it is.
 
+use std::borrow::Cow;
+
 use crate::config::job::{JsonLinesSource, TimestampField};
 
 use super::{
@@ -24,30 +26,40 @@ impl JsonLinesFormat {
     /// Checks a line and adds it to the batch, or says what is wrong with it.
     fn accept(&self, line: &[u8], out: &mut Output) -> Result<(), String> {
         let text = std::str::from_utf8(line).map_err(bad_utf8)?;
-        if self.key.is_none() && self.timestamp.is_none() {
-            json::check(text)?;
-            out.batch.push(None, line, None);
-            return Ok(());
-        }
-        let names = [
-            self.key.as_deref().unwrap_or_default(),
-            self.timestamp.as_ref().map_or("", |t| t.field.as_str()),
-        ];
-        let mut found = [None, None];
-        json::pick(text, &names, &mut found)?;
-        let [key, time] = found;
-        let key = self.key.as_deref().map(|name| key_text(name, key)).transpose()?;
-        let time = self.timestamp.as_ref().map(|field| event_time(field, time)).transpose()?;
+        let (key, time) = read_line(text, self.key.as_deref(), self.timestamp.as_ref())?;
         out.batch.push(key.as_deref().map(str::as_bytes), line, time);
         Ok(())
     }
 }
 
+/// What a record's line says of its key and its event time.
+pub type KeyAndTime<'a> = (Option<Cow<'a, str>>, Option<i64>);
+
+/// Checks a line of JSON, and finds the record's key and event time in it, where those are
+/// asked for.
+///
+/// # Errors
+/// What is wrong with it, in words that follow the place of the line.
+pub fn read_line<'a>(
+    text: &'a str,
+    key: Option<&str>,
+    timestamp: Option<&TimestampField>,
+) -> Result<KeyAndTime<'a>, String> {
+    if key.is_none() && timestamp.is_none() {
+        json::check(text)?;
+        return Ok((None, None));
+    }
+    let names = [key.unwrap_or_default(), timestamp.map_or("", |t| t.field.as_str())];
+    let mut found = [None, None];
+    json::pick(text, &names, &mut found)?;
+    let [of_key, time] = found;
+    let key = key.map(|name| key_text(name, of_key)).transpose()?;
+    let time = timestamp.map(|field| event_time(field, time)).transpose()?;
+    Ok((key, time))
+}
+
 /// A key's text. Null is the empty key, as it is a group of its own in SQL.
-fn key_text<'a>(
-    name: &str,
-    value: Option<Scalar<'a>>,
-) -> Result<std::borrow::Cow<'a, str>, String> {
+fn key_text<'a>(name: &str, value: Option<Scalar<'a>>) -> Result<Cow<'a, str>, String> {
     match value {
         Some(Scalar::Text(text)) => Ok(text),
         Some(Scalar::Null) => Ok("".into()),

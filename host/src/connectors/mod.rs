@@ -26,6 +26,8 @@ mod stdin;
 mod stdout;
 mod timestamps;
 
+pub use self::jsonl_source::{KeyAndTime, read_line};
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use async_trait::async_trait;

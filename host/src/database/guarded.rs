@@ -88,13 +88,21 @@ fn damaged(what: &str) -> String {
     )
 }
 
+/// How an error of a disk that is full reads on.
+const MAKE_ROOM: &str =
+    "; make room there: the last checkpoint is kept, and the next one will be tried";
+
+/// Whether something failed for want of room on a disk, by what was said of it in words.
+#[must_use]
+pub fn is_full(said: &str) -> bool {
+    said.contains(MAKE_ROOM) || said.contains("No space left on device")
+}
+
 /// What the system said, with what to do about it.
 #[must_use]
 pub fn explain(error: &io::Error) -> String {
     let what_to_do = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room there: the last checkpoint is kept, and the next one will be tried"
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => MAKE_ROOM,
         io::ErrorKind::FileTooLarge => {
             "; raise the limit of file sizes: the last checkpoint is kept, and the next one will \
              be tried"

@@ -214,8 +214,11 @@ pub(super) async fn upload(
 
 /// Delete a version, and the tags that point to it
 ///
-/// Not while a job uses it that has not ended.
-#[utoipa::path(delete, path = "/v1/artifacts/{name}/versions/{version}", operation_id = "deleteVersion", params(("tenant" = Option<TenantId>, Query)),
+/// Not while a job uses it that has not ended, unless it is forced: such a job goes on, and has a
+/// condition `ArtifactDeleted`.
+#[utoipa::path(delete, path = "/v1/artifacts/{name}/versions/{version}", operation_id = "deleteVersion",
+    params(("tenant" = Option<TenantId>, Query),
+        ("force" = Option<bool>, Query, description = "Also while jobs use it: for role `operator`")),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete(
     State(service): State<Shared>,
@@ -223,9 +226,13 @@ pub(super) async fn delete(
     path: InPath,
     query: Query,
 ) -> Answer<StatusCode> {
-    let tenant = query.only(&["tenant"])?.tenant()?;
+    let query = query.only(&["tenant", "force"])?;
+    let (tenant, force) = (query.tenant()?, query.flag("force")?);
     let (name, version) = (path.artifact()?, path.version()?);
-    blocking(service, move |s| s.delete_version(&caller, tenant.as_ref(), &name, &version)).await?;
+    blocking(service, move |s| {
+        s.delete_version(&caller, tenant.as_ref(), (&name, &version), force)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

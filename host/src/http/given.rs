@@ -155,6 +155,17 @@ impl Query {
         self.get("tenant").map(TenantId::new).transpose().map_err(wrong("a tenant"))
     }
 
+    /// `true` or `false`; the latter if it is not there.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => {
+                Err(Problem::invalid(format!("`{name}` must be true or false, not `{other}`")))
+            }
+        }
+    }
+
     /// A whole number in a range.
     pub(super) fn number(&self, name: &str, default: usize, most: usize) -> Result<usize, Problem> {
         let Some(text) = self.get(name) else { return Ok(default) };

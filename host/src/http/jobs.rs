@@ -24,6 +24,7 @@ use crate::{
     registry::records::{EndedAs, FromSavepoint},
     service::{
         access::Caller,
+        conditions::Condition,
         control::Rescaled,
         jobs::{JobQuery, JobView},
         submission::{LONGEST_FILE, Submission},
@@ -70,6 +71,9 @@ pub(super) struct JobDetails {
     artifacts: BTreeMap<OperatorName, String>,
     /// The savepoint that it began with: `JOB/SAVEPOINT`.
     from_savepoint: Option<String>,
+    /// What is not as it should be.
+    #[schema(value_type = Vec<shapes::Condition>)]
+    conditions: Vec<Condition>,
     /// What there is to see of it, or was at its end.
     status: Value,
 }
@@ -121,6 +125,7 @@ impl From<JobView> for JobDetails {
                 .from_savepoint
                 .as_ref()
                 .map(|f| format!("{}/{}", f.job, f.savepoint)),
+            conditions: view.conditions,
             status: view.status,
         }
     }

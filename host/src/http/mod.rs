@@ -12,7 +12,7 @@
 //! | `body` | request bodies, bounded in length and in patience |
 //! | [`openapi`] | the OpenAPI document |
 //! | `given` | paths and queries, read with errors that say what to do |
-//! | `artifacts`, `jobs`, `checkpoints`, `look`, `overview`, `tenants`, `audit`, `tokens`, `health` | the endpoints |
+//! | `artifacts`, `jobs`, `checkpoints`, `look`, `overview`, `tenants`, `audit`, `tokens`, `health`, `trial` | the endpoints |
 //! | `shapes` | what answers of other rooms look like, for the document |
 //! | `metrics` | what Prometheus reads |
 
@@ -34,6 +34,7 @@ mod shapes;
 mod tenants;
 pub mod tls;
 mod tokens;
+mod trial;
 
 use std::sync::Arc;
 
@@ -90,6 +91,7 @@ impl Routes {
             .add(Method::GET, VERSION, artifacts::show_version)
             .add(Method::PUT, VERSION, artifacts::upload)
             .add(Method::DELETE, VERSION, artifacts::delete)
+            .add(Method::POST, "/v1/artifacts/{name}/versions/{version}/try", trial::run)
             .add(Method::PUT, "/v1/artifacts/{name}/tags/{tag}", artifacts::put_tag)
             .add(Method::GET, "/v1/jobs", jobs::list)
             .add(Method::POST, "/v1/jobs", jobs::submit)

@@ -23,7 +23,7 @@ use super::{
     given::Query,
     health, jobs, look, metrics, overview,
     problem::ProblemDetails,
-    tenants, tokens,
+    tenants, tokens, trial,
 };
 use crate::{
     ids::{
@@ -49,6 +49,7 @@ use crate::{
         artifacts::upload,
         artifacts::delete,
         artifacts::put_tag,
+        trial::run,
         jobs::list,
         jobs::submit,
         jobs::show,

@@ -154,6 +154,7 @@ impl From<ServiceError> for Problem {
             ServiceError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             ServiceError::JobSaysNo(_) => (StatusCode::CONFLICT, "job-says-no"),
             ServiceError::NotYet(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-yet"),
+            ServiceError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
             ServiceError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ServiceError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };

@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::ids::{CheckpointId, JobId, JobName, OperatorName, SlotId, TenantId};
+use crate::ids::{
+    ArtifactName, CheckpointId, JobId, JobName, OperatorName, SlotId, TenantId, VersionName,
+};
 
 /// The checkpoints of a job, since it was started in this process.
 #[derive(ToSchema)]
@@ -25,8 +27,36 @@ pub(super) struct Checkpoints {
     history: Vec<PastCheckpoint>,
     /// The one that the job was resumed from.
     resumed_from: Option<CheckpointId>,
+    /// Since none is completed any more; null if the last one was.
+    failing: Option<FailingCheckpoints>,
     /// Figures over the completed ones of the history.
     summary: CheckpointSums,
+}
+
+/// Checkpoints that fail.
+#[derive(ToSchema)]
+struct FailingCheckpoints {
+    /// When the first of them did, in milliseconds since 1970.
+    since: i64,
+    /// How many in a row.
+    in_a_row: u32,
+    /// Why the last one did.
+    reason: String,
+}
+
+/// What is not as it should be.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Condition {
+    /// `DiskLow`, `DiskFull`, `ClockJumped`, `CheckpointsFailing` or `ArtifactDeleted`.
+    r#type: String,
+    /// In milliseconds since 1970.
+    since: i64,
+    message: String,
+    /// What to do.
+    help: String,
+    /// The job that it is of; null if it is the server's.
+    job: Option<JobId>,
+    tenant: Option<TenantId>,
 }
 
 /// A completed checkpoint.
@@ -176,6 +206,8 @@ pub(super) struct Overview {
     jobs: BTreeMap<String, usize>,
     slots_total: u32,
     slots_free: u32,
+    /// What is not as it should be: of the server, and of one's jobs.
+    conditions: Vec<Condition>,
 }
 
 /// A slot.
@@ -287,4 +319,151 @@ pub(super) struct UsageRow {
     bytes_in: u64,
     bytes_out: u64,
     checkpoint_bytes: u64,
+}
+
+/// What became of a trial.
+#[derive(ToSchema)]
+pub(super) struct Trial {
+    tenant: TenantId,
+    name: ArtifactName,
+    /// Where a tag was given, what it points to.
+    version: VersionName,
+    /// `sha256-` and 64 hexadecimal digits.
+    digest: String,
+    /// `processor` or `keyed-processor`.
+    kind: String,
+    /// How many records it was to be fed.
+    records: usize,
+    /// `finished`, `failed`, `out-of-time` or `slot-taken` (its slot was wanted for a job).
+    ended: String,
+    /// How the operator failed.
+    failure: Option<TrialFailure>,
+    /// What it emitted, by port.
+    outputs: Vec<TrialOutput>,
+    /// Records that it rejected.
+    rejected: Vec<TrialRejected>,
+    /// Which records came after all their windows were closed, from 0.
+    late: Vec<usize>,
+    /// What it logged.
+    logs: Vec<TrialLine>,
+    /// What it counted itself: counters, gauges, histograms.
+    metrics: Value,
+    /// What was done, in order.
+    steps: Vec<TrialStep>,
+    /// How many timers and windows were fired.
+    fired: usize,
+    /// What of its keyed state is left; null if it has none.
+    state: Option<TrialState>,
+    /// From the slot's being granted to the end.
+    took_micros: u64,
+    /// How long the guest ran.
+    cpu_micros: u64,
+    /// How much fuel it used; 0 where that is not counted.
+    fuel: u64,
+    /// The most bytes that guest and state have held together, looked at after each step.
+    peak_memory: usize,
+    /// What is not told, since there was no room.
+    left_out: TrialLeftOut,
+}
+
+/// How an operator failed in a trial.
+#[derive(ToSchema)]
+struct TrialFailure {
+    /// `guest-trap`, `out-of-memory`, `deadline-exceeded` and others.
+    kind: String,
+    /// Who has to do something about it: `operator`, `environment` or `host`.
+    fault: String,
+    message: String,
+    /// Guest frames, innermost first.
+    backtrace: Vec<String>,
+    /// In which of the steps, from 0.
+    step: usize,
+    /// Which records crash it by themselves, from 0.
+    records: Vec<usize>,
+    /// Whether these were all looked for.
+    all_found: bool,
+}
+
+/// What was emitted to a port.
+#[derive(ToSchema)]
+struct TrialOutput {
+    port: u32,
+    name: Option<String>,
+    /// How many records there were.
+    count: u64,
+    /// They, as far as there was room.
+    records: Vec<TrialRecord>,
+}
+
+/// A record; what is no text is in base64.
+#[derive(ToSchema)]
+struct TrialRecord {
+    #[schema(required = false)]
+    key: Option<String>,
+    #[schema(required = false)]
+    key_base64: Option<String>,
+    #[schema(required = false)]
+    value: Option<String>,
+    #[schema(required = false)]
+    value_base64: Option<String>,
+    #[schema(required = false)]
+    timestamp: Option<i64>,
+    /// In which of the steps it was emitted.
+    step: usize,
+}
+
+/// A record that was rejected.
+#[derive(ToSchema)]
+struct TrialRejected {
+    /// Which, from 0; null if it was a timer.
+    record: Option<usize>,
+    step: usize,
+    reason: String,
+}
+
+/// A line that an operator logged.
+#[derive(ToSchema)]
+struct TrialLine {
+    step: usize,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    level: String,
+    message: String,
+}
+
+/// Something that was done in a trial.
+#[derive(ToSchema)]
+struct TrialStep {
+    /// `open`, `batch`, `watermark`, `clock` or `finish`.
+    event: String,
+    /// How many came in.
+    records: usize,
+    emitted: usize,
+    rejected: usize,
+    late: usize,
+    /// How many timers and windows were fired.
+    fired: usize,
+    /// How long it took, with waiting for a core.
+    micros: u64,
+    /// How long the guest ran.
+    cpu_micros: u64,
+    /// How much fuel it used; 0 where that is not counted.
+    fuel: u64,
+    /// Bytes of guest and state after it.
+    memory: usize,
+}
+
+/// Keyed state.
+#[derive(ToSchema)]
+struct TrialState {
+    /// How many keys, or keys and windows, have some.
+    keys: usize,
+    bytes: usize,
+}
+
+/// What is not told of a trial.
+#[derive(ToSchema)]
+struct TrialLeftOut {
+    records: u64,
+    rejected: u64,
+    lines: u64,
 }

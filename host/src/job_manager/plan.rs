@@ -259,7 +259,11 @@ impl Plan {
     }
 }
 
-fn check_windows(operator: &OperatorSpec, kind: OperatorKind) -> Result<(), PlanError> {
+/// Whether an operator of this kind can have the window that it is given.
+///
+/// # Errors
+/// If it cannot.
+pub fn check_windows(operator: &OperatorSpec, kind: OperatorKind) -> Result<(), PlanError> {
     let Some(window) = operator.window else { return Ok(()) };
     match (kind, window.assigner) {
         (OperatorKind::Processor { .. }, _) => {

@@ -227,6 +227,20 @@ pub struct CheckpointStatus {
     pub history: VecDeque<PastCheckpoint>,
     /// The checkpoint that the job was resumed from, if it was.
     pub resumed_from: Option<CheckpointId>,
+    /// Since none is completed any more; none if the last one was.
+    #[serde(default)]
+    pub failing: Option<Failing>,
+}
+
+/// Checkpoints that fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// When the first of them did, milliseconds since 1970.
+    pub since: i64,
+    /// How many in a row.
+    pub in_a_row: u32,
+    /// Why the last one did.
+    pub reason: String,
 }
 
 /// How many checkpoints a status tells of.
@@ -236,13 +250,20 @@ impl CheckpointStatus {
     /// One was completed.
     pub fn complete(&mut self, checkpoint: CompletedCheckpoint) {
         self.completed += 1;
+        self.failing = None;
         self.last = Some(checkpoint.clone());
         self.remember(PastCheckpoint::Completed(checkpoint));
     }
 
-    /// One was given up.
-    pub fn fail(&mut self, id: CheckpointId, reason: String) {
+    /// One was given up, at a moment in milliseconds since 1970.
+    pub fn fail(&mut self, id: CheckpointId, reason: String, now: i64) {
         self.failed += 1;
+        let before = self.failing.as_ref();
+        self.failing = Some(Failing {
+            since: before.map_or(now, |failing| failing.since),
+            in_a_row: before.map_or(0, |failing| failing.in_a_row).saturating_add(1),
+            reason: reason.clone(),
+        });
         self.remember(PastCheckpoint::Failed { id, reason });
     }
 

@@ -31,7 +31,7 @@ use crate::{
         guest::{Guest, Maker},
         input::Input,
         keyed_task::KeyedOperator,
-        operator_task::{Operator, OperatorContext, OperatorTask, out_of_memory},
+        operator_task::{Idleness, Operator, OperatorContext, OperatorTask, out_of_memory},
         output::Outputs,
         poison::Watch,
         processing::Processing,
@@ -230,6 +230,7 @@ impl Builder<'_> {
             operator,
             input: self.input()?,
             commands: std::mem::replace(&mut self.operator_commands, mpsc::channel(1).1),
+            idleness: Idleness::after(self.deployer.task_manager.idle_after),
             context: OperatorContext {
                 name: format!("`{}` (subtask {})", self.vertex.name, self.id.index),
                 memory,

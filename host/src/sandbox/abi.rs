@@ -158,3 +158,15 @@ pub(super) enum Level {
     #[component(name = "error")]
     Error,
 }
+
+impl Level {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}

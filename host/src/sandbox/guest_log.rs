@@ -55,12 +55,13 @@ impl GuestLog {
     pub(super) fn write(&self, level: Level, message: &str) {
         let (operator, subtask) = (self.budget.operator(), self.budget.subtask());
         let before = self.lines.fetch_add(1, Ordering::Relaxed);
+        let kept = self.budget.kept();
         // What nobody reads costs nobody anything.
-        if !is_read(level) {
+        if kept.is_none() && !is_read(level) {
             return;
         }
         if before >= MAX_LINES {
-            if before == MAX_LINES && self.budget.allows(0) {
+            if kept.is_none() && before == MAX_LINES && self.budget.allows(0) {
                 tracing::warn!(
                     target: "guest", operator, subtask,
                     "more than {MAX_LINES} lines in one call: the rest of them is dropped"
@@ -72,6 +73,9 @@ impl GuestLog {
         let message = shown(message);
         if !self.budget.allows(message.len()) {
             return self.count_dropped();
+        }
+        if let Some(kept) = kept {
+            return kept.put(level.word(), &message);
         }
         match level {
             Level::Trace => tracing::trace!(target: "guest", operator, subtask, "{message}"),

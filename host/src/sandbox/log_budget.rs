@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::clock::Clock;
+use crate::{clock::Clock, sandbox::kept_log::KeptLog};
 
 /// Lines that may be written a second, for ever.
 const LINES_PER_SECOND: i64 = 100;
@@ -32,6 +32,8 @@ struct Slot {
     subtask: u32,
     clock: Clock,
     bucket: Mutex<Bucket>,
+    /// Where lines go instead of into the program's own log.
+    kept: Option<Arc<KeptLog>>,
 }
 
 /// Lines that were dropped.
@@ -138,7 +140,20 @@ impl LogBudget {
     #[must_use]
     pub fn new(operator: Arc<str>, subtask: u32, clock: Clock) -> Self {
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
-        Self(Arc::new(Slot { operator, subtask, clock, bucket }))
+        Self(Arc::new(Slot { operator, subtask, clock, bucket, kept: None }))
+    }
+
+    /// A full one for a slot whose lines, of every level, are kept for whoever tries the
+    /// operator, and are in no log.
+    #[must_use]
+    pub fn keeping(operator: Arc<str>, clock: Clock, kept: Arc<KeptLog>) -> Self {
+        let bucket = Mutex::new(Bucket::full(clock.now_millis()));
+        Self(Arc::new(Slot { operator, subtask: 0, clock, bucket, kept: Some(kept) }))
+    }
+
+    /// Where lines go instead of into the program's own log, if anywhere.
+    pub(super) fn kept(&self) -> Option<&KeptLog> {
+        self.0.kept.as_deref()
     }
 
     /// The operator's name.
@@ -178,6 +193,10 @@ impl Slot {
     }
 
     fn tell(&self, decision: &Decision) {
+        if self.kept.is_some() {
+            // Whoever looks at what is kept is told how many lines are not.
+            return;
+        }
         let (operator, subtask) = (&*self.operator, self.subtask);
         if let Some((lost, millis)) = decision.summary {
             self.tell_lost(lost, millis);

@@ -9,7 +9,7 @@
 //! - `outcome`: what came back, checked before anything else sees it.
 //! - `capabilities`: what a guest may import; `wasi`: what of that is WASI;
 //!   `http`: where its requests go, `tls`: whom it trusts there; `guest_log`: where its
-//!   lines go, and `log_budget`: how many.
+//!   lines go, and `log_budget`: how many; `kept_log`: those that somebody looks at.
 //! - [`meter`], [`cap`]: how long guests run, and how long they may.
 //! - `probe`: what a slot that is suspect has to bear.
 //! - [`memory_snapshot`]: a component's memory, saved without its help.
@@ -30,6 +30,7 @@ mod guest_log;
 mod http;
 pub mod inspect;
 pub mod instance;
+mod kept_log;
 mod limits;
 mod log_budget;
 pub mod memory_snapshot;
@@ -48,6 +49,7 @@ pub use compile::{CompileLimits, Compiler};
 pub use engine::{Metering, Sandbox, SandboxConfig};
 pub use inspect::Inspection;
 pub use instance::{FoldOutcome, Instance, Now, Outcome, SlotSettings};
+pub use kept_log::{KeptLine, KeptLog};
 pub use log_budget::LogBudget;
 pub use memory_snapshot::{MemoryDelta, MemoryPages, PageWatch};
 pub use meter::CpuMeter;

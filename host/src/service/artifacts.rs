@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
-use super::{Service, access::Caller, blobs::Place, error::ServiceError};
+use super::{Service, access::Caller, error::ServiceError, places::Place};
 use crate::{
     ids::{ArtifactDigest, ArtifactName, TenantId, VersionName},
     registry::{
@@ -91,6 +91,7 @@ impl Service {
         let tenant = caller.tenant(tenant)?;
         let known = tenant.clone();
         self.blocking(move |service| service.tenant(&known)).await?;
+        self.check_disk()?;
         let place = self.blobs.place(&tenant).ok_or_else(|| {
             ServiceError::Busy(format!("too many uploads of tenant `{tenant}` are under way"))
         })?;
@@ -236,7 +237,8 @@ impl Service {
         Ok(record)
     }
 
-    /// Deletes a version, and the tags that point to it. Blocks.
+    /// Deletes a version, and the tags that point to it. With `force` also while jobs use it: they
+    /// go on, and their bytes are kept for as long. Blocks.
     ///
     /// # Errors
     /// If the caller may not, there is none, or jobs use it.
@@ -244,20 +246,21 @@ impl Service {
         &self,
         caller: &Caller,
         tenant: Option<&TenantId>,
-        name: &ArtifactName,
-        version: &VersionName,
+        (name, version): (&ArtifactName, &VersionName),
+        force: bool,
     ) -> Result<(), ServiceError> {
-        caller.require(Role::Author)?;
+        caller.require(if force { Role::Operator } else { Role::Author })?;
         let tenant = caller.tenant(tenant)?;
         let _names = self.blobs.names.write().unwrap_or_else(PoisonError::into_inner);
         let key = [tenant.as_str(), name.as_str(), version.as_str()];
         let record = self.registry.get::<VersionRecord>(&key)?;
         let record = record.ok_or_else(|| no_version(name, version))?;
         let users = self.jobs.users_of(&tenant, name, version);
-        if !users.is_empty() {
+        if !users.is_empty() && !force {
             let shown: Vec<_> = users.iter().take(10).map(ToString::to_string).collect();
             return Err(ServiceError::Conflict(format!(
-                "{} jobs use `{name}@{version}`, such as {}; cancel or stop them first",
+                "{} jobs use `{name}@{version}`, such as {}; cancel or stop them first, or delete \
+                 it with `force=true`: they go on, and cannot be started again once they have ended",
                 users.len(),
                 shown.join(", ")
             )));
@@ -270,12 +273,27 @@ impl Service {
             },
         );
         self.registry.change(changes)?;
+        self.note_deleted(Some(&tenant))?;
         // Others may have uploaded the same.
         if !self.used_digests()?.contains(&record.digest)
             && let Err(error) = self.blobs.remove(&record.digest)
         {
             tracing::warn!("the bytes of `{name}@{version}` cannot be removed: {error}");
         }
+        Ok(())
+    }
+
+    /// Notes which jobs run versions that are there no more: of a tenant, or of all. Blocks.
+    pub(super) fn note_deleted(&self, tenant: Option<&TenantId>) -> Result<(), ServiceError> {
+        let key: Vec<&str> = tenant.into_iter().map(TenantId::as_str).collect();
+        let versions = self.registry.all::<VersionRecord>(&key)?;
+        let there: BTreeSet<_> = versions
+            .iter()
+            .map(|record| (&record.tenant, &record.name, &record.version, record.digest))
+            .collect();
+        self.jobs.note_deleted(tenant, |tenant, pin| {
+            there.contains(&(tenant, &pin.name, &pin.version, pin.digest))
+        });
         Ok(())
     }
 
@@ -365,6 +383,7 @@ impl Upload {
         let kept = service.blobs.keep(&self.pending.0, &digest);
         kept.map_err(ServiceError::disk("an upload"))?;
         service.registry.change(Changes::new().put(&record))?;
+        service.note_deleted(Some(tenant))?;
         Ok(Uploaded { record, fresh: true })
     }
 

@@ -2,12 +2,12 @@
 //! only when all of it is durable, so a crash leaves nothing that looks whole and is not.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::RwLock,
 };
 
+use super::places::{Place, Places};
 use crate::{
     database::directory::sync,
     ids::{ArtifactDigest, TenantId},
@@ -21,15 +21,11 @@ const UPLOADS_AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub(super) struct Blobs {
     dir: PathBuf,
-    uploading: Arc<Mutex<BTreeMap<TenantId, usize>>>,
+    uploading: Places,
     /// Held for reading while a job is entered that uses a version, and for writing while one is
     /// made or deleted: so what a job uses is there.
     pub(super) names: RwLock<()>,
 }
-
-/// A place among the uploads of a tenant, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Place(Arc<Mutex<BTreeMap<TenantId, usize>>>, TenantId);
 
 impl Blobs {
     /// Opens the directory, and removes what was uploaded in part.
@@ -41,18 +37,13 @@ impl Blobs {
                 fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { dir: dir.to_owned(), uploading: Arc::default(), names: RwLock::new(()) })
+        let uploading = Places::new(UPLOADS_AT_ONCE);
+        Ok(Self { dir: dir.to_owned(), uploading, names: RwLock::new(()) })
     }
 
     /// A place for an upload of a tenant; none while as many are under way as may be.
     pub(super) fn place(&self, tenant: &TenantId) -> Option<Place> {
-        let mut uploading = self.uploading.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = uploading.entry(tenant.clone()).or_default();
-        if *own >= UPLOADS_AT_ONCE {
-            return None;
-        }
-        *own += 1;
-        Some(Place(self.uploading.clone(), tenant.clone()))
+        self.uploading.take(tenant)
     }
 
     /// Where bytes can be put that are on their way.
@@ -86,17 +77,5 @@ impl Blobs {
             digests.extend(digest.and_then(|digest| digest.parse::<ArtifactDigest>().ok()));
         }
         Ok(digests)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut uploading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = uploading.get_mut(&self.1) {
-            *own -= 1;
-            if *own == 0 {
-                uploading.remove(&self.1);
-            }
-        }
     }
 }

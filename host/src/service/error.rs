@@ -6,6 +6,7 @@ use std::io;
 
 use crate::{
     config::JobFileErrors,
+    database::guarded::is_full,
     ids::{InvalidName, TenantId},
     registry::{RegistryError, records::Role},
 };
@@ -65,6 +66,12 @@ pub enum ServiceError {
     /// It takes longer than anybody waits for an answer.
     #[error("{0}")]
     NotYet(String),
+    /// There is no room on the server's disk.
+    #[error(
+        "the server's disk is full: try again when whoever runs it has made room (the condition \
+         `DiskFull` of `/v1/overview` is over then)"
+    )]
+    DiskFull,
     /// The service is ending, or has no disk to write to.
     #[error("{0}")]
     Unavailable(String),
@@ -76,6 +83,9 @@ pub enum ServiceError {
 impl From<RegistryError> for ServiceError {
     fn from(error: RegistryError) -> Self {
         tracing::error!("{error}");
+        if is_full(&error.to_string()) {
+            return Self::DiskFull;
+        }
         Self::Unavailable(
             "what the service remembers cannot be read or written at the moment; its log says why"
                 .to_owned(),
@@ -95,9 +105,7 @@ impl ServiceError {
         move |error| {
             tracing::error!("{doing}: {error}");
             match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Self::Unavailable("the server's disk is full; try again later".to_owned())
-                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
                 _ => Self::Unavailable(format!("{doing} did not work; the server's log says why")),
             }
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     Service,
     access::{Caller, no_tenant},
+    conditions::Condition,
     error::ServiceError,
     running::{Entry, no_job},
     submission::{Pins, Submission},
@@ -26,6 +27,8 @@ pub struct JobView {
     pub state: JobWord,
     /// What there is to see of it, or was at its end; null if that is not known, and in lists.
     pub status: Value,
+    /// What is not as it should be; none in lists.
+    pub conditions: Vec<Condition>,
 }
 
 /// What a job is doing, in one word, from its record and its status together.
@@ -120,7 +123,8 @@ pub struct JobPage {
 
 impl JobView {
     fn of(entry: Entry) -> Self {
-        Self { state: JobWord::of(&entry), record: entry.record, status: Value::Null }
+        let state = JobWord::of(&entry);
+        Self { state, record: entry.record, status: Value::Null, conditions: Vec::new() }
     }
 }
 
@@ -210,7 +214,8 @@ impl Service {
             let found = self.registry.get::<VersionRecord>(&key)?;
             if found.is_none_or(|found| found.digest != pin.digest) {
                 return Err(ServiceError::Conflict(format!(
-                    "`{}@{}` was deleted in the meantime",
+                    "`{}@{}`, which the job runs, was deleted: upload the same bytes as that version \
+                     again, or submit the job with another one",
                     pin.name, pin.version
                 )));
             }
@@ -306,8 +311,8 @@ impl Service {
     /// If there is none of that identifier, for the caller.
     pub fn view(&self, caller: &Caller, id: JobId) -> Result<JobView, ServiceError> {
         let entry = self.entry(caller, id)?;
-        let status = self.status_of(&entry);
-        Ok(JobView { status, ..JobView::of(entry) })
+        let (status, conditions) = (self.status_of(&entry), self.conditions_of(&entry));
+        Ok(JobView { status, conditions, ..JobView::of(entry) })
     }
 
     /// Jobs, the newest first.

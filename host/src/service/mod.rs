@@ -20,8 +20,11 @@
 //! | [`limits`] | how often somebody may ask |
 //! | [`access`] | who may do what: tokens, roles |
 //! | [`artifacts`], `blobs` | uploads, versions and tags; the files of their bytes |
+//! | [`trial`](mod@trial) | the playground: an operator fed some records |
+//! | `places` | how much of something a tenant may have under way |
 //! | [`submission`] | what has to be right before a job is taken |
 //! | [`jobs`] | taking, showing and ending jobs |
+//! | [`conditions`] | what is not as it should be, and what to do |
 //! | `running` | the jobs that run: starting, watching, bringing back |
 //! | [`seen`] | what there is to see of all of it, for those who watch it |
 //! | [`control`] | what a job that runs is asked: another parallelism, checkpoints |
@@ -37,6 +40,7 @@ pub mod access;
 pub mod artifacts;
 pub mod audit;
 mod blobs;
+pub mod conditions;
 pub mod control;
 pub mod error;
 pub mod jobs;
@@ -44,6 +48,7 @@ pub mod limits;
 pub mod look;
 pub mod needs;
 pub mod overview;
+mod places;
 pub mod quotas;
 mod running;
 pub mod savepoints;
@@ -51,6 +56,7 @@ pub mod seen;
 mod shown;
 pub mod submission;
 pub mod tenants;
+pub mod trial;
 
 use std::{
     fs,
@@ -67,8 +73,10 @@ use self::{
     access::{ADMIN_TOKEN, Tokens, no_tenant},
     audit::Audit,
     blobs::Blobs,
+    conditions::Watched,
     error::ServiceError,
     limits::Limits,
+    places::Places,
     running::Jobs,
 };
 use crate::{
@@ -118,6 +126,8 @@ pub struct Service {
     ledger: Ledger,
     clock: Clock,
     checks: tokio::sync::Semaphore,
+    trials: Places,
+    watched: Watched,
     started: Stopwatch,
     ready: AtomicBool,
     /// Whether the service is ending.
@@ -161,6 +171,7 @@ impl Service {
         let jobs = Jobs::load(&registry).map_err(|e| data(&e))?;
         let task_manager = TaskManager::start(&settings).map_err(CannotServe::TaskManager)?;
         let follower = Follower::start(task_manager.clone(), watch, &listed);
+        let trials = Places::new(spec.playground.at_once as usize);
         let service = Self {
             dir: dir.to_owned(),
             whole_dir: fs::canonicalize(dir).map_err(|e| data(&e))?,
@@ -176,6 +187,8 @@ impl Service {
             ledger,
             clock,
             checks: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
+            trials,
+            watched: Watched::default(),
             started: Stopwatch::start(),
             ready: AtomicBool::new(false),
             closing: watch::channel(false).0,
@@ -183,6 +196,8 @@ impl Service {
         };
         service.sweep().map_err(|e| data(&e))?;
         service.settle_savepoints().map_err(|e| data(&e))?;
+        service.note_deleted(None).map_err(|e| data(&e))?;
+        service.look_at_machine();
         Ok((Arc::new(service), follower))
     }
 

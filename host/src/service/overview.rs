@@ -9,7 +9,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Service, access::Caller, error::ServiceError, jobs::JobWord, running::Entry};
+use super::{
+    Service, access::Caller, conditions::Condition, error::ServiceError, jobs::JobWord,
+    running::Entry,
+};
 use crate::{
     config::server::ServerSpec,
     ids::{JobId, JobName, SlotId, TenantId},
@@ -32,6 +35,8 @@ pub struct Overview {
     pub slots_total: u32,
     /// How many of them are free, and can be used.
     pub slots_free: u32,
+    /// What is not as it should be: of the server, and of the caller's jobs.
+    pub conditions: Vec<Condition>,
 }
 
 /// A slot.
@@ -142,6 +147,7 @@ impl Service {
             jobs,
             slots_total: self.task_manager.slots.total(),
             slots_free: self.task_manager.slots.free(),
+            conditions: self.conditions(caller),
         }
     }
 

@@ -26,7 +26,7 @@ use tokio::{
 use super::{Service, error::ServiceError, submission::Submission};
 use crate::{
     config::job::JobSpec,
-    ids::{ArtifactDigest, ArtifactName, CheckpointId, JobId, TenantId, VersionName},
+    ids::{ArtifactDigest, ArtifactName, CheckpointId, JobId, OperatorName, TenantId, VersionName},
     job_manager::{
         self,
         control::{Control, Controls, Outcome, Request, RunOptions},
@@ -34,7 +34,7 @@ use crate::{
     },
     registry::{
         Changes, Registry, RegistryError,
-        records::{Desired, Ended, EndedAs, JobRecord, SavepointRecord},
+        records::{Desired, Ended, EndedAs, JobRecord, Pin, SavepointRecord},
     },
 };
 
@@ -61,6 +61,14 @@ pub(super) struct Entry {
     pub(super) live: Option<Live>,
     /// The savepoint that it is being stopped with.
     pub(super) stopping: Option<String>,
+    /// An operator whose version of an artifact was deleted, and that version.
+    pub(super) deleted: Option<(OperatorName, String)>,
+}
+
+impl Entry {
+    fn of(record: JobRecord) -> Self {
+        Self { record: Arc::new(record), live: None, stopping: None, deleted: None }
+    }
 }
 
 /// A job that runs.
@@ -75,9 +83,7 @@ pub(super) struct Live {
 impl Jobs {
     pub(super) fn load(registry: &Registry) -> Result<Self, RegistryError> {
         let records = registry.all::<JobRecord>(&[])?;
-        let entries = records.into_iter().map(|record| {
-            (record.id, Entry { record: Arc::new(record), live: None, stopping: None })
-        });
+        let entries = records.into_iter().map(|record| (record.id, Entry::of(record)));
         Ok(Self {
             entries: Mutex::new(entries.collect()),
             amending: Mutex::default(),
@@ -123,6 +129,25 @@ impl Jobs {
         self.all(uses).iter().map(|entry| entry.record.id).collect()
     }
 
+    /// Notes, of each job of a tenant, or of all, whether a version that it runs is there no
+    /// more.
+    pub(super) fn note_deleted(
+        &self,
+        of: Option<&TenantId>,
+        is_there: impl Fn(&TenantId, &Pin) -> bool,
+    ) {
+        let mut entries = self.lock();
+        for entry in entries.values_mut() {
+            let record = &entry.record;
+            if of.is_none_or(|tenant| record.tenant == *tenant) {
+                let mut pins = record.pins.iter();
+                let gone = pins.find(|(_, pin)| !is_there(&record.tenant, pin));
+                entry.deleted =
+                    gone.map(|(name, pin)| (name.clone(), format!("{}@{}", pin.name, pin.version)));
+            }
+        }
+    }
+
     /// The bytes that jobs run which have not ended.
     pub(super) fn pinned(&self) -> Vec<ArtifactDigest> {
         let unended = self.all(|record| record.ended.is_none());
@@ -133,7 +158,7 @@ impl Jobs {
     pub(super) fn enter(&self, registry: &Registry, record: JobRecord) -> Result<(), ServiceError> {
         let _amending = self.amending.lock().unwrap_or_else(PoisonError::into_inner);
         registry.change(Changes::new().put(&record))?;
-        let entry = Entry { record: Arc::new(record), live: None, stopping: None };
+        let entry = Entry::of(record);
         self.lock().insert(entry.record.id, entry);
         Ok(())
     }

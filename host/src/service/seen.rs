@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Service, access::Caller, jobs::JobWord, running::Entry};
+use super::{Service, access::Caller, conditions::MachineSeen, jobs::JobWord, running::Entry};
 use crate::{
     job_manager::status::JobStatus, memory::MemoryReport, registry::records::JobRecord,
     task_manager::slots::health::SlotCondition,
@@ -48,6 +48,8 @@ pub struct TaskManagerSeen {
     pub memory: MemoryReport,
     /// Since the service was started, in seconds.
     pub uptime_seconds: f64,
+    /// The machine's disk and clock.
+    pub machine: MachineSeen,
 }
 
 impl Service {
@@ -60,6 +62,7 @@ impl Service {
             slots_free: self.task_manager.slots.free(),
             memory: self.task_manager.memory.report(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
+            machine: self.machine_seen(),
         });
         Seen { jobs: jobs.into_iter().map(JobSeen::of).collect(), task_manager }
     }

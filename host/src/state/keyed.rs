@@ -68,6 +68,12 @@ impl KeyedState {
         }
     }
 
+    /// Gives back what is only kept so that the next call need not ask for it.
+    pub fn give_back(&mut self) {
+        self.spare.clear();
+        (self.hashes, self.pairs, self.assigned) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
     /// Number of keys (and windows) with state or timers.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -54,7 +54,7 @@ impl Folding {
         if groups.is_empty() {
             return Ok(Folded { outcome: Outcome::default(), late, again: None });
         }
-        let folded = match self.guest.instance() {
+        let folded = match self.guest.awake().await {
             Ok(instance) => instance.fold(now, port, batch, &groups).await,
             Err(failure) => Err(failure),
         };
@@ -73,7 +73,7 @@ impl Folding {
     async fn session_groups(&mut self, batch: &Batch, watermark: i64) -> Result<Groups, Failure> {
         let mut plan = self.state.plan_sessions(batch, watermark);
         while let Some(pairs) = plan.pairs() {
-            let merged = self.guest.instance()?.merge(&pairs).await?;
+            let merged = self.guest.awake().await?.merge(&pairs).await?;
             if !plan.merged(&merged) {
                 let what = format!(
                     "`merge` was given {} pairs of states and answered with {}",
@@ -98,7 +98,7 @@ impl Folding {
         groups: &Groups,
         records: &Batch,
     ) -> Result<Outcome, Failure> {
-        let outcome = self.guest.instance()?.fire(now, due, groups, records).await?;
+        let outcome = self.guest.awake().await?.fire(now, due, groups, records).await?;
         self.take(records, groups, outcome)
     }
 

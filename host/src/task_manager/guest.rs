@@ -37,15 +37,17 @@ impl Maker {
 #[derive(Debug)]
 pub struct Guest {
     maker: Maker,
-    /// None only between two instances, and after the next one could not be made.
+    /// None while it rests, between two instances, and after the next one could not be made.
     instance: Option<Instance>,
+    /// Whether there is none only because there was nothing to do.
+    resting: bool,
 }
 
 impl Guest {
     /// Of an instance that `maker` made.
     #[must_use]
     pub fn new(maker: Maker, instance: Instance) -> Self {
-        Self { maker, instance: Some(instance) }
+        Self { maker, instance: Some(instance), resting: false }
     }
 
     /// The instance, to be called.
@@ -55,6 +57,29 @@ impl Guest {
     pub fn instance(&mut self) -> Result<&mut Instance, Failure> {
         let gone = || Failure::new(FailureKind::HostBug, "a slot is used that has no instance");
         self.instance.as_mut().ok_or_else(gone)
+    }
+
+    /// The instance, to be called; one that is opened if it rested.
+    ///
+    /// # Errors
+    /// As [`instance`](Self::instance), and [`Maker::open`].
+    pub async fn awake(&mut self) -> Result<&mut Instance, Failure> {
+        if self.resting {
+            self.renew().await?;
+        }
+        self.instance()
+    }
+
+    /// Drops the instance, whose memory goes back to whoever has use for it, until it is wanted
+    /// again. What it remembers is lost.
+    pub fn rest(&mut self) {
+        self.resting = self.instance.take().is_some() || self.resting;
+    }
+
+    /// Whether it rests.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.resting
     }
 
     /// Bytes of its memories and tables.
@@ -75,7 +100,7 @@ impl Guest {
     /// # Errors
     /// If there is no room for it.
     pub async fn take_memory(&mut self, whole: &MemoryDelta) -> Result<(), Failure> {
-        self.instance = None;
+        (self.instance, self.resting) = (None, false);
         self.instance = Some(self.maker.begin_restore().await?.fill(whole).await?);
         Ok(())
     }
@@ -86,7 +111,7 @@ impl Guest {
     /// # Errors
     /// As [`Maker::open`].
     pub async fn renew(&mut self) -> Result<(), Failure> {
-        self.instance = None;
+        (self.instance, self.resting) = (None, false);
         self.instance = Some(self.maker.open().await?);
         Ok(())
     }

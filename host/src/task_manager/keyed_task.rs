@@ -40,6 +40,13 @@ impl KeyedOperator {
         self.calls.memory = memory;
     }
 
+    /// Gives the guest's memory back until it is wanted again, with what the state keeps for the
+    /// next call. The state stays.
+    pub fn rest(&mut self) {
+        self.calls.guest.rest();
+        self.calls.state.give_back();
+    }
+
     /// Bytes of keyed state.
     #[must_use]
     pub fn state_bytes(&self) -> usize {
@@ -56,6 +63,12 @@ impl KeyedOperator {
     #[must_use]
     pub fn whole_state(&self) -> Vec<(KeyGroup, Vec<u8>)> {
         self.calls.state.chunks_of(|_| true)
+    }
+
+    /// Whether a processing-time timer is due at a moment, in milliseconds since 1970.
+    #[must_use]
+    pub fn is_due(&self, now: i64) -> bool {
+        self.next_processing().is_some_and(|due| due <= now)
     }
 
     /// When the next processing-time timer is due.

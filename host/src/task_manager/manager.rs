@@ -34,6 +34,8 @@ pub struct TaskManagerSettings {
     pub gate: GateSettings,
     /// What guests' work is counted in, besides time.
     pub metering: Metering,
+    /// After how long without work a slot gives the memory of its guest back; never if none.
+    pub idle_after: Option<Duration>,
     /// Where compiled code is kept; nowhere if none.
     pub cache_dir: Option<PathBuf>,
     /// Where operators are compiled; in this process if not given.
@@ -53,6 +55,7 @@ impl Default for TaskManagerSettings {
             admission: Admission::default(),
             gate: GateSettings::default(),
             metering: Metering::default(),
+            idle_after: None,
             cache_dir: sandbox::default_cache_dir(),
             compiler: Compiler::default(),
             page_watch: None,
@@ -79,6 +82,8 @@ pub struct TaskManager {
     pub book: Book,
     /// How fast the sources of each tenant may read.
     pub ingest: IngestLimits,
+    /// After how long without work a slot gives the memory of its guest back.
+    pub idle_after: Option<Duration>,
 }
 
 /// How many instances there may be beyond one a slot: as many as there are slots, within
@@ -150,6 +155,7 @@ impl TaskManager {
             restarts: Arc::default(),
             book: Book::default(),
             ingest: IngestLimits::default(),
+            idle_after: settings.idle_after,
         })
     }
 }

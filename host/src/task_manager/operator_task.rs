@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     checkpoint::{SubtaskDetails, SubtaskState},
@@ -42,8 +45,48 @@ pub struct OperatorTask {
     pub input: Input,
     /// What it is told.
     pub commands: mpsc::Receiver<OperatorCommand>,
+    /// When its guest is laid to rest.
+    pub idleness: Idleness,
     /// The rest.
     pub context: OperatorContext,
+}
+
+/// Whether there was nothing to do for so long that the guest's memory is given back.
+#[derive(Debug, Default)]
+pub struct Idleness {
+    /// For how long there must have been nothing; never if none.
+    after: Option<Duration>,
+    /// Since when there is nothing.
+    since: Option<Instant>,
+    /// It was tried already.
+    tried: bool,
+}
+
+impl Idleness {
+    /// After so long; never if none.
+    #[must_use]
+    pub fn after(after: Option<Duration>) -> Self {
+        Self { after, since: None, tried: false }
+    }
+
+    /// There was something to do.
+    fn worked(&mut self) {
+        (self.since, self.tried) = (None, false);
+    }
+
+    /// When the guest is to rest, if nothing comes before that.
+    fn over_at(&mut self) -> Option<Instant> {
+        let after = self.after.filter(|_| !self.tried)?;
+        Some(*self.since.get_or_insert_with(Instant::now) + after)
+    }
+}
+
+/// A moment; never, if there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What both kinds of operator use.
@@ -84,6 +127,8 @@ enum Next {
     Timer,
     /// It is told something.
     Command(OperatorCommand),
+    /// There was nothing to do for a while.
+    Rest,
 }
 
 /// Either kind of operator.
@@ -130,11 +175,13 @@ impl OperatorTask {
             Operator::Keyed(keyed) => keyed.next_processing(),
             Operator::Processor(_) => None,
         };
+        let idle = self.idleness.over_at();
         let Some(due) = due else {
             return tokio::select! {
                 biased;
                 Some(command) = self.commands.recv() => Ok(Next::Command(command)),
                 event = self.input.next() => Ok(Next::Input(event?)),
+                () = at(idle) => Ok(Next::Rest),
             };
         };
         let wait = u64::try_from(due.saturating_sub(self.context.clock.now_millis())).unwrap_or(0);
@@ -144,6 +191,7 @@ impl OperatorTask {
             Some(command) = self.commands.recv() => Ok(Next::Command(command)),
             event = self.input.next() => Ok(Next::Input(event?)),
             () = tokio::time::sleep(wait) => Ok(Next::Timer),
+            () = at(idle) => Ok(Next::Rest),
         }
     }
 
@@ -153,7 +201,18 @@ impl OperatorTask {
             Next::Input(event) => event,
             Next::Timer => {
                 if let Operator::Keyed(keyed) = &mut self.operator {
+                    if keyed.is_due(context.clock.now_millis()) {
+                        self.idleness.worked();
+                    }
                     keyed.fire_processing(context).await?;
+                }
+                return Ok(None);
+            }
+            Next::Rest => {
+                self.idleness.tried = true;
+                match &mut self.operator {
+                    Operator::Processor(own) => drop(own.calls.rest().await?),
+                    Operator::Keyed(keyed) => keyed.rest(),
                 }
                 return Ok(None);
             }
@@ -169,6 +228,7 @@ impl OperatorTask {
         match event {
             InputEvent::Batch(port, batch) => {
                 context.metrics.count_in(batch.len(), batch.bytes());
+                self.idleness.worked();
                 match &mut self.operator {
                     Operator::Processor(own) => own.batch(context, port, &batch).await?,
                     Operator::Keyed(keyed) => keyed.batch(context, port, batch).await?,

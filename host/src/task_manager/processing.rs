@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     failure::{Failure, FailureKind},
     memory::SlotMeter,
-    sandbox::{MemoryDelta, Outcome},
+    sandbox::{Instance, MemoryDelta, Outcome},
     stream::Batch,
     task_manager::{gate::turn::breathe, guest::Guest, operator_task::charge_call},
 };
@@ -26,6 +26,8 @@ pub struct Processing {
     /// How a fresh instance gets to where this one is, for guests that keep state:
     /// there while it may be needed.
     back: Option<WayBack>,
+    /// What the guest said before it was laid to rest, if it keeps state.
+    asleep: Option<Vec<u8>>,
 }
 
 /// A state, and what came after it.
@@ -75,7 +77,7 @@ impl Processing {
         restored: Option<Vec<u8>>,
     ) -> Self {
         let back = (watched && keeps_state).then(|| WayBack::of(restored));
-        Self { guest, memory, keeps_state, back }
+        Self { guest, memory, keeps_state, back, asleep: None }
     }
 
     /// An instance whose memory is state, to be fed what another one was fed: what it began
@@ -85,13 +87,45 @@ impl Processing {
     pub fn replaying(guest: Guest, memory: Arc<SlotMeter>, began: Option<MemoryDelta>) -> Self {
         let base = began.map_or(Base::Fresh, |whole| Base::Memory(Box::new(whole)));
         let back = Some(WayBack { base, fixed: true, ..WayBack::default() });
-        Self { guest, memory, keeps_state: true, back }
+        Self { guest, memory, keeps_state: true, back, asleep: None }
     }
 
     /// Bytes that it holds beside the guest's own.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.back.as_ref().map_or(0, WayBack::held)
+        let asleep = self.asleep.as_ref().map_or(0, Vec::len);
+        self.back.as_ref().map_or(0, WayBack::held) + asleep
+    }
+
+    /// Gives the guest's memory back until it is wanted again. One that keeps state says it
+    /// first; one whose memory is its state keeps it, and so does one whose state takes more
+    /// than its memory. Says whether it rests.
+    ///
+    /// # Errors
+    /// If it cannot say its state.
+    pub async fn rest(&mut self) -> Result<bool, Failure> {
+        if self.guest.is_resting() || self.saves_memory() || self.back.is_some() {
+            return Ok(self.guest.is_resting());
+        }
+        if self.keeps_state {
+            let Some(said) = self.guest.instance()?.snapshot().await? else { return Ok(false) };
+            if said.len() >= self.guest.memory() {
+                return Ok(false);
+            }
+            self.asleep = Some(said);
+        }
+        self.guest.rest();
+        Ok(true)
+    }
+
+    /// The instance, with its state, if it rested.
+    async fn awake(&mut self) -> Result<&mut Instance, Failure> {
+        let rested = self.guest.is_resting();
+        let instance = self.guest.awake().await?;
+        if rested && let Some(said) = self.asleep.take() {
+            instance.restore(&said).await?;
+        }
+        Ok(instance)
     }
 
     /// Gives up the way back, where there is no memory for it.
@@ -134,7 +168,7 @@ impl Processing {
             if let Err(failure) = guest.take_memory(&whole).await {
                 return Ok(Err(failure));
             }
-        } else if let Some(state) = self.guest.instance()?.snapshot().await?
+        } else if let Some(state) = self.awake().await?.snapshot().await?
             && let Err(failure) = guest.instance()?.restore(&state).await
         {
             return Ok(Err(failure));
@@ -155,7 +189,7 @@ impl Processing {
     /// # Errors
     /// As the call into the guest.
     pub async fn process(&mut self, port: u32, batch: &Batch) -> Result<Outcome, Failure> {
-        let outcome = self.guest.instance()?.process(port, batch).await?;
+        let outcome = self.awake().await?.process(port, batch).await?;
         charge_call(&self.memory, batch.bytes() + outcome.bytes())?;
         Ok(outcome)
     }
@@ -263,7 +297,7 @@ impl Processing {
     /// # Errors
     /// As [`process`](Self::process).
     pub async fn finish(&mut self) -> Result<Outcome, Failure> {
-        self.guest.instance()?.finish().await
+        self.awake().await?.finish().await
     }
 
     /// What a later instance needs to go on from here. `watched`: whether this one
@@ -272,7 +306,11 @@ impl Processing {
     /// # Errors
     /// As [`process`](Self::process).
     pub async fn snapshot(&mut self, watched: bool) -> Result<Option<Vec<u8>>, Failure> {
-        let snapshot = self.guest.instance()?.snapshot().await?;
+        let snapshot = match self.guest.is_resting() {
+            // It has done nothing since then.
+            true => self.asleep.clone(),
+            false => self.guest.instance()?.snapshot().await?,
+        };
         self.back = self.back.take().filter(|_| watched).map(|_| WayBack::of(snapshot.clone()));
         Ok(snapshot)
     }

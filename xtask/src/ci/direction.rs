@@ -12,7 +12,7 @@ use super::{
 
 /// The rooms from the bottom up. A room may name those of its own row and of the
 /// rows before it.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 15] = [
     &[
         "allocator",
         "clock",
@@ -35,6 +35,7 @@ const FLOORS: [&[&str]; 14] = [
     &["catalog", "tenancy"],
     &["task_manager"],
     &["capsule"],
+    &["trial"],
     &["job_manager"],
     &["remote"],
     &["service"],

@@ -24,7 +24,7 @@ use super::{Answer, Shared, problem::Problem};
 use crate::{
     job_manager::status::{JobStatus, VertexStatus},
     sandbox::{GuestMetrics, Histogram},
-    service::{access::Caller, seen::JobSeen, seen::Seen},
+    service::{access::Caller, conditions::ConditionKind, seen::JobSeen, seen::Seen},
 };
 
 /// Before each name.
@@ -107,6 +107,15 @@ impl Collector for Exposition {
         if let Some(seen) = task_manager {
             for metric in OF_TASK_MANAGER {
                 put(&mut encoder, metric, &[(Labels::new(), seen)])?;
+            }
+        }
+        if let Some(seen) = task_manager {
+            let help = "1 while the condition of the server holds.";
+            let mut family =
+                encoder.encode_descriptor("condition", help, None, MetricType::Gauge)?;
+            for kind in ConditionKind::OF_SERVER {
+                let holds = f64::from(u8::from(seen.machine.conditions.contains(&kind)));
+                family.encode_family(&[("type", kind.word())])?.encode_gauge(&holds)?;
             }
         }
         let help = "Jobs, those too that have ended and are remembered.";

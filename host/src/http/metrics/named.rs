@@ -102,6 +102,18 @@ pub(super) const OF_TASK_MANAGER: &[Metric<TaskManagerSeen>] = &[
         of(t.memory.reserved)
     }),
     gauge("taskmanager_memory_used", BYTES, "Memory that slots use.", |t| of(t.memory.used)),
+    gauge("disk_size", BYTES, "The disk of the data directory.", |t| {
+        t.machine.disk.map(|disk| Number::Gauge(amount(disk.size)))
+    }),
+    gauge("disk_free", BYTES, "What is free on the disk of the data directory.", |t| {
+        t.machine.disk.map(|disk| Number::Gauge(amount(disk.free)))
+    }),
+    counter(
+        "clock_jumps",
+        NONE,
+        "How often the machine's clock went otherwise than time does, since the server was started.",
+        |t| Some(Number::Count(t.machine.clock_jumps)),
+    ),
 ];
 
 pub(super) const OF_JOB: &[Metric<JobStatus>] = &[
@@ -135,6 +147,14 @@ pub(super) const OF_JOB: &[Metric<JobStatus>] = &[
         NONE,
         "Checkpoints that were given up (Flink: numberOfFailedCheckpoints).",
         |job| Some(Number::Count(job.checkpoints.failed)),
+    ),
+    gauge(
+        "job_checkpoints_failing",
+        NONE,
+        "Checkpoints in a row that failed, since the last completed one.",
+        |job| {
+            Some(Number::Gauge(job.checkpoints.failing.as_ref().map_or(0, |f| f.in_a_row).into()))
+        },
     ),
     gauge("job_last_checkpoint_id", NONE, "The number of the last completed checkpoint.", |job| {
         job.checkpoints.last.as_ref().map(|last| Number::Gauge(amount(last.id.0)))

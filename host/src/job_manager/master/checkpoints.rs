@@ -152,7 +152,8 @@ impl Attempt<'_> {
         self.refuse_asked(purpose, id, "was not complete in time");
         let reason = format!("it was not complete within {timeout:?}");
         tracing::warn!("checkpoint {id} is given up: {reason}");
-        self.master.progress.status.checkpoints.fail(id, reason.clone());
+        let now = self.master.clock.now_millis();
+        self.master.progress.status.checkpoints.fail(id, reason.clone(), now);
         self.last_ended = Instant::now();
         self.tolerate(&reason)
     }
@@ -188,7 +189,8 @@ impl Attempt<'_> {
             Err(error) => {
                 let id = writing.ready.id;
                 tracing::error!("checkpoint {id} could not be written: {error}");
-                self.master.progress.status.checkpoints.fail(id, error.to_string());
+                let now = self.master.clock.now_millis();
+                self.master.progress.status.checkpoints.fail(id, error.to_string(), now);
                 let last = writing.ready.purpose.ends();
                 let why = format!("could not be written: {error}");
                 self.refuse_asked(writing.ready.purpose, id, &why);
