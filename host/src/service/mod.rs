@@ -24,6 +24,7 @@
 //! | [`jobs`] | taking, showing and ending jobs |
 //! | `running` | the jobs that run: starting, watching, bringing back |
 //! | [`seen`] | what there is to see of all of it, for those who watch it |
+//! | [`condition`] | on what condition something is changed |
 //! | [`control`] | what a job that runs is asked: another parallelism, checkpoints |
 //! | [`savepoints`] | taking, showing and disposing of savepoints; stopping with one |
 //! | [`look`] | why jobs failed, capsules, vertices |
@@ -37,6 +38,7 @@ pub mod access;
 pub mod artifacts;
 pub mod audit;
 mod blobs;
+pub mod condition;
 pub mod control;
 pub mod error;
 pub mod jobs;
