@@ -2,6 +2,7 @@
 //! program to run there. What is promised stands in `tests/`, one file for each
 //! area. [`Hosted`] runs jobs in the test's own process instead.
 
+pub mod client;
 mod contract;
 mod disk;
 pub mod flights;

@@ -12,10 +12,11 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     contract,
+    place::Place,
     program::{guests, program},
 };
 
@@ -104,6 +105,22 @@ impl Served {
         command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
         command.args(arguments);
         Self::begin(command, data)
+    }
+
+    /// Starts a server in a place, on its directory `data`, with these tenants and this
+    /// configuration.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn of_tenants(place: &Place, tenants: &[&str], config: &str) -> Self {
+        let data = place.path("data");
+        fs::create_dir_all(&data).expect("a directory");
+        let tables = tenants.iter().map(|tenant| format!("[tenant.{tenant}]\n"));
+        place.write("data/tenants.toml", tables.collect::<String>());
+        place.write("config.toml", config);
+        let config = place.path("config.toml").display().to_string();
+        Self::start(&data, &["--config", &config])
     }
 
     /// Starts a server by a command, which has it use this data directory.
@@ -215,6 +232,46 @@ impl Served {
         let bytes = fs::read(guests().join(format!("{name}.wasm"))).expect("it was built");
         let path = format!("/v1/artifacts/{name}/versions/{version}?tenant={tenant}");
         let _ = self.ask("PUT", &path, &bytes).expect(201);
+    }
+
+    /// Makes a token of a tenant, or of all: what opens the door, and its identifier.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[must_use]
+    pub fn token_of(&self, tenant: Option<&str>, role: &str) -> (String, String) {
+        let asked = json!({"name": "a test", "tenant": tenant, "role": role}).to_string();
+        let made = self.ask("POST", "/v1/tokens", asked.as_bytes()).expect(201);
+        let text = |name: &str| made.json[name].as_str().expect("a text").to_owned();
+        (text("token"), text("id"))
+    }
+
+    /// Makes a token of a tenant.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[must_use]
+    pub fn token(&self, tenant: &str, role: &str) -> String {
+        self.token_of(Some(tenant), role).0
+    }
+
+    /// Submits a job for a tenant, and tells where it is: `/v1/jobs/ID`.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[must_use]
+    pub fn submit(&self, tenant: &str, job: &str) -> String {
+        let reply = self.ask("POST", &format!("/v1/jobs?tenant={tenant}"), job.as_bytes());
+        reply.expect(201).header("location").to_owned()
+    }
+
+    /// Waits until a job is in a state, and gives it.
+    ///
+    /// # Panics
+    /// If it does not come to that.
+    #[must_use]
+    pub fn until_state(&self, job: &str, state: &str) -> Value {
+        self.until(job, state, |job| job["state"] == state)
     }
 
     /// Makes a tenant's directory of files, and tells where it is.

@@ -9,101 +9,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use cofferdam_tests::{Place, Served, Server, guests, program, repository};
-use serde_json::Value;
-
-/// A job that goes on until it is ended.
-const ENDLESS: &str = r#"
-[job]
-name = "endless"
-
-[checkpoints]
-interval = "20ms"
-
-[[source]]
-name = "numbers"
-connector = "generator"
-rate = 2_000
-
-[[operator]]
-name = "copied"
-artifact = "identity"
-input = "numbers"
-
-[[sink]]
-name = "out"
-input = "copied"
-connector = "lines"
-path = "out/copied.txt"
-"#;
-
-/// How a command ended.
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    said: String,
-}
-
-impl Ended {
-    fn of(mut command: Command) -> Self {
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            said: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// What it printed, if it ended well.
-    fn well(self) -> String {
-        assert_eq!(self.code, Some(0), "{}{}", self.out, self.said);
-        self.out
-    }
-
-    fn json(self) -> Value {
-        serde_json::from_str(&self.well()).unwrap()
-    }
-
-    /// That it ended so, and said this.
-    fn refused(self, code: i32, said: &[&str]) {
-        assert_eq!(self.code, Some(code), "{}{}", self.out, self.said);
-        for said in said {
-            assert!(self.said.contains(said), "`{said}` is not in {}", self.said);
-        }
-        assert_eq!(self.out, "");
-    }
-}
-
-/// The program in a place that is also its home, and with nothing about servers in its environment.
-fn alone(place: &Place) -> Command {
-    let mut command = program();
-    command.current_dir(place.path("")).env("HOME", place.path("home"));
-    command.env_remove("XDG_CONFIG_HOME");
-    for name in ["SERVER", "PROFILE", "TOKEN", "TOKEN_FILE", "CA"] {
-        command.env_remove(format!("COFFERDAM_{name}"));
-    }
-    command
-}
-
-/// A command without a server.
-fn offline(place: &Place, arguments: &[&str]) -> Ended {
-    let mut command = alone(place);
-    command.args(arguments);
-    Ended::of(command)
-}
-
-/// A command with the server, and its first token, in the environment.
-fn ask(place: &Place, served: &Served, arguments: &[&str]) -> Ended {
-    let mut command = alone(place);
-    command.env("COFFERDAM_SERVER", format!("http://{}", served.address()));
-    command.env("COFFERDAM_TOKEN", &served.token).args(arguments);
-    Ended::of(command)
-}
-
-fn guest(name: &str) -> String {
-    guests().join(format!("{name}.wasm")).display().to_string()
-}
-
+use cofferdam_tests::{
+    Place, Served, Server,
+    client::{Ended, alone, ask, guest, offline},
+    guests,
+    jobs::ENDLESS,
+    program, repository,
+};
 /// The commands of the README's quick start: what stands in each of its blocks.
 fn quick_start() -> Vec<String> {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();

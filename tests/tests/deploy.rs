@@ -14,39 +14,14 @@ use std::{
     time::Duration,
 };
 
-use cofferdam_tests::{Place, Served, repository};
+use cofferdam_tests::{Place, Served, jobs::COUNTING, repository};
 use serde_json::Value;
-
-const JOB: &str = r#"
-[job]
-name = "watched"
-
-[checkpoints]
-interval = "200ms"
-
-[[source]]
-name = "numbers"
-connector = "generator"
-keys = 100
-rate = 2_000
-
-[[operator]]
-name = "count"
-artifact = "count"
-input = "numbers"
-
-[[sink]]
-name = "out"
-input = "count"
-connector = "discard"
-"#;
 
 /// A server with a job that has completed a checkpoint.
 fn serve(place: &Place) -> Served {
     let served = Served::start(&place.path("data"), &[]);
     served.push("default", "count", "1");
-    let job = served.ask("POST", "/v1/jobs", JOB.as_bytes()).expect(201);
-    let path = format!("/v1/jobs/{}", job.json["id"].as_str().unwrap());
+    let path = served.submit("default", COUNTING);
     let done = |job: &Value| job["status"]["checkpoints"]["completed"].as_u64() > Some(0);
     let _ = served.until(&path, "at a checkpoint", done);
     served

@@ -8,46 +8,13 @@ use std::fs;
 use cofferdam_tests::{
     Place, Served,
     flights::{Reference, replaced},
+    jobs::ENDLESS,
     program, repository,
 };
 use serde_json::{Value, json};
 
 /// What the flights example runs.
 const FLIGHTS: [&str; 5] = ["filter", "project", "window-stats", "top-n", "anomaly"];
-
-/// A job that goes on until it is ended.
-const ENDLESS: &str = r#"
-[job]
-name = "endless"
-
-[checkpoints]
-interval = "20ms"
-
-[[source]]
-name = "numbers"
-connector = "generator"
-rate = 2_000
-
-[[operator]]
-name = "copied"
-artifact = "identity"
-input = "numbers"
-
-[[sink]]
-name = "out"
-input = "copied"
-connector = "lines"
-path = "out/copied.txt"
-roll = "1KiB"
-"#;
-
-fn submit(served: &Served, tenant: &str, job: &str) -> String {
-    let reply = served.ask("POST", &format!("/v1/jobs?tenant={tenant}"), job.as_bytes());
-    let reply = reply.expect(201);
-    let id = reply.json["id"].as_str().unwrap().to_owned();
-    assert_eq!(reply.header("location"), format!("/v1/jobs/{id}"));
-    id
-}
 
 fn completed(job: &Value) -> u64 {
     job["status"]["checkpoints"]["completed"].as_u64().unwrap_or(0)
@@ -71,8 +38,7 @@ fn the_flights_job_survives_a_kill_of_the_server_with_the_right_result() {
     fs::copy(&january, served.home("acme").join("flights-2013-01.csv.gz")).unwrap();
     let job = fs::read_to_string(repository().join("examples/flights/job.toml")).unwrap();
     let job = replaced(&job, "interval = \"1s\"", "interval = \"100ms\"");
-    let id = submit(&served, "acme", &job);
-    let path = format!("/v1/jobs/{id}");
+    let path = served.submit("acme", &job);
     let before = served.until(&path, "under way", |job| completed(job) >= 3);
     assert_eq!((&before["state"], &before["name"]), (&json!("running"), &json!("flights")));
     assert_eq!(before["artifacts"]["carrier-days"], "window-stats@1.0.0");
@@ -106,25 +72,24 @@ fn what_was_answered_is_there_after_a_kill() {
     let tag = served.ask("PUT", "/v1/artifacts/identity/tags/stable", br#"{"version":"1"}"#);
     let _ = tag.expect(200);
     let job = replaced(ENDLESS, "artifact = \"identity\"", "artifact = \"identity@stable\"");
-    let running = submit(&served, "default", &job);
-    let cancelled = submit(&served, "default", &replaced(&job, "out/copied", "out/other"));
-    let _ = served.ask("POST", &format!("/v1/jobs/{cancelled}/cancel"), b"").expect(202);
+    let running = served.submit("default", &job);
+    let cancelled = served.submit("default", &replaced(&job, "out/copied", "out/other"));
+    let _ = served.ask("POST", &format!("{cancelled}/cancel"), b"").expect(202);
     served.kill();
 
     let served = Served::start(&data, &[]);
     let artifact = served.ask("GET", "/v1/artifacts/identity", b"").expect(200).json;
     assert_eq!(artifact["tags"], json!({"stable": "1"}));
     assert_eq!(artifact["versions"].as_array().unwrap().len(), 2);
-    let job = format!("/v1/jobs/{running}");
-    let seen = served.until(&job, "running again", |job| job["state"] == "running");
+    let job = running;
+    let seen = served.until_state(&job, "running");
     assert_eq!(seen["artifacts"]["copied"], "identity@1");
-    let other = format!("/v1/jobs/{cancelled}");
-    let _ = served.until(&other, "cancelled", |job| job["state"] == "cancelled");
+    let _ = served.until_state(&cancelled, "cancelled");
     // The tag moves, and the job keeps what it was given.
     let tag = served.ask("PUT", "/v1/artifacts/identity/tags/stable", br#"{"version":"2"}"#);
     let _ = tag.expect(200);
     let used = "/v1/artifacts/identity/versions/1";
-    served.ask("DELETE", used, b"").is_problem(409, "conflict", &running);
+    served.ask("DELETE", used, b"").is_problem(409, "conflict", &job["/v1/jobs/".len()..]);
     let _ = served.ask("DELETE", "/v1/artifacts/identity/versions/2", b"").expect(204);
     let _ = served.ask("POST", &format!("{job}/cancel"), b"").expect(202);
     let _ = served.until(&job, "cancelled", |job| job["state"] == "cancelled");
@@ -141,8 +106,8 @@ fn a_server_that_is_asked_to_end_stops_its_jobs_with_a_checkpoint_and_they_go_on
     let served = Served::start(&data, &[]);
     served.push("default", "identity", "1");
     // No checkpoint but the last.
-    let id = submit(&served, "default", &replaced(ENDLESS, "interval = \"20ms\"", ""));
-    let path = format!("/v1/jobs/{id}");
+    let path = served.submit("default", &replaced(ENDLESS, "interval = \"20ms\"", ""));
+    let id = &path["/v1/jobs/".len()..];
     let records = |job: &Value| job["status"]["vertices"][0]["records_out"].as_u64().unwrap_or(0);
     let before = served.until(&path, "under way", |job| records(job) > 100);
     let said = served.terminate();
@@ -156,7 +121,7 @@ fn a_server_that_is_asked_to_end_stops_its_jobs_with_a_checkpoint_and_they_go_on
     let stopped = served.ask("POST", &format!("{path}/stop"), b"").expect(200).json;
     assert_eq!(stopped["state"], "stopped");
     let savepoint = stopped["savepoint"].as_str().unwrap();
-    assert!(data.join("jobs").join(&id).join("state/savepoints").join(savepoint).is_file());
+    assert!(data.join("jobs").join(id).join("state/savepoints").join(savepoint).is_file());
     served.ask("POST", &format!("{path}/stop"), b"").is_problem(409, "conflict", "stopped");
     served.ask("POST", &format!("{path}/cancel"), b"").is_problem(409, "conflict", "ended");
 }

@@ -11,43 +11,13 @@ use std::{
 };
 
 use cofferdam::http::Routes;
-use cofferdam_tests::{Place, Served, guests};
+use cofferdam_tests::{Place, Served, guests, jobs::DISCARDING};
 use serde_json::{Value, json};
 
-const JOB: &str = r#"
-[job]
-name = "secret"
-
-[[source]]
-name = "numbers"
-connector = "generator"
-rate = 100
-
-[[operator]]
-name = "copied"
-artifact = "identity"
-input = "numbers"
-
-[[sink]]
-name = "out"
-input = "copied"
-connector = "discard"
-"#;
+const JOB: &str = DISCARDING;
 
 fn serve(place: &Place, config: &str) -> Served {
-    fs::create_dir_all(place.path("data")).unwrap();
-    place.write("data/tenants.toml", "[tenant.acme]\n[tenant.mallory]\n");
-    place.write("config.toml", config);
-    let config = place.path("config.toml").display().to_string();
-    Served::start(&place.path("data"), &["--config", &config])
-}
-
-/// A token, and its identifier.
-fn token(served: &Served, tenant: Option<&str>, role: &str) -> (String, String) {
-    let asked = json!({"name": "a test", "tenant": tenant, "role": role}).to_string();
-    let made = served.ask("POST", "/v1/tokens", asked.as_bytes()).expect(201);
-    let text = |name: &str| made.json[name].as_str().unwrap().to_owned();
-    (text("token"), text("id"))
+    Served::of_tenants(place, &["acme", "mallory"], config)
 }
 
 /// What each route is asked for: its placeholders filled with what is acme's.
@@ -68,8 +38,8 @@ fn another_tenants_objects_are_not_there_at_any_endpoint() {
     let _ = served.ask("PUT", tag, br#"{"version":"1"}"#).expect(200);
     let job = served.ask("POST", "/v1/jobs?tenant=acme", JOB.as_bytes()).expect(201).json;
     let job = job["id"].as_str().unwrap();
-    let (_, victims) = token(&served, Some("acme"), "viewer");
-    let (mallory, _) = token(&served, Some("mallory"), "admin");
+    let (_, victims) = served.token_of(Some("acme"), "viewer");
+    let (mallory, _) = served.token_of(Some("mallory"), "admin");
     let guest = fs::read(guests().join("identity.wasm")).unwrap();
     let acme = |path: &str| served.ask("GET", path, b"").expect(200).json;
     let before = (acme("/v1/artifacts?tenant=acme"), acme(&format!("/v1/jobs/{job}/config")));
@@ -182,7 +152,7 @@ fn a_role_may_what_it_says_and_no_more() {
         ("POST", "/v1/tokens", tokens, 201),
     ];
     for (role, may) in [("viewer", 1), ("author", 2), ("operator", 3), ("admin", 4)] {
-        let (token, _) = token(&served, Some("acme"), role);
+        let (token, _) = served.token_of(Some("acme"), role);
         for (i, (method, path, body, status)) in asked.iter().enumerate().rev() {
             // An admin comes to cancel what is cancelled already.
             if i < may && (role, *path) != ("admin", cancel.as_str()) {
@@ -211,11 +181,11 @@ fn a_token_that_is_over_or_revoked_opens_nothing_after_a_restart_too() {
     let served = serve(&place, "");
     let over = br#"{"name":"over","role":"viewer","tenant":"acme","expires_at":1}"#;
     let over = served.ask("POST", "/v1/tokens", over).expect(201).json;
-    let (open, id) = token(&served, Some("acme"), "viewer");
+    let (open, id) = served.token_of(Some("acme"), "viewer");
     let _ = served.ask_with(&open, "GET", "/v1/jobs", b"").expect(200);
     let revoked = served.ask("DELETE", &format!("/v1/tokens/{id}"), b"").expect(200).json;
     assert!(revoked["revoked_at"].is_i64(), "{revoked:#}");
-    let (other, _) = token(&served, Some("acme"), "viewer");
+    let (other, _) = served.token_of(Some("acme"), "viewer");
     let shut = [over["token"].as_str().unwrap(), &open];
     for token in shut {
         served.ask_with(token, "GET", "/v1/jobs", b"").is_problem(401, "unauthorized", "opens");

@@ -2,23 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::fs;
-
 use cofferdam_tests::{Place, Served};
 use serde_json::{Value, json};
 
 fn serve(place: &Place, config: &str) -> Served {
-    fs::create_dir_all(place.path("data")).unwrap();
-    place.write("data/tenants.toml", "[tenant.acme]\n[tenant.mallory]\n");
-    place.write("config.toml", config);
-    let config = place.path("config.toml").display().to_string();
-    Served::start(&place.path("data"), &["--config", &config])
-}
-
-fn token(served: &Served, tenant: &str, role: &str) -> String {
-    let asked = json!({"name": "a test", "tenant": tenant, "role": role}).to_string();
-    let made = served.ask("POST", "/v1/tokens", asked.as_bytes()).expect(201);
-    made.json["token"].as_str().unwrap().to_owned()
+    Served::of_tenants(place, &["acme", "mallory"], config)
 }
 
 /// Method, path and status of calls, the newest first.
@@ -34,8 +22,8 @@ fn shown(page: &Value) -> Vec<String> {
 fn every_call_that_changes_something_is_in_the_log_of_its_tenant_after_a_kill_too() {
     let place = Place::new();
     let served = serve(&place, "");
-    let (acme, author) = (token(&served, "acme", "admin"), token(&served, "acme", "author"));
-    let mallory = token(&served, "mallory", "admin");
+    let (acme, author) = (served.token("acme", "admin"), served.token("acme", "author"));
+    let mallory = served.token("mallory", "admin");
     let delete = "/v1/artifacts/x/versions/1";
     served.ask_with(&author, "DELETE", delete, b"").is_problem(404, "not-found", "");
     let named = format!("authorization: Bearer {acme}\r\nx-request-id: trace-7.a\r\n");
@@ -88,7 +76,7 @@ fn every_call_that_changes_something_is_in_the_log_of_its_tenant_after_a_kill_to
 fn the_log_of_a_tenant_has_an_end() {
     let place = Place::new();
     let served = serve(&place, "[audit]\nkeep = 3\n");
-    let acme = token(&served, "acme", "admin");
+    let acme = served.token("acme", "admin");
     for n in 0..5 {
         let path = format!("/v1/artifacts/x/versions/{n}");
         served.ask_with(&acme, "DELETE", &path, b"").is_problem(404, "not-found", "");

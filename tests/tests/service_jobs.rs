@@ -3,81 +3,22 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fs, path::Path};
 
-use cofferdam_tests::{Place, Reply, Served, program};
+use cofferdam_tests::{
+    Place, Reply, Served,
+    jobs::{CRASHING, DISCARDING, crashing_records},
+    program,
+};
 use serde_json::{Value, json};
-
-/// A job that goes on until it is ended, and takes no checkpoint by itself.
-const ENDLESS: &str = r#"
-[job]
-name = "endless"
-
-[[source]]
-name = "numbers"
-connector = "generator"
-rate = 2_000
-
-[[operator]]
-name = "copied"
-artifact = "identity"
-input = "numbers"
-
-[[sink]]
-name = "out"
-input = "copied"
-connector = "discard"
-"#;
-
-/// A job that crashes twice on a record, and is given up.
-const CRASHES: &str = r#"
-[job]
-name = "crashes"
-
-[restart]
-strategy = "fixed-delay"
-attempts = 1
-delay = "1ms"
-
-[[source]]
-name = "records"
-connector = "jsonl"
-path = "in.jsonl"
-key = "k"
-timestamp = { field = "t", format = "millis" }
-
-[[operator]]
-name = "guest"
-artifact = "fragile"
-input = "records"
-poison = "fail"
-config.poison = ['number 70.']
-
-[[sink]]
-name = "out"
-input = "guest"
-connector = "discard"
-"#;
 
 fn submit_with(served: &Served, query: &str, job: &str) -> String {
     let reply = served.ask("POST", &format!("/v1/jobs?{query}"), job.as_bytes()).expect(201);
     format!("/v1/jobs/{}", reply.json["id"].as_str().unwrap())
 }
 
-fn submit(served: &Served, job: &str) -> String {
-    submit_with(served, "", job)
-}
-
 fn post(served: &Served, path: &str) -> Reply {
     served.ask("POST", path, b"")
-}
-
-fn running(served: &Served, job: &str) -> Value {
-    served.until(job, "running", |job| job["state"] == "running")
-}
-
-fn ended(served: &Served, job: &str, state: &str) -> Value {
-    served.until(job, state, |job| job["state"] == state)
 }
 
 fn completed(served: &Served, savepoint: &str) -> Value {
@@ -100,8 +41,8 @@ fn a_job_that_was_rescaled_stays_so_after_a_kill() {
     let place = Place::new();
     let served = started(&place);
     served.push("default", "identity", "1");
-    let job = submit(&served, ENDLESS);
-    let _ = running(&served, &job);
+    let job = served.submit("default", DISCARDING);
+    let _ = served.until_state(&job, "running");
     let rescale = |served: &Served, body: &str| {
         served.ask("POST", &format!("{job}/rescale"), body.as_bytes())
     };
@@ -115,7 +56,7 @@ fn a_job_that_was_rescaled_stays_so_after_a_kill() {
     }
     let done = rescale(&served, r#"{"parallelism":3,"operator":"copied"}"#).expect(200).json;
     assert_eq!(done["from"], 1, "{done:#}");
-    let _ = running(&served, &job);
+    let _ = served.until_state(&job, "running");
     let vertices = |served: &Served| {
         let vertices = served.ask("GET", &format!("{job}/vertices"), b"").expect(200).json;
         parallelism(&vertices, "copied")
@@ -123,7 +64,7 @@ fn a_job_that_was_rescaled_stays_so_after_a_kill() {
     assert_eq!(vertices(&served), 3);
     served.kill();
     let served = started(&place);
-    let after = running(&served, &job);
+    let after = served.until_state(&job, "running");
     let config = served.ask("GET", &format!("{job}/config"), b"").expect(200).json;
     assert_eq!(config["set"], json!(["operator.copied.parallelism=3"]));
     assert_eq!(after["status"]["checkpoints"]["resumed_from"], 1);
@@ -141,8 +82,8 @@ fn checkpoints_are_taken_listed_and_looked_into_while_the_job_runs_and_after() {
     let place = Place::new();
     let served = started(&place);
     served.push("default", "identity", "1");
-    let job = submit(&served, ENDLESS);
-    let _ = running(&served, &job);
+    let job = served.submit("default", DISCARDING);
+    let _ = served.until_state(&job, "running");
     let checkpoints = format!("{job}/checkpoints");
     let list = || served.ask("GET", &checkpoints, b"").expect(200).json;
     assert_eq!((&list()["completed"], &list()["summary"]["bytes"]), (&json!(0), &Value::Null));
@@ -167,7 +108,7 @@ fn checkpoints_are_taken_listed_and_looked_into_while_the_job_runs_and_after() {
     let config = served.ask("GET", &format!("{checkpoints}/config"), b"").expect(200).json;
     assert_eq!((&config["interval_millis"], &config["retain"]), (&Value::Null, &json!(1)));
     let _ = post(&served, &format!("{job}/cancel")).expect(202);
-    let _ = ended(&served, &job, "cancelled");
+    let _ = served.until_state(&job, "cancelled");
     let last = look("3").expect(200).json;
     assert_eq!((&last["kept"]["id"], &last["history"]["trigger"]), (&json!(3), &json!("stop")));
     post(&served, &checkpoints).is_problem(409, "conflict", "cancelled");
@@ -181,8 +122,8 @@ fn a_savepoint_is_taken_once_whoever_asks_again_and_a_job_begins_with_it() {
     let served = started(&place);
     served.push("default", "identity", "1");
     served.push("acme", "identity", "1");
-    let job = submit(&served, ENDLESS);
-    let _ = running(&served, &job);
+    let job = served.submit("default", DISCARDING);
+    let _ = served.until_state(&job, "running");
     let first = format!("{job}/savepoints/first");
     let put = |path: &str| served.ask("PUT", path, b"");
     let asked = put(&first).expect(202);
@@ -200,14 +141,14 @@ fn a_savepoint_is_taken_once_whoever_asks_again_and_a_job_begins_with_it() {
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
 
     let from = format!("from_savepoint={id}/first");
-    let reply = served.ask("POST", &format!("/v1/jobs?tenant=acme&{from}"), ENDLESS.as_bytes());
+    let reply = served.ask("POST", &format!("/v1/jobs?tenant=acme&{from}"), DISCARDING.as_bytes());
     reply.is_problem(404, "not-found", "savepoint `first`");
     for bad in [format!("from_savepoint={id}"), "allow_non_restored_state=true".to_owned()] {
-        let reply = served.ask("POST", &format!("/v1/jobs?{bad}"), ENDLESS.as_bytes());
+        let reply = served.ask("POST", &format!("/v1/jobs?{bad}"), DISCARDING.as_bytes());
         reply.is_problem(400, "invalid-request", "from_savepoint");
     }
-    let begun = submit_with(&served, &from, ENDLESS);
-    let seen = running(&served, &begun);
+    let begun = submit_with(&served, &from, DISCARDING);
+    let seen = served.until_state(&begun, "running");
     assert_eq!(seen["from_savepoint"], format!("{id}/first"));
     assert_eq!(seen["status"]["checkpoints"]["resumed_from"], taken["checkpoint"]);
     // It has state of its own now: what it began with may go.
@@ -218,7 +159,7 @@ fn a_savepoint_is_taken_once_whoever_asks_again_and_a_job_begins_with_it() {
     assert_eq!(listed["savepoints"].as_array().unwrap().len(), 1);
     served.kill();
     let served = started(&place);
-    let after = running(&served, &begun);
+    let after = served.until_state(&begun, "running");
     assert!(
         after["status"]["checkpoints"]["resumed_from"].as_u64() >= taken["checkpoint"].as_u64()
     );
@@ -231,8 +172,8 @@ fn stopping_a_job_again_with_the_same_savepoint_is_no_mistake_and_it_can_be_rest
     let place = Place::new();
     let served = started(&place);
     served.push("default", "identity", "1");
-    let job = submit(&served, ENDLESS);
-    let _ = running(&served, &job);
+    let job = served.submit("default", DISCARDING);
+    let _ = served.until_state(&job, "running");
     served.ask("DELETE", &job, b"").is_problem(409, "conflict", "has not ended");
     let stop = |with: &str| post(&served, &format!("{job}/stop?savepoint={with}"));
     let stopped = stop("last").expect(200).json;
@@ -242,12 +183,12 @@ fn stopping_a_job_again_with_the_same_savepoint_is_no_mistake_and_it_can_be_rest
     let _ = completed(&served, &format!("{job}/savepoints/last"));
     let again = post(&served, &format!("{job}/restart")).expect(202).json;
     assert!(again["ended_at"].is_null(), "{again:#}");
-    let seen = running(&served, &job);
+    let seen = served.until_state(&job, "running");
     assert_eq!(seen["status"]["checkpoints"]["resumed_from"], stopped["checkpoint"]);
     post(&served, &format!("{job}/restart")).is_problem(409, "conflict", "running");
     stop("last").is_problem(409, "conflict", "has a savepoint `last` already");
     let _ = post(&served, &format!("{job}/cancel")).expect(202);
-    let _ = ended(&served, &job, "cancelled");
+    let _ = served.until_state(&job, "cancelled");
     post(&served, &format!("{job}/restart")).is_problem(409, "conflict", "cancelled");
     let _ = served.ask("DELETE", &job, b"").expect(204);
     served.ask("GET", &job, b"").is_problem(404, "not-found", "there is no job");
@@ -262,15 +203,15 @@ fn what_was_being_taken_when_the_server_was_killed_is_completed_or_failed_but_no
     let place = Place::new();
     let served = started(&place);
     served.push("default", "identity", "1");
-    let job = submit(&served, ENDLESS);
-    let _ = running(&served, &job);
+    let job = served.submit("default", DISCARDING);
+    let _ = served.until_state(&job, "running");
     let path = |n: u32| format!("{job}/savepoints/s{n}");
     for n in 0..20 {
         let _ = served.ask("PUT", &path(n), b"").expect(202);
     }
     served.kill();
     let served = started(&place);
-    let _ = running(&served, &job);
+    let _ = served.until_state(&job, "running");
     let directory = place.path("data").join(job.replace("/v1/", "")).join("state/savepoints");
     for n in 0..20 {
         let one = served.ask("GET", &path(n), b"").expect(200).json;
@@ -298,15 +239,11 @@ fn why_a_job_failed_is_told_with_its_capsules_and_without_the_servers_paths() {
     let served = started(&place);
     served.push("acme", "fragile", "1");
     served.push("other", "identity", "1");
-    let others = submit_with(&served, "tenant=other", ENDLESS);
-    let _ = running(&served, &others);
-    let mut records = String::new();
-    for i in 0..100 {
-        let _ = writeln!(records, r#"{{"k":"key","t":{i},"n":"number {i}."}}"#);
-    }
-    fs::write(served.home("acme").join("in.jsonl"), records).unwrap();
-    let job = submit_with(&served, "tenant=acme", CRASHES);
-    let failed = ended(&served, &job, "failed");
+    let others = served.submit("other", DISCARDING);
+    let _ = served.until_state(&others, "running");
+    fs::write(served.home("acme").join("in.jsonl"), crashing_records()).unwrap();
+    let job = served.submit("acme", CRASHING);
+    let failed = served.until_state(&job, "failed");
     has_no_path(&place, &failed);
     assert!(!failed["status"]["memory"].to_string().contains("other"), "{failed:#}");
     let told = served.ask("GET", &format!("{job}/exceptions"), b"").expect(200).json;
@@ -343,7 +280,7 @@ fn why_a_job_failed_is_told_with_its_capsules_and_without_the_servers_paths() {
     reply.is_problem(403, "forbidden", "author");
     // It comes back, and fails again.
     let _ = post(&served, &format!("{job}/restart")).expect(202);
-    let again = ended(&served, &job, "failed");
+    let again = served.until_state(&job, "failed");
     assert!(again["ended_at"].as_i64() > failed["ended_at"].as_i64(), "{again:#}");
 }
 

@@ -5,20 +5,13 @@
 use std::fs;
 
 use cofferdam_tests::{Place, Served, guests};
-use serde_json::json;
 
 fn serve(place: &Place, config: &str) -> Served {
-    fs::create_dir_all(place.path("data")).unwrap();
-    place.write("data/tenants.toml", "[tenant.acme]\n[tenant.other]\n");
-    place.write("config.toml", config);
-    let config = place.path("config.toml").display().to_string();
-    Served::start(&place.path("data"), &["--config", &config])
+    Served::of_tenants(place, &["acme", "other"], config)
 }
 
 fn token(served: &Served, tenant: &str) -> String {
-    let asked = json!({"name": "a test", "tenant": tenant, "role": "author"}).to_string();
-    let made = served.ask("POST", "/v1/tokens", asked.as_bytes()).expect(201);
-    made.json["token"].as_str().unwrap().to_owned()
+    served.token(tenant, "author")
 }
 
 #[test]

@@ -4,32 +4,8 @@
 
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
-use cofferdam_tests::{Place, Served};
+use cofferdam_tests::{Place, Served, jobs::COUNTING};
 use serde_json::json;
-
-const JOB: &str = r#"
-[job]
-name = "counts"
-
-[checkpoints]
-interval = "100ms"
-
-[[source]]
-name = "numbers"
-connector = "generator"
-keys = 100
-rate = 5_000
-
-[[operator]]
-name = "count"
-artifact = "count"
-input = "numbers"
-
-[[sink]]
-name = "out"
-input = "count"
-connector = "discard"
-"#;
 
 /// The values of a scrape, by what stands before them.
 fn scrape(served: &Served, token: &str) -> BTreeMap<String, f64> {
@@ -70,7 +46,7 @@ fn prometheus_reads_what_jobs_do_and_each_tenant_sees_its_own() {
     place.write("data/tenants.toml", "[tenant.acme]\n[tenant.other]\n");
     let served = Served::start(&place.path("data"), &[]);
     served.push("acme", "count", "1");
-    let job = served.ask("POST", "/v1/jobs?tenant=acme", JOB.as_bytes()).expect(201);
+    let job = served.ask("POST", "/v1/jobs?tenant=acme", COUNTING.as_bytes()).expect(201);
     let id = job.json["id"].as_str().unwrap();
     let seen = until(&served, "a checkpoint of a job that counts", |seen| {
         value(seen, "cofferdam_job_checkpoints_completed_total", id) > Some(0.0)
@@ -109,7 +85,7 @@ fn who_waits_for_room_and_who_works_is_told_apart() {
     let place = Place::new();
     let served = Served::start(&place.path("data"), &[]);
     served.push("default", "count", "1");
-    let fast = JOB.replace("rate = 5_000\n", "");
+    let fast = COUNTING.replace("rate = 5_000\n", "");
     let _ = served.ask("POST", "/v1/jobs", fast.as_bytes()).expect(201);
     let is = |seen: &BTreeMap<String, f64>, what: &str, operator: &str| {
         value(seen, &format!("cofferdam_operator_{what}_ratio"), &format!("=\"{operator}\""))

@@ -3,28 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use cofferdam_tests::{Place, Served};
+use cofferdam_tests::{Place, Served, jobs::DISCARDING};
 use serde_json::{Value, json};
-
-const JOB: &str = r#"
-[job]
-name = "endless"
-
-[[source]]
-name = "numbers"
-connector = "generator"
-rate = 2_000
-
-[[operator]]
-name = "copied"
-artifact = "identity"
-input = "numbers"
-
-[[sink]]
-name = "out"
-input = "copied"
-connector = "discard"
-"#;
 
 fn get(served: &Served, path: &str) -> Value {
     served.ask("GET", path, b"").expect(200).json
@@ -35,16 +15,9 @@ fn put_tenant(served: &Served, name: &str, quotas: &Value) -> cofferdam_tests::R
 }
 
 fn run(served: &Served, tenant: &str) -> String {
-    let job = served.ask("POST", &format!("/v1/jobs?tenant={tenant}"), JOB.as_bytes());
-    let id = job.expect(201).json["id"].as_str().unwrap().to_owned();
-    let _ = served.until(&format!("/v1/jobs/{id}"), "running", |job| job["state"] == "running");
-    id
-}
-
-fn token(served: &Served, tenant: &str, role: &str) -> String {
-    let asked = json!({"name": "a test", "tenant": tenant, "role": role}).to_string();
-    let made = served.ask("POST", "/v1/tokens", asked.as_bytes()).expect(201);
-    made.json["token"].as_str().unwrap().to_owned()
+    let job = served.submit(tenant, DISCARDING);
+    let _ = served.until_state(&job, "running");
+    job["/v1/jobs/".len()..].to_owned()
 }
 
 #[test]
@@ -63,7 +36,7 @@ fn a_slot_is_emptied_while_its_job_runs_and_used_again() {
     let slots = get(&served, "/v1/slots");
     assert_eq!(slots["slots"].as_array().unwrap().len(), 3);
     let slot = held(&slots).unwrap();
-    let acme = token(&served, "acme", "admin");
+    let acme = served.token("acme", "admin");
     let own = served.ask_with(&acme, "GET", "/v1/slots", b"").expect(200).json;
     assert_eq!((own["slots"].as_array().unwrap().len(), held(&own)), (1, Some(slot.clone())));
     let drained = served.ask("POST", &format!("/v1/slots/{slot}/drain"), b"").expect(200).json;
@@ -122,7 +95,7 @@ fn tenants_are_made_changed_and_deleted_and_what_they_used_is_kept() {
     assert_eq!(get(&served, "/v1/tenants/acme"), changed, "nothing of that was taken");
     served.push("acme", "identity", "1");
     let id = run(&served, "acme");
-    let token = token(&served, "acme", "viewer");
+    let token = served.token("acme", "viewer");
     let delete = |path: &str| served.ask("DELETE", path, b"");
     delete("/v1/tenants/acme").is_problem(409, "conflict", "1 jobs and 1 versions");
     let _ = served.ask("POST", &format!("/v1/jobs/{id}/stop"), b"").expect(200);
@@ -145,4 +118,49 @@ fn tenants_are_made_changed_and_deleted_and_what_they_used_is_kept() {
     delete("/v1/tenants/default").is_problem(409, "conflict", "cannot be deleted");
     served.ask_with(&token, "GET", "/v1/jobs", b"").is_problem(401, "unauthorized", "");
     assert_eq!(usage(&served), used);
+}
+
+#[test]
+fn what_somebody_else_has_changed_is_not_changed_by_who_has_not_seen_it() {
+    let place = Place::new();
+    let served = Served::of_tenants(&place, &["acme"], "");
+    let ask = |method: &str, path: &str, condition: &str, body: &str| {
+        let token = &served.token;
+        let headers = format!("authorization: Bearer {token}\r\n{condition}\r\n");
+        served.send(method, path, &headers, body.as_bytes())
+    };
+    let acme = "/v1/tenants/acme";
+    let seen = served.ask("GET", acme, b"").expect(200).header("etag").to_owned();
+    let of = |etag: &str| format!("if-match: {etag}");
+    ask("PUT", acme, "if-none-match: *", "{}").is_problem(412, "precondition-failed", "already");
+    let changed = ask("PUT", acme, &of(&seen), r#"{"slots":1}"#).expect(200);
+    let newer = changed.header("etag").to_owned();
+    assert_ne!(newer, seen);
+    assert_eq!(served.ask("GET", acme, b"").expect(200).header("etag"), newer);
+    for (method, body) in [("PUT", r#"{"slots":2}"#), ("DELETE", "")] {
+        ask(method, acme, &of(&seen), body).is_problem(412, "precondition-failed", "acme");
+    }
+    ask("PUT", acme, "if-match: x", "{}").is_problem(400, "invalid-request", "if-match");
+    assert_eq!(served.ask("GET", acme, b"").expect(200).json["slots"], 1);
+    let other = "/v1/tenants/other";
+    ask("PUT", other, "if-match: *", "{}").is_problem(412, "precondition-failed", "other");
+    let _ = ask("PUT", other, "if-none-match: *", "{}").expect(201);
+    let _ = ask("DELETE", acme, &of(&newer), "").expect(204);
+
+    served.push("default", "identity", "1");
+    served.push("default", "count", "1");
+    let second = "/v1/artifacts/count/versions/1";
+    let first = "/v1/artifacts/identity/versions/1";
+    let digest = |path: &str| served.ask("GET", path, b"").expect(200).header("etag").to_owned();
+    let (identity, count) = (digest(first), digest(second));
+    let tag = "/v1/artifacts/identity/tags/stable";
+    let to_first = r#"{"version":"1"}"#;
+    ask("PUT", tag, &of(&identity), to_first).is_problem(412, "precondition-failed", "no tag");
+    let made = ask("PUT", tag, "if-none-match: *", to_first).expect(200);
+    assert_eq!(made.header("etag"), identity, "that of what it points to");
+    ask("PUT", tag, "if-none-match: *", to_first).is_problem(412, "precondition-failed", "already");
+    ask("PUT", tag, &of(&count), to_first).is_problem(412, "precondition-failed", "another");
+    let _ = ask("PUT", tag, &of(&format!("{count}, {identity}")), to_first).expect(200);
+    ask("DELETE", first, &of(&count), "").is_problem(412, "precondition-failed", "another");
+    let _ = ask("DELETE", first, &of(&identity), "").expect(204);
 }

@@ -9,14 +9,19 @@ use super::{
     checkpoint_args::CheckpointCommand,
     config_args::ConfigCommand,
     exit::EXIT_CODES,
-    running_args::{RescaleArgs, SavepointCommand, SlotCommand, UpgradeArgs},
+    running_args::UpgradeArgs,
     serve_args::{SERVE_HELP, ServeArgs},
     server::{
-        job_args::{CancelArgs, JobAt, ListArgs, SUBMIT_HELP, StopArgs, SubmitArgs},
+        capsule_args::CapsuleCommand,
+        job_args::{
+            JobAt, JobThere, ListArgs, RESCALE_HELP, RescaleArgs, SUBMIT_HELP, StopArgs, SubmitArgs,
+        },
         profile_args::ProfileCommand,
+        savepoint_args::SavepointCommand,
+        slot_args::SlotCommand,
         token_args::TokenCommand,
     },
-    tenant_args::{TenantArgs, TenantCommand},
+    tenant_args::{TenantArgs, TenantCommand, USAGE_HELP, UsageArgs},
 };
 use crate::{
     config::{Override, units::parse_size},
@@ -50,15 +55,18 @@ pub enum Command {
     /// Submit jobs to a server, look at them and end them; check job files; ask a job of this machine
     #[command(subcommand, arg_required_else_help = true)]
     Job(JobCommand),
-    /// Take savepoints of jobs that run
+    /// Take savepoints of jobs that run, list, show and dispose of those of a server
     #[command(subcommand, arg_required_else_help = true)]
     Savepoint(SavepointCommand),
-    /// Show, drain and restore the slots of a job that runs
+    /// Show, drain and restore the slots of a server, or of a job of this machine
     #[command(subcommand, arg_required_else_help = true)]
     Slot(SlotCommand),
-    /// List, show, verify, export, import and prune the checkpoints of a state directory
+    /// Take, list and show checkpoints; verify, export, import and prune those of a state directory
     #[command(subcommand, arg_required_else_help = true)]
     Checkpoint(CheckpointCommand),
+    /// List and get the crash capsules of a server
+    #[command(subcommand, arg_required_else_help = true)]
+    Capsule(CapsuleCommand),
     /// Run a crash again from its capsule
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
@@ -68,6 +76,9 @@ pub enum Command {
     /// Make, change and show tenants: their quotas, grants and usage
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(TenantCommand),
+    /// Show what tenants have used
+    #[command(after_help = USAGE_HELP)]
+    Usage(UsageArgs),
     /// Make, list and revoke the tokens of a server
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -117,11 +128,19 @@ pub enum JobCommand {
     #[command(visible_alias = "status")]
     Show(JobAt),
     /// End a job of a server, without a savepoint
-    Cancel(CancelArgs),
+    Cancel(JobThere),
     /// Stop a job with a savepoint: of a server, or of a state directory
     Stop(StopArgs),
-    /// Have a job that runs go on with another parallelism
+    /// Have a job that runs go on with another parallelism: of a server, or of a state directory
+    // The job may be left out, and the number may not.
+    #[command(after_help = RESCALE_HELP, allow_missing_positional = true)]
     Rescale(RescaleArgs),
+    /// Start a job of a server again that failed or was stopped
+    Restart(JobThere),
+    /// Show why a job of a server failed
+    Exceptions(JobThere),
+    /// Have a server forget a job that has ended, with its state and savepoints
+    Rm(JobThere),
     /// Try another version of an operator beside the one that runs, and go on with it if it does
     /// the same
     Upgrade(UpgradeArgs),

@@ -14,7 +14,8 @@ use super::{
     checkpoint_args::{CheckpointCommand, ExportArgs, ImportArgs, OneArgs, PruneArgs},
     checkpoint_view::{self, Shown},
     exit::Exit,
-    terminal,
+    running_args::JobArgs,
+    server, terminal,
 };
 use crate::{
     checkpoint::{
@@ -27,37 +28,35 @@ use crate::{
     ids::CheckpointId,
 };
 
-pub(super) fn checkpoint(command: &CheckpointCommand) -> Exit {
-    match carry_out(command) {
-        Ok(()) => Exit::Success,
-        Err(exit) => exit,
-    }
-}
-
-fn carry_out(command: &CheckpointCommand) -> Result<(), Exit> {
-    match command {
-        CheckpointCommand::List(args) => {
-            let store = open(&args.state.state)?;
-            let ids = store.list().map_err(unusable)?;
-            let all = ids.into_iter().map(|id| shown(&store, id)).collect::<Result<Vec<_>, _>>()?;
-            let size = store.size().map_err(unusable)?;
-            print(&if args.json {
-                checkpoint_view::list_json(&all, size)
-            } else {
-                checkpoint_view::list(&all, size)
-            })
-        }
-        CheckpointCommand::Show(args) => show(args),
+pub(super) fn checkpoint(command: &CheckpointCommand) -> Result<Exit, Exit> {
+    let done = match command {
+        CheckpointCommand::List(args) => return server::checkpoints::list(args),
+        CheckpointCommand::Show(args) => return server::checkpoints::show(args),
+        CheckpointCommand::Trigger(args) => return server::checkpoints::trigger(args),
         CheckpointCommand::Verify(args) => verified(args),
         CheckpointCommand::Export(args) => export(args),
         CheckpointCommand::Import(args) => import(args),
         CheckpointCommand::Prune(args) => prune(args),
-        // A job that runs is asked, see `running`.
-        CheckpointCommand::Trigger(_) => Ok(()),
-    }
+    };
+    done.map(|()| Exit::Success)
 }
 
-fn show(args: &OneArgs) -> Result<(), Exit> {
+/// The checkpoints of a state directory.
+pub(super) fn list(job: &JobArgs) -> Result<Exit, Exit> {
+    let store = open(&job.state)?;
+    let ids = store.list().map_err(unusable)?;
+    let all = ids.into_iter().map(|id| shown(&store, id)).collect::<Result<Vec<_>, _>>()?;
+    let size = store.size().map_err(unusable)?;
+    print(&if job.json {
+        checkpoint_view::list_json(&all, size)
+    } else {
+        checkpoint_view::list(&all, size)
+    })?;
+    Ok(Exit::Success)
+}
+
+/// A checkpoint of a state directory, or of a file.
+pub(super) fn show(args: &OneArgs) -> Result<Exit, Exit> {
     let shown = match (&args.file, &args.state) {
         (Some(path), _) => {
             let (_, manifest) =
@@ -73,7 +72,12 @@ fn show(args: &OneArgs) -> Result<(), Exit> {
     if let Err(error) = &shown.manifest {
         return Err(damaged(&format!("error: {error}")));
     }
-    print(&if args.json { checkpoint_view::one_json(&shown) } else { checkpoint_view::one(&shown) })
+    print(&if args.json {
+        checkpoint_view::one_json(&shown)
+    } else {
+        checkpoint_view::one(&shown)
+    })?;
+    Ok(Exit::Success)
 }
 
 fn verified(args: &OneArgs) -> Result<(), Exit> {

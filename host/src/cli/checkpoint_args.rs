@@ -4,18 +4,22 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::running_args::JobArgs;
-use crate::ids::CheckpointId;
+use super::server::{
+    args::{HereOrThere, job},
+    job_args::JobAt,
+};
+use crate::ids::{CheckpointId, JobName};
 
 /// `cofferdam checkpoint …`
 #[derive(Debug, Subcommand)]
 pub enum CheckpointCommand {
-    /// List the checkpoints in a state directory
-    List(ListArgs),
+    /// List the checkpoints of a job of a server, or in a state directory
+    List(JobAt),
     /// Have a job that runs take a checkpoint now
-    Trigger(JobArgs),
+    Trigger(JobAt),
     /// Show what a checkpoint holds, and how long it took
-    Show(OneArgs),
+    #[command(after_help = SHOW_HELP)]
+    Show(ShowArgs),
     /// Read all of a checkpoint and say what is damaged
     #[command(after_help = VERIFY_HELP)]
     Verify(OneArgs),
@@ -36,19 +40,28 @@ pub struct StateArgs {
     pub state: PathBuf,
 }
 
-/// `cofferdam checkpoint list`
+/// `cofferdam checkpoint show`
 #[derive(Debug, Args)]
-pub struct ListArgs {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "it says itself what it is")]
-    pub state: StateArgs,
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct ShowArgs {
+    /// The job on a server: its name, its identifier, or the beginning of that
+    #[arg(value_name = "JOB", value_parser = job, conflicts_with = "file")]
+    pub job: Option<JobName>,
 
-    /// Print it as JSON
-    #[arg(long)]
-    pub json: bool,
+    /// The checkpoint's number; the newest if not given. With --state it stands alone
+    #[arg(value_name = "NUMBER", value_parser = number, conflicts_with = "file")]
+    pub id: Option<CheckpointId>,
+
+    /// An exported checkpoint instead
+    #[arg(long, value_name = "FILE")]
+    #[arg(conflicts_with_all = ["state", "server", "profile", "token", "token_file", "tenant", "ca"])]
+    pub file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub place: HereOrThere,
 }
 
-/// `cofferdam checkpoint show` and `verify`
+/// `cofferdam checkpoint verify`, and `show` of what is here
 #[derive(Debug, Args)]
 pub struct OneArgs {
     /// The checkpoint's number; the newest if not given
@@ -126,10 +139,17 @@ pub struct PruneArgs {
     pub json: bool,
 }
 
-fn number(text: &str) -> Result<CheckpointId, String> {
+pub(super) fn number(text: &str) -> Result<CheckpointId, String> {
     let number = text.parse().map_err(|_| "it must be a number, as `list` shows it".to_owned())?;
     Ok(CheckpointId(number))
 }
+
+const SHOW_HELP: &str = "\
+Examples:
+  cofferdam checkpoint show flights         the newest of a job of a server
+  cofferdam checkpoint show flights 7
+  cofferdam checkpoint show 7 --state ./state
+  cofferdam checkpoint show --file flights-7.checkpoint";
 
 const VERIFY_HELP: &str = "\
 Ends with 0 if the checkpoint is whole, and with 4 if it is damaged.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::human;
+use super::human::{self, micros};
 use crate::{
     checkpoint::{
         Details, GuestState, Manifest, OperatorState, StoreError, SubtaskState, store::StoreSize,
@@ -32,14 +32,6 @@ pub(super) fn numbers(ids: &[CheckpointId]) -> String {
         return "none".to_owned();
     }
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn micros(n: u64) -> String {
-    match n {
-        0..1_000 => format!("{n} µs"),
-        1_000..10_000 => format!("{}.{} ms", n / 1_000, n % 1_000 / 100),
-        n => human::millis(n / 1_000),
-    }
 }
 
 /// Checkpoints, a line for each.

@@ -52,6 +52,15 @@ pub(super) fn millis(n: u64) -> String {
     }
 }
 
+/// `800 µs`, `1.2 ms`, and then as [`millis`].
+pub(super) fn micros(n: u64) -> String {
+    match n {
+        0..1_000 => format!("{n} µs"),
+        1_000..10_000 => format!("{}.{} ms", n / 1_000, n % 1_000 / 100),
+        n => millis(n / 1_000),
+    }
+}
+
 /// `2013-01-05 10:00:00`, in UTC.
 pub(super) fn time(millis: i64) -> String {
     match jiff::Timestamp::from_millisecond(millis) {

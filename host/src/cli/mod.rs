@@ -59,7 +59,6 @@ use tracing_subscriber::EnvFilter;
 use self::{
     args::{Cli, Command, JobCommand},
     capsule_args::OperatorCommand,
-    checkpoint_args::CheckpointCommand,
     exit::Exit,
 };
 use crate::{
@@ -78,13 +77,14 @@ pub fn main() -> ExitCode {
         }
         Command::Config(command) => config_command::config(&command),
         Command::Job(command) => job(&command),
-        Command::Savepoint(command) => running::savepoint(&command),
-        Command::Slot(command) => running::slot(&command),
-        Command::Tenant(command) => tenant::tenant(&command),
-        Command::Checkpoint(CheckpointCommand::Trigger(job)) => running::trigger(&job),
+        Command::Savepoint(command) => either(server::savepoints::savepoint(&command)),
+        Command::Slot(command) => either(server::slots::slot(&command)),
+        Command::Capsule(command) => either(server::capsules::capsule(&command)),
+        Command::Tenant(command) => either(tenant::tenant(&command)),
+        Command::Usage(args) => either(tenant::usage(&args).map(|()| Exit::Success)),
         Command::Checkpoint(command) => {
             start_log();
-            checkpoint::checkpoint(&command)
+            either(checkpoint::checkpoint(&command))
         }
         Command::Replay(args) => {
             start_log();
@@ -114,7 +114,10 @@ fn job(command: &JobCommand) -> Exit {
         JobCommand::Show(args) => either(server::jobs::show(args)),
         JobCommand::Cancel(args) => either(server::jobs::cancel(args)),
         JobCommand::Stop(args) => either(server::jobs::stop(args)),
-        JobCommand::Rescale(args) => running::rescale(args),
+        JobCommand::Rescale(args) => either(server::jobs::rescale(args)),
+        JobCommand::Restart(args) => either(server::jobs::restart(args)),
+        JobCommand::Exceptions(args) => either(server::jobs::exceptions(args)),
+        JobCommand::Rm(args) => either(server::jobs::remove(args)),
         JobCommand::Upgrade(args) => running::upgrade(args),
     }
 }

@@ -12,10 +12,11 @@ use super::{
     capsule_args::RecordArgs,
     exit::Exit,
     human,
-    running_args::{JobArgs, RescaleArgs, SavepointCommand, SlotCommand, TakeArgs, UpgradeArgs},
+    running_args::{JobArgs, UpgradeArgs},
     terminal,
 };
 use crate::{
+    ids::{OperatorName, SlotId},
     job_manager::control::Ask,
     remote::client::{self, AskError},
 };
@@ -44,32 +45,31 @@ pub(super) fn status(job: &JobArgs) -> Exit {
     })
 }
 
-pub(super) fn rescale(args: &RescaleArgs) -> Exit {
-    let ask = Ask::Rescale { operator: args.operator.clone(), parallelism: args.parallelism };
-    say(&args.job, &ask, |answer| {
-        let from = &answer["from"];
-        format!(
-            "it runs with the new parallelism, from checkpoint {from}, after a pause of {} ms",
-            answer["pause_millis"]
-        )
-    })
+pub(super) fn rescale(job: &JobArgs, parallelism: u32, operator: Option<OperatorName>) -> Exit {
+    say(job, &Ask::Rescale { operator, parallelism }, rescaled)
+}
+
+/// A job that goes on with another parallelism, in words.
+pub(super) fn rescaled(answer: &Value) -> String {
+    let from = &answer["from"];
+    format!(
+        "it runs with the new parallelism, from checkpoint {from}, after a pause of {} ms",
+        answer["pause_millis"]
+    )
 }
 
 pub(super) fn trigger(job: &JobArgs) -> Exit {
-    say(job, &Ask::Checkpoint, |answer| {
-        format!(
-            "checkpoint {}: {} written in {} ms",
-            answer["id"],
-            human::bytes(answer["bytes"].as_f64().unwrap_or(0.0)),
-            answer["duration_millis"]
-        )
-    })
+    say(job, &Ask::Checkpoint, triggered)
 }
 
-pub(super) fn savepoint(command: &SavepointCommand) -> Exit {
-    match command {
-        SavepointCommand::Take(TakeArgs { to, stop, job }) => take(job, to.as_deref(), *stop),
-    }
+/// A checkpoint that was taken now, in words.
+pub(super) fn triggered(answer: &Value) -> String {
+    format!(
+        "checkpoint {}: {} written in {} ms",
+        answer["id"],
+        human::bytes(answer["bytes"].as_f64().unwrap_or(0.0)),
+        answer["duration_millis"]
+    )
 }
 
 /// Stops a job with a savepoint, and puts that where it is wanted.
@@ -77,7 +77,8 @@ pub(super) fn stop(job: &JobArgs, to: Option<&Path>) -> Exit {
     take(job, to, true)
 }
 
-fn take(job: &JobArgs, to: Option<&Path>, stop: bool) -> Exit {
+/// Takes a savepoint, and puts it where it is wanted.
+pub(super) fn take(job: &JobArgs, to: Option<&Path>, stop: bool) -> Exit {
     let ask = Ask::Savepoint { name: None, stop };
     fetch(job, &ask, to, "savepoint", |answer, path| {
         format!(
@@ -235,37 +236,35 @@ fn carry(from: &Path, to: &Path) -> io::Result<()> {
     fs::remove_file(from)
 }
 
-pub(super) fn slot(command: &SlotCommand) -> Exit {
-    match command {
-        SlotCommand::List(job) => say(job, &Ask::Slots, |answer| {
-            let slots = answer["slots"].as_array().into_iter().flatten();
-            let rows: Vec<Vec<String>> = slots
-                .map(|slot| {
-                    let condition = text(&slot["condition"]).to_owned();
-                    let subtask = slot["subtask"].as_str().unwrap_or("-").to_owned();
-                    vec![slot["slot"].to_string(), condition, subtask]
-                })
-                .collect();
-            human::table(&["SLOT", "CONDITION", "SUBTASK"], &rows, 3).trim_end().to_owned()
-        }),
-        SlotCommand::Drain(args) => {
-            say(&args.job, &Ask::DrainSlot { slot: args.slot }, |answer| match &answer["moved"] {
-                Value::Null => format!("slot {} is drained; it was empty", answer["slot"]),
-                moved => format!(
-                    "slot {} is drained; `{}` runs in slot {} now, after a pause of {} µs",
-                    answer["slot"],
-                    text(&moved["subtask"]),
-                    moved["to"],
-                    moved["pause_micros"]
-                ),
+pub(super) fn slots(job: &JobArgs) -> Exit {
+    say(job, &Ask::Slots, |answer| {
+        let slots = answer["slots"].as_array().into_iter().flatten();
+        let rows: Vec<Vec<String>> = slots
+            .map(|slot| {
+                let condition = text(&slot["condition"]).to_owned();
+                let subtask = slot["subtask"].as_str().unwrap_or("-").to_owned();
+                vec![slot["slot"].to_string(), condition, subtask]
             })
-        }
-        SlotCommand::Restore(args) => {
-            say(&args.job, &Ask::RestoreSlot { slot: args.slot }, |answer| {
-                format!("slot {} is used again", answer["slot"])
-            })
-        }
-    }
+            .collect();
+        human::table(&["SLOT", "CONDITION", "SUBTASK"], &rows, 3).trim_end().to_owned()
+    })
+}
+
+pub(super) fn drain_slot(job: &JobArgs, slot: SlotId) -> Exit {
+    say(job, &Ask::DrainSlot { slot }, |answer| match &answer["moved"] {
+        Value::Null => format!("slot {} is drained; it was empty", answer["slot"]),
+        moved => format!(
+            "slot {} is drained; `{}` runs in slot {} now, after a pause of {} µs",
+            answer["slot"],
+            text(&moved["subtask"]),
+            moved["to"],
+            moved["pause_micros"]
+        ),
+    })
+}
+
+pub(super) fn restore_slot(job: &JobArgs, slot: SlotId) -> Exit {
+    say(job, &Ask::RestoreSlot { slot }, |answer| format!("slot {} is used again", answer["slot"]))
 }
 
 fn text(value: &Value) -> &str {

@@ -1,5 +1,6 @@
 //! `cofferdam tenant …`: makes, changes, shows and deletes tenants, and shows what
-//! they have used.
+//! they have used: those of a data directory of this machine. What a server keeps is left to
+//! `server/tenants`.
 
 use std::{
     io::{self, Write as _},
@@ -8,7 +9,8 @@ use std::{
 
 use super::{
     exit::Exit,
-    tenant_args::{ChangeArgs, TenantCommand, UsageArgs},
+    server::{Server, tenants as there},
+    tenant_args::{ChangeArgs, OneArgs, TenantCommand, TenantsAt, UsageArgs},
     tenant_view, terminal,
 };
 use crate::{
@@ -25,46 +27,87 @@ use crate::{
     },
 };
 
-pub(super) fn tenant(command: &TenantCommand) -> Exit {
-    match carry_out(command) {
-        Ok(()) => Exit::Success,
-        Err(exit) => exit,
+pub(super) fn tenant(command: &TenantCommand) -> Result<Exit, Exit> {
+    let done = match command {
+        TenantCommand::Create(args) => create(args),
+        TenantCommand::Set(args) => set(args),
+        TenantCommand::List(place) => list(place),
+        TenantCommand::Show(args) => show(args),
+        TenantCommand::Delete(args) => delete(args),
+        TenantCommand::Usage(args) => usage(args),
+    };
+    done.map(|()| Exit::Success)
+}
+
+/// The server that keeps the tenants that are meant; none if it is a data directory of this machine.
+///
+/// What is nearer counts: an option, then a variable of the environment, then the current profile,
+/// then the directory that is always there.
+fn server(place: &TenantsAt) -> Result<Option<Server>, Exit> {
+    let said = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let server = &place.at.server;
+    let named = server.server.is_some() || server.profile.is_some();
+    let of_environment = said("COFFERDAM_SERVER") || said("COFFERDAM_PROFILE");
+    if place.data.is_some() || (!named && !of_environment && said("COFFERDAM_DATA")) {
+        return Ok(None);
+    }
+    Server::find(server)
+}
+
+fn create(args: &ChangeArgs) -> Result<(), Exit> {
+    match server(&args.place)? {
+        Some(server) => there::create(&server, args),
+        None => change(args, "created", Registry::create),
     }
 }
 
-fn carry_out(command: &TenantCommand) -> Result<(), Exit> {
-    match command {
-        TenantCommand::Create(args) => change(args, "created", Registry::create),
-        TenantCommand::Set(args) => {
-            if args.changes() == Changes::default() {
-                return Err(refuse(&format!(
-                    "error: nothing is to be set; name a quota, such as `cofferdam tenant set {} \
-                     --slots 8` (see --help)",
-                    args.name
-                )));
-            }
-            change(args, "changed", Registry::change)
-        }
-        TenantCommand::List(args) => {
-            let tenants = registry(args.data.data.as_deref())?.load().map_err(say)?;
-            print(&if args.json {
-                tenant_view::list_json(tenants.iter())
-            } else {
-                tenant_view::list(tenants.iter())
-            })
-        }
-        TenantCommand::Show(args) => {
-            let tenants = registry(args.data.data.as_deref())?.load().map_err(say)?;
-            let tenant = tenants.get(&args.name).map_err(say)?;
-            print(&if args.json { tenant_view::one_json(tenant) } else { tenant_view::one(tenant) })
-        }
-        TenantCommand::Delete(args) => {
-            let registry = registry(args.data.data.as_deref())?;
-            registry.delete(&args.name).map_err(say)?;
-            print(&format!("deleted tenant `{}`; what it has used is kept\n", args.name))
-        }
-        TenantCommand::Usage(args) => usage(args),
+fn set(args: &ChangeArgs) -> Result<(), Exit> {
+    if args.changes() == Changes::default() {
+        return Err(refuse(&format!(
+            "error: nothing is to be set; name a quota, such as `cofferdam tenant set {} \
+             --slots 8` (see --help)",
+            args.name
+        )));
     }
+    match server(&args.place)? {
+        Some(server) => there::set(&server, args),
+        None => change(args, "changed", Registry::change),
+    }
+}
+
+fn list(place: &TenantsAt) -> Result<(), Exit> {
+    if let Some(server) = server(place)? {
+        return there::list(&server, place.at.json);
+    }
+    let tenants = registry(place.data.as_deref())?.load().map_err(say)?;
+    print(&if place.at.json {
+        tenant_view::list_json(tenants.iter())
+    } else {
+        tenant_view::list(tenants.iter())
+    })
+}
+
+fn show(args: &OneArgs) -> Result<(), Exit> {
+    let OneArgs { name, place } = args;
+    if let Some(server) = server(place)? {
+        return there::show(&server, name, place.at.json);
+    }
+    let tenants = registry(place.data.as_deref())?.load().map_err(say)?;
+    let tenant = tenants.get(name).map_err(say)?;
+    print(&if place.at.json { tenant_view::one_json(tenant) } else { tenant_view::one(tenant) })
+}
+
+fn delete(args: &OneArgs) -> Result<(), Exit> {
+    let OneArgs { name, place } = args;
+    if let Some(server) = server(place)? {
+        return there::delete(&server, name, place.at.json);
+    }
+    registry(place.data.as_deref())?.delete(name).map_err(say)?;
+    print(&if place.at.json {
+        "null\n".to_owned()
+    } else {
+        format!("deleted tenant `{name}`; what it has used is kept\n")
+    })
 }
 
 /// Creates or sets.
@@ -73,16 +116,19 @@ fn change(
     done: &str,
     carry_out: impl FnOnce(&Registry, &TenantId, &Changes) -> Result<TenantSpec, RegistryError>,
 ) -> Result<(), Exit> {
-    let registry = registry(args.data.data.as_deref())?;
+    let registry = registry(args.place.data.as_deref())?;
     let tenant = carry_out(&registry, &args.name, &args.changes()).map_err(say)?;
-    if args.json {
+    if args.place.at.json {
         return print(&tenant_view::one_json(&tenant));
     }
     let path = registry.path();
     print(&format!("{done} in {}:\n{}", path.display(), tenant_view::one(&tenant)))
 }
 
-fn usage(args: &UsageArgs) -> Result<(), Exit> {
+pub(super) fn usage(args: &UsageArgs) -> Result<(), Exit> {
+    if let Some(server) = server(&args.place)? {
+        return there::usage(&server, args);
+    }
     let now = Clock::System.now_millis();
     let moment = |option: &str, text: &Option<String>| {
         let read = text.as_deref().map(|text| parse_moment(text, now)).transpose();
@@ -96,7 +142,7 @@ fn usage(args: &UsageArgs) -> Result<(), Exit> {
         since: moment("--since", &args.since)?,
         until: moment("--until", &args.until)?,
     };
-    let dir = data_dir(args.data.data.as_deref())?;
+    let dir = data_dir(args.place.data.as_deref())?;
     let found = read::read(&dir).map_err(|(path, error)| {
         terminal::say(&format!("error: cannot read {}: {error}", path.display()));
         Exit::State
@@ -105,7 +151,7 @@ fn usage(args: &UsageArgs) -> Result<(), Exit> {
         terminal::say(&format!("warning: {warning}"));
     }
     let rows = summarise(&found.records, &filter, args.by);
-    let shown = tenant_view::usage(&rows, args.by, args.format);
+    let shown = tenant_view::usage(&rows, args.by, args.shown_as());
     if rows.is_empty() {
         // A tenant that is deleted may have used something, and is asked for here, too.
         if let (Some(name), Ok(tenants)) = (&args.name, Registry::at(&dir).load())
@@ -148,6 +194,7 @@ pub(super) fn say(error: RegistryError) -> Exit {
         RegistryError::Unknown { .. }
         | RegistryError::Exists(_)
         | RegistryError::Default(_)
+        | RegistryError::Unexpected(_)
         | RegistryError::ByHand { .. } => refuse(&format!("error: {error}")),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::server::args::AtServer;
 use crate::{
     config::{
         job::{CpuShare, Grant},
@@ -27,23 +28,28 @@ pub enum TenantCommand {
     #[command(after_help = SET_HELP)]
     Set(ChangeArgs),
     /// List all tenants with their quotas
-    List(ListArgs),
+    List(TenantsAt),
     /// Show the quotas and grants of a tenant
-    Show(ShowArgs),
+    Show(OneArgs),
     /// Delete a tenant; what it has used stays in the records
-    Delete(DeleteArgs),
+    Delete(OneArgs),
     /// Show what tenants have used
     #[command(after_help = USAGE_HELP)]
     Usage(UsageArgs),
 }
 
-/// Where tenants are kept.
+/// Where tenants are kept: by a server, or in a data directory of this machine.
 #[derive(Debug, Args)]
-pub struct DataArgs {
-    /// Where tenants and usage records are kept [default: COFFERDAM_DATA, else
-    /// $XDG_DATA_HOME/cofferdam, else ~/.local/share/cofferdam]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct TenantsAt {
+    /// A data directory of this machine, in the place of a server [default, where no server is
+    /// named: COFFERDAM_DATA, else $XDG_DATA_HOME/cofferdam, else ~/.local/share/cofferdam]
     #[arg(long, value_name = "DIR")]
+    #[arg(conflicts_with_all = ["server", "profile", "token", "token_file", "tenant", "ca"])]
     pub data: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub at: AtServer,
 }
 
 /// Whose job it is.
@@ -111,56 +117,24 @@ pub struct ChangeArgs {
     #[arg(long = "grant", value_name = "GRANT", value_parser = grant)]
     pub grants: Vec<Setting<Grant>>,
 
-    /// Print the tenant as JSON
-    #[arg(long)]
-    pub json: bool,
-
     #[command(flatten)]
     #[expect(missing_docs, reason = "it says itself what it is")]
-    pub data: DataArgs,
+    pub place: TenantsAt,
 }
 
-/// `cofferdam tenant list`
+/// `cofferdam tenant show` and `delete`
 #[derive(Debug, Args)]
 #[expect(missing_docs, reason = "each says itself what it is")]
-pub struct ListArgs {
-    /// Print a list of objects
-    #[arg(long)]
-    pub json: bool,
-
-    #[command(flatten)]
-    pub data: DataArgs,
-}
-
-/// `cofferdam tenant show`
-#[derive(Debug, Args)]
-#[expect(missing_docs, reason = "each says itself what it is")]
-pub struct ShowArgs {
-    /// The tenant
-    #[arg(value_name = "NAME", value_parser = name)]
-    pub name: TenantId,
-
-    /// Print an object
-    #[arg(long)]
-    pub json: bool,
-
-    #[command(flatten)]
-    pub data: DataArgs,
-}
-
-/// `cofferdam tenant delete`
-#[derive(Debug, Args)]
-#[expect(missing_docs, reason = "each says itself what it is")]
-pub struct DeleteArgs {
+pub struct OneArgs {
     /// The tenant
     #[arg(value_name = "NAME", value_parser = name)]
     pub name: TenantId,
 
     #[command(flatten)]
-    pub data: DataArgs,
+    pub place: TenantsAt,
 }
 
-/// `cofferdam tenant usage`
+/// `cofferdam tenant usage` and `cofferdam usage`
 #[derive(Debug, Args)]
 pub struct UsageArgs {
     /// The tenant; all of them if not given
@@ -179,13 +153,20 @@ pub struct UsageArgs {
     #[arg(long, value_enum, default_value_t)]
     pub by: By,
 
-    /// How rows are printed
-    #[arg(long, value_enum, default_value_t)]
+    /// How rows are printed; --json is --format json
+    #[arg(long, value_enum, default_value_t, conflicts_with = "json")]
     pub format: Format,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "it says itself what it is")]
-    pub data: DataArgs,
+    pub place: TenantsAt,
+}
+
+impl UsageArgs {
+    /// How rows are printed.
+    pub(super) fn shown_as(&self) -> Format {
+        if self.place.at.json { Format::Json } else { self.format }
+    }
 }
 
 /// How rows of usage are printed.
@@ -322,9 +303,11 @@ Examples:
   cofferdam tenant set acme --grant none         allow no grants but log, config and metrics
   cofferdam tenant set default --memory 4GiB     for jobs for which no tenant is named
 
-Quotas stand in tenants.toml in the data directory, which may be edited, too.";
+Quotas stand in tenants.toml in the data directory, which may be edited, too.
+A server that is named, or a current profile, is asked, and has its own: --data DIR means this machine.";
 
-const USAGE_HELP: &str = "\
+/// The end of `cofferdam usage --help`.
+pub const USAGE_HELP: &str = "\
 Examples:
   cofferdam tenant usage
   cofferdam tenant usage acme --by job --since 24h

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request as Sent, StatusCode,
-    header::{self, HeaderValue},
+    header::{self, HeaderName, HeaderValue},
 };
 use serde_json::Value;
 use tokio_rustls::TlsConnector;
@@ -49,8 +49,11 @@ pub struct Request {
     method: Method,
     path: String,
     content_type: Option<&'static str>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
     patience: Duration,
+    /// Whether doing it twice is doing it once, and the second answer is as good as the first.
+    repeatable: bool,
 }
 
 /// An answer that is no problem.
@@ -60,12 +63,17 @@ pub struct Answer {
     pub status: u16,
     /// Its body; null if it has none.
     pub json: Value,
+    /// Which state of a thing it shows, if the server says so: what `If-Match` takes.
+    pub etag: Option<String>,
 }
 
 impl Request {
     fn new(method: Method, parts: &[&str]) -> Self {
         let path = parts.iter().flat_map(|part| ["/".to_owned(), escaped(part)]).collect();
-        Self { method, path, content_type: None, body: Bytes::new(), patience: PATIENCE }
+        // The answer to a second DELETE is another one.
+        let repeatable = matches!(method, Method::GET | Method::PUT);
+        let (headers, body) = (Vec::new(), Bytes::new());
+        Self { method, path, content_type: None, headers, body, patience: PATIENCE, repeatable }
     }
 
     /// Asks for what is at a path, which is given part by part.
@@ -121,6 +129,37 @@ impl Request {
     #[must_use]
     pub fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
+    }
+
+    /// On condition that the thing is still in the state of this `ETag`; refused otherwise.
+    ///
+    /// An answer that was lost may have been a success, which a second attempt would not be: it is
+    /// not repeated.
+    #[must_use]
+    pub fn if_match(mut self, etag: &str) -> Self {
+        self.repeatable = false;
+        self.header(header::IF_MATCH, etag)
+    }
+
+    /// On condition that there is no such thing yet; refused otherwise, and not repeated.
+    #[must_use]
+    pub fn if_new(mut self) -> Self {
+        self.repeatable = false;
+        self.header(header::IF_NONE_MATCH, "*")
+    }
+
+    /// With a header. A value that cannot be one is left out.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+        self
+    }
+
+    /// May be sent again when its answer was lost, since it names what it makes.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
     }
 
     /// Waits so long for an answer.
@@ -183,11 +222,30 @@ impl Client {
     /// # Errors
     /// If there is no answer, or it is a problem.
     pub fn send(&self, request: &Request) -> Result<Answer, ClientError> {
+        self.insist(request, |exchanged| self.read(exchanged))
+    }
+
+    /// As [`send`](Self::send), for what is no JSON: its bytes.
+    ///
+    /// # Errors
+    /// If there is no answer, or it is a problem.
+    pub fn fetch(&self, request: &Request) -> Result<Bytes, ClientError> {
+        self.insist(request, |exchanged| match exchanged.status.is_success() {
+            true => Ok(exchanged.body.clone()),
+            false => Err(self.refused(exchanged)),
+        })
+    }
+
+    fn insist<T>(
+        &self,
+        request: &Request,
+        read: impl Fn(&Exchanged) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
         let mut attempt = 0;
         loop {
-            let (outcome, ended) = self.attempt(request)?;
+            let (outcome, ended) = self.attempt(request, &read)?;
             let pause = match outcome {
-                Some(outcome) => retry::pause(&request.method, &outcome, attempt),
+                Some(outcome) => retry::pause(request.repeatable, &outcome, attempt),
                 None => None,
             };
             let Some(pause) = pause else { return ended };
@@ -201,10 +259,11 @@ impl Client {
     }
 
     /// One attempt: how it went, if it might be made again, and what comes of it if it is not.
-    fn attempt(
+    fn attempt<T>(
         &self,
         request: &Request,
-    ) -> Result<(Option<Outcome>, Result<Answer, ClientError>), ClientError> {
+        read: impl Fn(&Exchanged) -> Result<T, ClientError>,
+    ) -> Result<(Option<Outcome>, Result<T, ClientError>), ClientError> {
         let sent = self.dress(request)?;
         let exchanged =
             exchange::exchange(&self.address, self.tls.as_ref(), sent, request.patience);
@@ -214,7 +273,7 @@ impl Client {
                     status: exchanged.status,
                     retry_after: retry_after(&exchanged.headers),
                 };
-                (Some(outcome), self.read(&exchanged))
+                (Some(outcome), read(&exchanged))
             }
             Err(Failed::Never(error)) => (None, Err(error)),
             Err(Failed::NotSent(error)) => (Some(Outcome::NotSent), Err(error)),
@@ -235,27 +294,34 @@ impl Client {
         if let Some(value) = request.content_type {
             sent = sent.header(header::CONTENT_TYPE, value);
         }
+        for (name, value) in &request.headers {
+            sent = sent.header(name, value);
+        }
         sent.body(Full::new(request.body.clone()))
             .map_err(|error| ClientError::Given(format!("this cannot be asked: {error}")))
     }
 
     fn read(&self, exchanged: &Exchanged) -> Result<Answer, ClientError> {
         let Exchanged { status, headers, body } = exchanged;
-        let json: Option<Value> = serde_json::from_slice(body).ok();
-        if status.is_success() {
-            return match json {
-                Some(json) => Ok(Answer { status: status.as_u16(), json }),
-                None if body.is_empty() => {
-                    Ok(Answer { status: status.as_u16(), json: Value::Null })
-                }
-                None => Err(self.foreign(*status)),
-            };
+        if !status.is_success() {
+            return Err(self.refused(exchanged));
         }
+        let json = match body.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(body).map_err(|_| self.foreign(*status))?,
+        };
+        let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok());
+        Ok(Answer { status: status.as_u16(), json, etag: etag.map(str::to_owned) })
+    }
+
+    /// What is wrong, as the server says; or that it is none of ours.
+    fn refused(&self, exchanged: &Exchanged) -> ClientError {
+        let Exchanged { status, headers, body } = exchanged;
         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
-        match json.filter(|_| is_problem) {
-            Some(json) => Err(ClientError::Refused(Problem::read(json))),
-            None => Err(self.foreign(*status)),
+        match serde_json::from_slice(body).ok().filter(|_| is_problem) {
+            Some(json) => ClientError::Refused(Problem::read(json)),
+            None => self.foreign(*status),
         }
     }
 

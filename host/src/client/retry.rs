@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 
 /// How often a request is sent again, at most.
 const MOST: u32 = 3;
@@ -29,10 +29,9 @@ pub(super) enum Outcome {
 }
 
 /// After which time to send it again, if that is safe and may help. `attempt` counts from 0.
-pub(super) fn pause(method: &Method, outcome: &Outcome, attempt: u32) -> Option<Duration> {
-    // Doing it twice is doing it once, and the second answer is as good as the first: that of a
-    // second DELETE is not.
-    let repeatable = matches!(*method, Method::GET | Method::PUT);
+/// `repeatable` says that doing it twice is doing it once, and the second answer as good as the
+/// first.
+pub(super) fn pause(repeatable: bool, outcome: &Outcome, attempt: u32) -> Option<Duration> {
     let backoff = FIRST * 3_u32.pow(attempt.min(MOST));
     let pause = match *outcome {
         Outcome::NotSent => backoff,
@@ -62,30 +61,28 @@ mod tests {
 
     #[test]
     fn what_may_have_been_done_is_not_done_again() {
-        let again = |method: &Method, outcome| pause(method, &outcome, 0).is_some();
-        for (outcome, post, delete, put, get) in [
-            (Outcome::NotSent, true, true, true, true),
-            (Outcome::Lost, false, false, true, true),
-            (answered(429, None), true, true, true, true),
-            (answered(503, None), false, false, true, true),
-            (answered(502, None), false, false, true, true),
-            (answered(500, None), false, false, false, false),
-            (answered(409, None), false, false, false, false),
-            (answered(200, None), false, false, false, false),
+        let again = |repeatable, outcome| pause(repeatable, &outcome, 0).is_some();
+        for (outcome, once, repeatable) in [
+            (Outcome::NotSent, true, true),
+            (Outcome::Lost, false, true),
+            (answered(429, None), true, true),
+            (answered(503, None), false, true),
+            (answered(502, None), false, true),
+            (answered(500, None), false, false),
+            (answered(409, None), false, false),
+            (answered(200, None), false, false),
         ] {
-            assert_eq!(again(&Method::POST, outcome), post, "{outcome:?}");
-            assert_eq!(again(&Method::DELETE, outcome), delete, "{outcome:?}");
-            assert_eq!(again(&Method::PUT, outcome), put, "{outcome:?}");
-            assert_eq!(again(&Method::GET, outcome), get, "{outcome:?}");
+            assert_eq!(again(false, outcome), once, "{outcome:?}");
+            assert_eq!(again(true, outcome), repeatable, "{outcome:?}");
         }
     }
 
     #[test]
     fn pauses_grow_and_end_and_the_server_may_name_them() {
-        let pauses: Vec<_> = (0..5).map(|n| pause(&Method::GET, &Outcome::NotSent, n)).collect();
+        let pauses: Vec<_> = (0..5).map(|n| pause(true, &Outcome::NotSent, n)).collect();
         let millis = |n| Some(Duration::from_millis(n));
         assert_eq!(pauses, [millis(100), millis(300), millis(900), None, None]);
-        assert_eq!(pause(&Method::POST, &answered(429, Some(2)), 0), millis(2_000));
-        assert_eq!(pause(&Method::POST, &answered(429, Some(31)), 0), None, "too long to wait");
+        assert_eq!(pause(false, &answered(429, Some(2)), 0), millis(2_000));
+        assert_eq!(pause(false, &answered(429, Some(31)), 0), None, "too long to wait");
     }
 }

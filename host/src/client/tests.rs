@@ -68,7 +68,7 @@ fn a_request_has_its_path_query_token_and_body() {
         .query_if("name", None::<&str>)
         .json(&json!({"a": 1}));
     let got = client(&format!("{address}/below/")).send(&request).unwrap();
-    assert_eq!(got, Answer { status: 201, json: json!({"id": 1}) });
+    assert_eq!(got, Answer { status: 201, json: json!({"id": 1}), etag: None });
     let sent = sent.recv().unwrap();
     let first = "PUT /below/v1/a%20b%2Fc/1.0%2Bx?set=a.b%3Dc%26d&tenant=acme HTTP/1.1\r\n";
     assert!(sent.starts_with(first), "{sent}");
@@ -109,7 +109,7 @@ fn a_problem_is_told_as_one_and_what_is_none_as_a_stranger() {
         let error = ask().unwrap_err();
         assert!(matches!(error, ClientError::Foreign { .. }), "{error}");
     }
-    assert_eq!(ask().unwrap(), Answer { status: 204, json: Value::Null });
+    assert_eq!(ask().unwrap(), Answer { status: 204, json: Value::Null, etag: None });
 }
 
 #[test]
@@ -136,4 +136,39 @@ fn what_speaks_no_tls_and_no_http_is_told_with_what_to_do() {
     });
     let error = client(&format!("https://{address}")).send(&Request::get(&["x"])).unwrap_err();
     assert!(error.to_string().contains("write http://"), "{error}");
+}
+
+#[test]
+fn what_may_be_sent_twice_depends_on_what_it_does_and_on_which_condition() {
+    let path = ["v1"];
+    for (request, repeatable) in [
+        (Request::get(&path), true),
+        (Request::put(&path), true),
+        (Request::post(&path), false),
+        (Request::delete(&path), false),
+        (Request::post(&path).repeatable(), true),
+        (Request::put(&path).if_new(), false),
+        (Request::put(&path).if_match("\"1\""), false),
+    ] {
+        assert_eq!(request.repeatable, repeatable, "{request:?}");
+    }
+}
+
+#[test]
+fn conditions_are_sent_and_bytes_come_as_they_are() {
+    let (address, said) = serve(vec![
+        answer("200 OK", JSON, &json!({})),
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n\u{1}\u{2}".to_owned(),
+        answer(
+            "404 Not Found",
+            "application/problem+json",
+            &json!({"status": 404, "detail": "none"}),
+        ),
+    ]);
+    let client = client(&address);
+    let _ = client.send(&Request::put(&["v1"]).if_match("\"7\"")).unwrap();
+    assert!(said.recv().unwrap().contains("if-match: \"7\"\r\n"));
+    assert_eq!(client.fetch(&Request::get(&["v1"])).unwrap().as_ref(), [1, 2]);
+    let refused = client.fetch(&Request::get(&["v1"])).unwrap_err();
+    assert!(refused.to_string().starts_with("none"), "{refused}");
 }

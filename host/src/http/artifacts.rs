@@ -16,11 +16,17 @@ use super::{
     body::Reader,
     given::{InPath, Query},
     problem::Problem,
+    tagged,
 };
 use crate::{
     ids::{ArtifactName, TenantId, TokenId, VersionName},
     registry::records::{Inspection, TagRecord, VersionRecord},
-    service::{access::Caller, artifacts::ArtifactView, error::ServiceError},
+    service::{
+        access::Caller,
+        artifacts::ArtifactView,
+        error::ServiceError,
+        precondition::{Precondition, tag_of_bytes},
+    },
 };
 
 /// The longest body that says where a tag points, in bytes.
@@ -218,45 +224,52 @@ pub(super) async fn upload(
 /// condition `ArtifactDeleted`.
 #[utoipa::path(delete, path = "/v1/artifacts/{name}/versions/{version}", operation_id = "deleteVersion",
     params(("tenant" = Option<TenantId>, Query),
-        ("force" = Option<bool>, Query, description = "Also while jobs use it: for role `operator`")),
+        ("force" = Option<bool>, Query, description = "Also while jobs use it: for role `operator`"),
+        ("if-match" = Option<String>, Header, description = "The `ETag` of the version that is meant")),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete(
     State(service): State<Shared>,
     caller: Caller,
     path: InPath,
     query: Query,
+    condition: Precondition,
 ) -> Answer<StatusCode> {
     let query = query.only(&["tenant", "force"])?;
     let (tenant, force) = (query.tenant()?, query.flag("force")?);
     let (name, version) = (path.artifact()?, path.version()?);
     blocking(service, move |s| {
-        s.delete_version(&caller, tenant.as_ref(), (&name, &version), force)
+        s.delete_version(&caller, tenant.as_ref(), (&name, &version), force, &condition)
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Point a tag to a version
-#[utoipa::path(put, path = "/v1/artifacts/{name}/tags/{tag}", operation_id = "putTag", params(("tenant" = Option<TenantId>, Query)),
+#[utoipa::path(put, path = "/v1/artifacts/{name}/tags/{tag}", operation_id = "putTag",
+    params(("tenant" = Option<TenantId>, Query),
+        ("if-match" = Option<String>, Header, description = "The `ETag` of the version that it must point to until now"),
+        ("if-none-match" = Option<String>, Header, description = "`*`: only if there is no such tag")),
     request_body = TagTarget,
-    responses((status = 200, description = "Where it points now", body = Tag)))]
+    responses((status = 200, description = "Where it points now", body = Tag,
+        headers(("etag" = String, description = "The digest of that version")))))]
 pub(super) async fn put_tag(
     State(service): State<Shared>,
     caller: Caller,
     path: InPath,
     query: Query,
+    condition: Precondition,
     body: Body,
-) -> Answer<Json<Tag>> {
+) -> Answer<Response> {
     let tenant = query.only(&["tenant"])?.tenant()?;
     let (name, tag) = (path.artifact()?, path.tag()?);
     let body = Reader::new(body, service.spec().read_timeout).text("a tag", LONGEST_TAG).await?;
     let target: TagTarget = serde_json::from_str(&body).map_err(|error| {
         Problem::invalid(format!("the body must be {{\"version\": \"…\"}}: {error}"))
     })?;
-    let record = blocking(service, move |s| {
-        s.put_tag(&caller, tenant.as_ref(), (&name, &tag), &target.version)
+    let (record, digest) = blocking(service, move |s| {
+        s.put_tag(&caller, tenant.as_ref(), (&name, &tag), &target.version, &condition)
     })
     .await?;
     let TagRecord { tenant, name, tag, version } = record;
-    Ok(Json(Tag { tenant, name, tag, version }))
+    Ok(tagged(&tag_of_bytes(&digest), Json(Tag { tenant, name, tag, version })))
 }

@@ -11,6 +11,7 @@
 //! | [`problem`] | errors as problem details |
 //! | `body` | request bodies, bounded in length and in patience |
 //! | [`openapi`] | the OpenAPI document |
+//! | `preconditions` | `If-Match` and `If-None-Match` |
 //! | `given` | paths and queries, read with errors that say what to do |
 //! | `artifacts`, `jobs`, `checkpoints`, `look`, `overview`, `tenants`, `audit`, `tokens`, `health`, `trial` | the endpoints |
 //! | `shapes` | what answers of other rooms look like, for the document |
@@ -28,6 +29,7 @@ mod look;
 mod metrics;
 pub mod openapi;
 mod overview;
+mod preconditions;
 pub mod problem;
 pub mod server;
 mod shapes;
@@ -164,6 +166,12 @@ impl<T: Serialize> IntoResponse for Json<T> {
             Err(error) => Problem::bug(&error).into_response(),
         }
     }
+}
+
+/// An answer with the entity tag of what it shows.
+fn tagged(tag: &str, answer: impl IntoResponse) -> Response {
+    let etag = HeaderValue::try_from(tag).expect("an entity tag is plain text");
+    ([(header::ETAG, etag)], answer).into_response()
 }
 
 /// An answer, or a problem.

@@ -15,12 +15,13 @@ use super::{
     body::Reader,
     given::{InPath, Query},
     problem::Problem,
-    shapes,
+    shapes, tagged,
 };
 use crate::{
     ids::TenantId,
     service::{
         access::Caller,
+        precondition::{Precondition, tag_of_tenant},
         quotas::{May, TenantView},
         tenants::UsageQuery,
     },
@@ -57,29 +58,39 @@ pub(super) async fn list(
 
 /// A tenant
 #[utoipa::path(get, path = "/v1/tenants/{tenant}", operation_id = "showTenant",
-    responses((status = 200, description = "The tenant", body = shapes::Tenant)))]
+    responses((status = 200, description = "The tenant", body = shapes::Tenant,
+        headers(("etag" = String, description = "Its state: what `If-Match` takes")))))]
 pub(super) async fn show(
     State(service): State<Shared>,
     caller: Caller,
     path: InPath,
-) -> Answer<Json<TenantView>> {
+) -> Answer<Response> {
     let name = path.tenant()?;
     let tenant = super::blocking(service, move |s| s.tenant_of(&caller, &name)).await?;
-    Ok(Json(tenant.into()))
+    Ok(shown(tenant.into()))
+}
+
+fn shown(tenant: TenantView) -> Response {
+    tagged(&tag_of_tenant(&tenant), Json(tenant))
 }
 
 /// Make a tenant, or set its quotas
 ///
 /// A quota that is not named is taken away.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}", operation_id = "putTenant",
+    params(("if-match" = Option<String>, Header, description = "The `ETag` of the state that it must be in until now"),
+        ("if-none-match" = Option<String>, Header, description = "`*`: only if there is no such tenant")),
     request_body(content = shapes::Quotas, description = "Its quotas"),
     responses(
-        (status = 201, description = "It was made", body = shapes::Tenant),
-        (status = 200, description = "Its quotas were set", body = shapes::Tenant)))]
+        (status = 201, description = "It was made", body = shapes::Tenant,
+            headers(("etag" = String, description = "Its state"))),
+        (status = 200, description = "Its quotas were set", body = shapes::Tenant,
+            headers(("etag" = String, description = "Its state")))))]
 pub(super) async fn put(
     State(service): State<Shared>,
     caller: Caller,
     path: InPath,
+    condition: Precondition,
     body: Body,
 ) -> Answer<Response> {
     let name = path.tenant()?;
@@ -91,24 +102,27 @@ pub(super) async fn put(
              {error}"
         ))
     })?;
-    let put = super::blocking(service, move |s| s.put_tenant(&caller, &name, may)).await?;
+    let put =
+        super::blocking(service, move |s| s.put_tenant(&caller, &name, may, &condition)).await?;
     let (tenant, new) = put;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(TenantView::from(tenant))).into_response())
+    Ok((status, shown(tenant.into())).into_response())
 }
 
 /// Delete a tenant
 ///
 /// It must have neither jobs nor artifacts. Its tokens are revoked.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}", operation_id = "deleteTenant",
+    params(("if-match" = Option<String>, Header, description = "The `ETag` of the state that it must be in")),
     responses((status = 204, description = "It is gone")))]
 pub(super) async fn delete(
     State(service): State<Shared>,
     caller: Caller,
     path: InPath,
+    condition: Precondition,
 ) -> Answer<StatusCode> {
     let name = path.tenant()?;
-    super::blocking(service, move |s| s.delete_tenant(&caller, &name)).await?;
+    super::blocking(service, move |s| s.delete_tenant(&caller, &name, &condition)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

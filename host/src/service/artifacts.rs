@@ -11,7 +11,13 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
-use super::{Service, access::Caller, error::ServiceError, places::Place};
+use super::{
+    Service,
+    access::Caller,
+    error::ServiceError,
+    places::Place,
+    precondition::{Precondition, tag_of_bytes},
+};
 use crate::{
     ids::{ArtifactDigest, ArtifactName, TenantId, VersionName},
     registry::{
@@ -210,14 +216,16 @@ impl Service {
     /// Points a tag to a version. Blocks.
     ///
     /// # Errors
-    /// If the caller may not, there is no such version, or there is a version of the tag's name.
+    /// If the caller may not, there is no such version, there is a version of the tag's name, or
+    /// the condition does not hold of the version that it points to now.
     pub fn put_tag(
         &self,
         caller: &Caller,
         tenant: Option<&TenantId>,
         record: (&ArtifactName, &VersionName),
         version: &VersionName,
-    ) -> Result<TagRecord, ServiceError> {
+        condition: &Precondition,
+    ) -> Result<(TagRecord, ArtifactDigest), ServiceError> {
         caller.require(Role::Author)?;
         let (name, tag) = record;
         let tenant = caller.tenant(tenant)?;
@@ -225,29 +233,35 @@ impl Service {
         let get = |version: &VersionName| {
             self.registry.get::<VersionRecord>(&[tenant.as_str(), name.as_str(), version.as_str()])
         };
-        let Some(_) = get(version)? else { return Err(no_version(name, version)) };
+        let Some(to) = get(version)? else { return Err(no_version(name, version)) };
         if get(tag)?.is_some() {
             return Err(ServiceError::Conflict(format!(
                 "`{name}` has a version `{tag}`: call the tag something else"
             )));
         }
+        let before =
+            self.registry.get::<TagRecord>(&[tenant.as_str(), name.as_str(), tag.as_str()])?;
+        let before = before.map(|before| get(&before.version)).transpose()?.flatten();
+        let state = before.map(|before| tag_of_bytes(&before.digest));
+        condition.check(&format!("tag `{tag}` of `{name}`"), state.as_deref())?;
         let (name, tag, version) = (name.clone(), tag.clone(), version.clone());
         let record = TagRecord { tenant, name, tag, version };
         self.registry.change(Changes::new().put(&record))?;
-        Ok(record)
+        Ok((record, to.digest))
     }
 
     /// Deletes a version, and the tags that point to it. With `force` also while jobs use it: they
     /// go on, and their bytes are kept for as long. Blocks.
     ///
     /// # Errors
-    /// If the caller may not, there is none, or jobs use it.
+    /// If the caller may not, there is none, the condition does not hold, or jobs use it.
     pub fn delete_version(
         &self,
         caller: &Caller,
         tenant: Option<&TenantId>,
         (name, version): (&ArtifactName, &VersionName),
         force: bool,
+        condition: &Precondition,
     ) -> Result<(), ServiceError> {
         caller.require(if force { Role::Operator } else { Role::Author })?;
         let tenant = caller.tenant(tenant)?;
@@ -255,6 +269,8 @@ impl Service {
         let key = [tenant.as_str(), name.as_str(), version.as_str()];
         let record = self.registry.get::<VersionRecord>(&key)?;
         let record = record.ok_or_else(|| no_version(name, version))?;
+        let state = tag_of_bytes(&record.digest);
+        condition.check(&format!("version `{version}` of `{name}`"), Some(&state))?;
         let users = self.jobs.users_of(&tenant, name, version);
         if !users.is_empty() && !force {
             let shown: Vec<_> = users.iter().take(10).map(ToString::to_string).collect();

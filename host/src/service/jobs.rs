@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use clap::ValueEnum;
 use serde_json::Value;
 
 use super::{
@@ -32,27 +33,27 @@ pub struct JobView {
 }
 
 /// What a job is doing, in one word, from its record and its status together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum JobWord {
-    /// It is made ready.
+    /// It is made ready
     Created,
-    /// It waits for slots.
+    /// It waits for slots
     Queued,
-    /// Records move.
+    /// Records move
     Running,
-    /// It waits to restart after a failure.
+    /// It waits to restart after a failure
     Restarting,
-    /// It takes its last checkpoint.
+    /// It takes its last checkpoint
     Stopping,
-    /// It is being cancelled.
+    /// It is being cancelled
     Cancelling,
-    /// Every input was read.
+    /// Every input was read
     Finished,
-    /// It was stopped with a savepoint.
+    /// It was stopped with a savepoint
     Stopped,
-    /// It was cancelled.
+    /// It was cancelled
     Cancelled,
-    /// It failed for good.
+    /// It failed for good
     Failed,
 }
 

@@ -27,6 +27,7 @@
 //! | [`conditions`] | what is not as it should be, and what to do |
 //! | `running` | the jobs that run: starting, watching, bringing back |
 //! | [`seen`] | what there is to see of all of it, for those who watch it |
+//! | [`precondition`] | on what condition something is changed |
 //! | [`control`] | what a job that runs is asked: another parallelism, checkpoints |
 //! | [`savepoints`] | taking, showing and disposing of savepoints; stopping with one |
 //! | [`look`] | why jobs failed, capsules, vertices |
@@ -49,6 +50,7 @@ pub mod look;
 pub mod needs;
 pub mod overview;
 mod places;
+pub mod precondition;
 pub mod quotas;
 mod running;
 pub mod savepoints;

@@ -81,6 +81,41 @@ fn within<T: PartialOrd + std::fmt::Display>(
 }
 
 impl May {
+    /// The same, with what is to be changed.
+    #[must_use]
+    pub fn changed(self, changes: &Changes) -> Self {
+        fn to<T: Clone>(was: Option<T>, change: &Change<T>) -> Option<T> {
+            match change {
+                Change::Keep => was,
+                Change::Remove => None,
+                Change::Set(value) => Some(value.clone()),
+            }
+        }
+        let percent = |change: &Change<CpuShare>| match change {
+            Change::Keep => Change::Keep,
+            Change::Remove => Change::Remove,
+            Change::Set(cap) => Change::Set(f64::from(cap.0) / 10.0),
+        };
+        let words = |change: &Change<Vec<Grant>>| match change {
+            Change::Keep => Change::Keep,
+            Change::Remove => Change::Remove,
+            Change::Set(all) => Change::Set(all.iter().map(|g| g.word().to_owned()).collect()),
+        };
+        Self {
+            slots: to(self.slots, &changes.slots),
+            memory: to(self.memory, &changes.memory),
+            state: to(self.state, &changes.state),
+            jobs: to(self.jobs, &changes.jobs),
+            artifacts: to(self.artifacts, &changes.artifacts),
+            artifact_bytes: to(self.artifact_bytes, &changes.artifact_bytes),
+            cpu_weight: to(self.cpu_weight, &changes.cpu_weight),
+            cpu_cap_percent: to(self.cpu_cap_percent, &percent(&changes.cpu_cap)),
+            ingest_records: to(self.ingest_records, &changes.ingest_records),
+            ingest_bytes: to(self.ingest_bytes, &changes.ingest_bytes),
+            grants: to(self.grants, &words(&changes.grants)),
+        }
+    }
+
     /// All of it: what is not named is taken away.
     pub(super) fn changes(self) -> Result<Changes, ServiceError> {
         const MOST_SIZE: u64 = i64::MAX.unsigned_abs();

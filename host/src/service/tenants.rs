@@ -8,7 +8,8 @@ use super::{
     Service,
     access::{Caller, no_tenant},
     error::ServiceError,
-    quotas::May,
+    precondition::{Precondition, tag_of_tenant},
+    quotas::{May, TenantView},
 };
 use crate::{
     config::tenant::TenantSpec,
@@ -63,21 +64,30 @@ impl Service {
     /// Makes a tenant, or changes one; and whether it is a new one. Blocks.
     ///
     /// # Errors
-    /// If the caller does not run the server, or a quota is none.
+    /// If the caller does not run the server, the condition does not hold, or a quota is none.
     pub fn put_tenant(
         &self,
         caller: &Caller,
         name: &TenantId,
         may: May,
+        condition: &Precondition,
     ) -> Result<(TenantSpec, bool), ServiceError> {
         caller.require_server()?;
         let changes = &may.changes()?;
-        let known = self.tenants.load().map_err(refused)?.get(name).is_ok();
-        let put = match known {
-            true => self.tenants.change(name, changes),
-            false => self.tenants.create(name, changes),
+        let what = format!("tenant `{name}`");
+        let holds = |now: Option<&TenantSpec>| {
+            let tag = now.map(|now| tag_of_tenant(&TenantView::from(now.clone())));
+            condition.check(&what, tag.as_deref())
         };
-        Ok((put.map_err(refused)?, !known))
+        let listed = self.tenants.load().map_err(refused)?;
+        let known = listed.get(name).ok();
+        holds(known)?;
+        // Looked at again where it is changed: somebody else may be at it.
+        let put = match known {
+            Some(_) => self.tenants.change_if(name, changes, |now| holds(Some(now)).is_ok()),
+            None => self.tenants.create(name, changes),
+        };
+        Ok((put.map_err(refused)?, known.is_none()))
     }
 
     /// Deletes a tenant that has no jobs and no artifacts; its tokens are revoked, and what it has
@@ -85,10 +95,16 @@ impl Service {
     ///
     /// # Errors
     /// If the caller does not run the server, there is none of that name, it is the default one,
-    /// or it has something.
-    pub fn delete_tenant(&self, caller: &Caller, name: &TenantId) -> Result<(), ServiceError> {
+    /// the condition does not hold, or it has something.
+    pub fn delete_tenant(
+        &self,
+        caller: &Caller,
+        name: &TenantId,
+        condition: &Precondition,
+    ) -> Result<(), ServiceError> {
         caller.require_server()?;
-        self.tenant(name)?;
+        let now = TenantView::from(self.tenant(name)?);
+        condition.check(&format!("tenant `{name}`"), Some(&tag_of_tenant(&now)))?;
         // Whoever is given the name later is not to find what was another's.
         let jobs = self.jobs.all(|record| record.tenant == *name).len();
         let artifacts = self.registry.all::<VersionRecord>(&[name.as_str()])?.len();
@@ -148,6 +164,7 @@ fn refused(error: TenantsError) -> ServiceError {
         TenantsError::Exists(_) | TenantsError::Default(_) => {
             ServiceError::Conflict(error.to_string())
         }
+        TenantsError::Unexpected(_) => ServiceError::PreconditionFailed(error.to_string()),
         // It says what is wrong with the value.
         TenantsError::ByHand { name, why, .. } => {
             ServiceError::Conflict(format!("tenant `{name}` cannot be changed like that: {why}"))

@@ -76,6 +76,9 @@ pub enum RegistryError {
         /// The file.
         path: PathBuf,
     },
+    /// It is not as whoever asks expects.
+    #[error("the tenant `{0}` was changed by somebody else; look at it again")]
+    Unexpected(TenantId),
     /// The file system does not let us.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
@@ -222,8 +225,23 @@ impl Registry {
     /// # Errors
     /// If there is none of that name; as [`load`](Self::load); if it cannot be written.
     pub fn change(&self, name: &TenantId, changes: &Changes) -> Result<TenantSpec, RegistryError> {
+        self.change_if(name, changes, |_| true)
+    }
+
+    /// Changes a tenant, if it is as expected.
+    ///
+    /// # Errors
+    /// If it is not; as [`change`](Self::change).
+    pub fn change_if(
+        &self,
+        name: &TenantId,
+        changes: &Changes,
+        is_expected: impl FnOnce(&TenantSpec) -> bool,
+    ) -> Result<TenantSpec, RegistryError> {
         self.edit(name, |tenants, text| {
-            tenants.get(name)?;
+            if !is_expected(tenants.get(name)?) {
+                return Err(RegistryError::Unexpected(name.clone()));
+            }
             Ok(edit::set(text, name, &changes.lines()))
         })?
         .get(name)

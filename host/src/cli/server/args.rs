@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     client::target::Given,
-    ids::{ArtifactName, JobName, ProfileName, TenantId, VersionName},
+    ids::{ArtifactName, JobName, ProfileName, SavepointName, TenantId, VersionName},
 };
 
 /// Which server, and who asks.
@@ -51,6 +51,19 @@ pub struct AtServer {
 
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// A server, or a job of this machine.
+#[derive(Debug, Clone, Default, Args)]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct HereOrThere {
+    /// The state directory of a job that runs on this machine, in the place of a server
+    #[arg(long, value_name = "DIR")]
+    #[arg(conflicts_with_all = ["server", "profile", "token", "token_file", "tenant", "ca"])]
+    pub state: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub at: AtServer,
 }
 
 impl ServerArgs {
@@ -101,7 +114,7 @@ pub(super) fn version(text: &str) -> Result<VersionName, String> {
 }
 
 /// What names a job: its name, its identifier, or the beginning of that.
-pub(super) fn job(text: &str) -> Result<JobName, String> {
+pub(in crate::cli) fn job(text: &str) -> Result<JobName, String> {
     JobName::new(text).map_err(|bad| bad.reason.to_owned())
 }
 
@@ -111,6 +124,10 @@ pub(super) fn operator(text: &str) -> Result<OperatorRef, String> {
         None => (text, None),
     };
     Ok(OperatorRef { name: artifact(name)?, version: of })
+}
+
+pub(super) fn savepoint(text: &str) -> Result<SavepointName, String> {
+    SavepointName::new(text).map_err(|bad| bad.reason.to_owned())
 }
 
 /// With a version, or a tag.

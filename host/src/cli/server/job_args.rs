@@ -1,13 +1,15 @@
-//! `cofferdam job submit`, `list`, `show`, `cancel` and `stop`: their options.
+//! `cofferdam job …`: the options of what asks a server.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::args::{AtServer, job};
+use super::args::{AtServer, HereOrThere, job, savepoint};
 use crate::{
+    cli::running_args::operator,
     config::Override,
-    ids::{JobId, JobName},
+    ids::{JobId, JobName, OperatorName, SavepointName},
+    service::jobs::JobWord,
 };
 
 /// `cofferdam job submit`
@@ -26,6 +28,14 @@ pub struct SubmitArgs {
     #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
     pub sets: Vec<Override>,
 
+    /// Begin with this savepoint of a job of the server
+    #[arg(long, value_name = "JOB/NAME", value_parser = savepoint_of)]
+    pub from_savepoint: Option<SavepointRef>,
+
+    /// Leave out state of sources, operators and sinks that the job file does not have any more
+    #[arg(long, requires = "from_savepoint")]
+    pub allow_non_restored_state: bool,
+
     /// Wait until the job runs, or has ended
     #[arg(long)]
     pub wait: bool,
@@ -40,7 +50,7 @@ pub struct SubmitArgs {
 pub struct ListArgs {
     /// Only those in this state
     #[arg(long, value_name = "STATE", value_enum)]
-    pub state: Option<State>,
+    pub state: Option<JobWord>,
 
     /// How many at most, the newest first
     #[arg(long, value_name = "N", default_value_t = 100,
@@ -55,31 +65,6 @@ pub struct ListArgs {
     pub at: AtServer,
 }
 
-/// A state that a job is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum State {
-    /// It is made ready
-    Created,
-    /// It waits for slots
-    Queued,
-    /// Records move
-    Running,
-    /// It waits to restart after a failure
-    Restarting,
-    /// It takes its last checkpoint
-    Stopping,
-    /// It is being cancelled
-    Cancelling,
-    /// Every input was read
-    Finished,
-    /// It was stopped with a savepoint
-    Stopped,
-    /// It was cancelled
-    Cancelled,
-    /// It failed for good
-    Failed,
-}
-
 /// A job on a server, or the one of a state directory.
 #[derive(Debug, Args)]
 #[expect(missing_docs, reason = "each says itself what it is")]
@@ -88,19 +73,14 @@ pub struct JobAt {
     #[arg(value_name = "JOB", value_parser = job, conflicts_with = "state")]
     pub name: Option<JobName>,
 
-    /// The state directory of a job that runs on this machine, in the place of a server
-    #[arg(long, value_name = "DIR")]
-    #[arg(conflicts_with_all = ["server", "profile", "token", "token_file", "tenant", "ca"])]
-    pub state: Option<PathBuf>,
-
     #[command(flatten)]
-    pub at: AtServer,
+    pub place: HereOrThere,
 }
 
-/// `cofferdam job cancel`
+/// A job on a server.
 #[derive(Debug, Args)]
 #[expect(missing_docs, reason = "each says itself what it is")]
-pub struct CancelArgs {
+pub struct JobThere {
     /// The job: its name, its identifier, or the beginning of that
     #[arg(value_name = "JOB", value_parser = job)]
     pub name: JobName,
@@ -115,11 +95,46 @@ pub struct CancelArgs {
 pub struct StopArgs {
     /// Where to put the savepoint of a job of a state directory; it stays in `savepoints` there
     /// if not given
-    #[arg(long, value_name = "FILE", requires = "state")]
+    #[arg(long, value_name = "FILE", requires = "state", conflicts_with = "name")]
     pub to: Option<PathBuf>,
+
+    /// What to call the savepoint of a job of a server; a name of the program's own if not given
+    #[arg(long, value_name = "NAME", value_parser = savepoint, conflicts_with = "state")]
+    pub savepoint: Option<SavepointName>,
 
     #[command(flatten)]
     pub job: JobAt,
+}
+
+/// `cofferdam job rescale`
+#[derive(Debug, Args)]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct RescaleArgs {
+    // First: a job that is not named leaves its place to the number.
+    #[command(flatten)]
+    pub job: JobAt,
+
+    /// How many subtasks
+    #[arg(value_name = "PARALLELISM", value_parser = clap::value_parser!(u32).range(1..))]
+    pub parallelism: u32,
+
+    /// Only of this operator; of all that have no parallelism of their own if not given
+    #[arg(long, value_name = "NAME", value_parser = operator)]
+    pub operator: Option<OperatorName>,
+}
+
+/// A savepoint of a job: `JOB/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavepointRef {
+    /// The job: its name, its identifier, or the beginning of that.
+    pub job: JobName,
+    /// The savepoint.
+    pub name: SavepointName,
+}
+
+fn savepoint_of(text: &str) -> Result<SavepointRef, String> {
+    let (of, name) = text.split_once('/').ok_or("it must be JOB/NAME")?;
+    Ok(SavepointRef { job: job(of)?, name: savepoint(name)? })
 }
 
 fn id(text: &str) -> Result<JobId, String> {
@@ -131,7 +146,15 @@ pub const SUBMIT_HELP: &str = "\
 Examples:
   cofferdam job submit job.toml --wait
   cofferdam job submit job.toml --name second --set job.parallelism=4
+  cofferdam job submit job.toml --from-savepoint flights/before-upgrade
   ID=$(cofferdam job submit job.toml --json | jq -r .id)
 
 The file names operators that were pushed: NAME, NAME@VERSION or NAME@TAG. Its paths are those of
 the tenant's directory on the server.";
+
+/// The end of `cofferdam job rescale --help`.
+pub const RESCALE_HELP: &str = "\
+Examples:
+  cofferdam job rescale flights 4
+  cofferdam job rescale flights 2 --operator delays
+  cofferdam job rescale 4 --state ./state";

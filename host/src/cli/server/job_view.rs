@@ -102,6 +102,43 @@ fn vertices_table(vertices: &[Value], artifacts: &Value) -> String {
     table(&header, &rows, 3)
 }
 
+/// Why a job failed: each failure with what the guest was doing.
+pub(super) fn exceptions(all: &Value) -> String {
+    let mut out = String::new();
+    if let Some(error) = all["ended_with"].as_str() {
+        out += &format!("it failed for good: {error}\n");
+    }
+    let failures = all["failures"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if failures.is_empty() {
+        out += "nothing has failed since it was started in this process\n";
+    }
+    for failure in failures {
+        let place = match (failure["operator"].as_str(), failure["subtask"].as_u64()) {
+            (Some(operator), Some(subtask)) => format!("{operator}/{subtask}"),
+            (Some(operator), None) => operator.to_owned(),
+            _ => "the job".to_owned(),
+        };
+        out += &format!(
+            "{}  {place}  {} (fault: {}): {}\n",
+            moment(&failure["at"]),
+            text(&failure["kind"]),
+            text(&failure["fault"]),
+            text(&failure["message"]).replace('\n', "\n    "),
+        );
+        for frame in failure["backtrace"].as_array().into_iter().flatten() {
+            out += &format!("    at {}\n", text(frame));
+        }
+        out += &match failure["restart_after_millis"].as_u64() {
+            Some(pause) => format!("    restarted after {}\n", human::millis(pause)),
+            None => "    not restarted\n".to_owned(),
+        };
+        if let Some(capsule) = failure["capsule"].as_str() {
+            out += &format!("    capsule {capsule}\n");
+        }
+    }
+    out + &format!("{} restarts\n", all["restarts"])
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -116,6 +153,26 @@ mod tests {
         }));
         assert!(shown.contains("error    no slots\n"), "{shown}");
         assert!(!shown.contains("checkpoints"), "{shown}");
+    }
+
+    #[test]
+    fn each_failure_is_shown_with_its_class_and_where_it_was() {
+        let shown = exceptions(&json!({
+            "ended_with": "gave up", "restarts": 2, "capsules": [], "failures": [
+                {"at": 0, "kind": "guest-trap", "fault": "operator", "operator": "a", "subtask": 1,
+                 "message": "unreachable", "backtrace": ["a::b"], "capsule": "a-1-0.capsule",
+                 "restart_after_millis": 1_500},
+                {"at": 0, "kind": "host-bug", "fault": "host", "operator": null, "subtask": null,
+                 "message": "x", "backtrace": [], "capsule": null, "restart_after_millis": null},
+            ]
+        }));
+        let expected = "it failed for good: gave up\n\
+            1970-01-01 00:00:00  a/1  guest-trap (fault: operator): unreachable\n    at a::b\n    \
+            restarted after 1.5 s\n    capsule a-1-0.capsule\n\
+            1970-01-01 00:00:00  the job  host-bug (fault: host): x\n    not restarted\n2 restarts\n";
+        assert_eq!(shown, expected);
+        let none = exceptions(&json!({"ended_with": null, "restarts": 0, "failures": []}));
+        assert!(none.starts_with("nothing has failed"), "{none}");
     }
 
     #[test]

@@ -1,23 +1,29 @@
-//! `cofferdam job submit`, `list`, `show`, `cancel` and `stop`: jobs of a server.
+//! `cofferdam job …`: jobs of a server.
 
 use std::{fs, thread, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Server, exit_of, failed,
-    job_args::{CancelArgs, JobAt, ListArgs, StopArgs, SubmitArgs},
-    job_view, refuse, text, which,
+    job_args::{JobAt, JobThere, ListArgs, RescaleArgs, SavepointRef, StopArgs, SubmitArgs},
+    job_view, refuse, savepoints, text,
+    way::{Way, to_job, to_job_there},
+    which,
 };
 use crate::{
-    cli::{exit::Exit, human, running, running_args::JobArgs, terminal},
+    cli::{exit::Exit, human, running, terminal},
     client::{Request, error::ClientError},
+    ids::SavepointName,
+    service::jobs::JobWord,
 };
 
 /// Operators are compiled and opened before a job is taken.
 const SUBMITTING: Duration = Duration::from_secs(300);
 /// A savepoint of much state takes long.
 const STOPPING: Duration = Duration::from_secs(3_600);
+/// A job that is given another parallelism takes a checkpoint before.
+const RESCALING: Duration = Duration::from_secs(600);
 /// From one look at a job that is waited for to the next.
 const BETWEEN: Duration = Duration::from_millis(100);
 
@@ -31,6 +37,13 @@ pub(in crate::cli) fn submit(args: &SubmitArgs) -> Result<Exit, Exit> {
         .query_if("name", args.name.as_ref());
     for set in &args.sets {
         request = request.query("set", set.as_str());
+    }
+    if let Some(SavepointRef { job, name }) = &args.from_savepoint {
+        let from = format!("{}/{name}", which::job(&server, job)?);
+        request = request.query("from_savepoint", from);
+    }
+    if args.allow_non_restored_state {
+        request = request.query("allow_non_restored_state", true);
     }
     let request = request.body("application/toml", file).patience(SUBMITTING);
     let taken = server.client.send(&request).map_err(|error| not_taken(&error, &shown))?;
@@ -77,14 +90,10 @@ fn until_it_runs(server: &Server, id: &str) -> Result<Value, Exit> {
 
 pub(in crate::cli) fn list(args: &ListArgs) -> Result<Exit, Exit> {
     let server = Server::of(&args.at.server)?;
-    let state = args.state.map(|state| {
-        let value = clap::ValueEnum::to_possible_value(&state);
-        value.map(|value| value.get_name().to_owned()).unwrap_or_default()
-    });
     let request = Request::get(&["v1", "jobs"])
         .query("limit", args.limit)
         .query_if("tenant", server.tenant.as_ref())
-        .query_if("state", state)
+        .query_if("state", args.state.map(JobWord::word))
         .query_if("after", args.after);
     let answer = server.ask(&request)?.json;
     let exit = super::show(args.at.json, &answer, job_view::list)?;
@@ -95,67 +104,104 @@ pub(in crate::cli) fn list(args: &ListArgs) -> Result<Exit, Exit> {
 }
 
 pub(in crate::cli) fn show(args: &JobAt) -> Result<Exit, Exit> {
-    let (server, id) = match by_way(args)? {
+    let (server, id) = match to_job(args)? {
         Way::Here(job) => return Ok(running::status(&job)),
-        Way::There(server, id) => (server, id),
+        Way::There(there) => there,
     };
     let answer = server.ask(&Request::get(&["v1", "jobs", &id]))?;
-    super::show(args.at.json, &answer.json, job_view::one)
+    super::show(args.place.at.json, &answer.json, job_view::one)
 }
 
-pub(in crate::cli) fn cancel(args: &CancelArgs) -> Result<Exit, Exit> {
-    let server = Server::of(&args.at.server)?;
-    let id = which::job(&server, &args.name)?;
+pub(in crate::cli) fn cancel(args: &JobThere) -> Result<Exit, Exit> {
+    let (server, id) = to_job_there(args)?;
     let answer = server.ask(&Request::post(&["v1", "jobs", &id, "cancel"]))?;
-    super::show(args.at.json, &answer.json, |job| {
-        format!("job {id} `{}` is {}\n", text(&job["name"]), text(&job["state"]))
-    })
+    super::show(args.at.json, &answer.json, now)
+}
+
+/// A job after something was done to it, in words.
+fn now(job: &Value) -> String {
+    format!("job {} `{}` is {}\n", text(&job["id"]), text(&job["name"]), text(&job["state"]))
 }
 
 pub(in crate::cli) fn stop(args: &StopArgs) -> Result<Exit, Exit> {
-    let (server, id) = match by_way(&args.job)? {
+    let (server, id) = match to_job(&args.job)? {
         Way::Here(job) => return Ok(running::stop(&job, args.to.as_deref())),
-        Way::There(server, id) => (server, id),
+        Way::There(there) => there,
     };
-    let request = Request::post(&["v1", "jobs", &id, "stop"]).patience(STOPPING);
-    let answer = server.ask(&request)?;
-    super::show(args.job.at.json, &answer.json, |job| {
-        format!(
-            "job {id} `{}` is {}, with the savepoint {} of checkpoint {}\n",
-            text(&job["name"]),
-            text(&job["state"]),
-            text(&job["savepoint"]),
-            job["checkpoint"]
-        )
-    })
+    let name = savepoints::name(args.savepoint.as_ref());
+    let stopped = stop_with(&server, &id, &name)?;
+    super::show(args.job.place.at.json, &stopped, stopped_words)
 }
 
-/// By which way a job is asked.
-enum Way {
-    /// By its state directory.
-    Here(JobArgs),
-    /// By a server, as the job of this identifier.
-    There(Server, String),
-}
-
-fn by_way(args: &JobAt) -> Result<Way, Exit> {
-    if let Some(state) = &args.state {
-        return Ok(Way::Here(JobArgs { state: state.clone(), json: args.at.json }));
+/// Stops a job with a savepoint of this name, and waits until it has ended.
+pub(super) fn stop_with(server: &Server, id: &str, name: &SavepointName) -> Result<Value, Exit> {
+    // It names what it makes: asked again, it is the same savepoint.
+    let request = Request::post(&["v1", "jobs", id, "stop"]).query("savepoint", name);
+    let request = request.patience(STOPPING).repeatable();
+    let mut job = server.ask(&request)?.json;
+    while job["ended_at"].is_null() {
+        let path = ["v1", "jobs", id, "savepoints", name.as_str()];
+        let savepoint = server.ask(&Request::get(&path))?.json;
+        if savepoint["state"] == "failed" {
+            let why = text(&savepoint["error"]);
+            terminal::say(&human::plain(&format!("error: job {id} runs on: {why}")));
+            return Err(Exit::JobFailed);
+        }
+        thread::sleep(BETWEEN);
+        job = server.ask(&Request::get(&["v1", "jobs", id]))?.json;
     }
-    let Some(server) = Server::find(&args.at.server)? else {
-        return Err(refuse(
-            "it is not said where the job is: name the state directory of one that runs on this \
-             machine with --state DIR, or a server with --server URL, COFFERDAM_SERVER or a \
-             profile (`cofferdam profile add`)",
-        ));
+    if job["state"] == "stopped" {
+        return Ok(job);
+    }
+    terminal::say(&human::plain(&format!(
+        "error: job {id} was to be stopped with the savepoint {name}, but is {}{}",
+        text(&job["state"]),
+        job["error"].as_str().map(|error| format!(": {error}")).unwrap_or_default()
+    )));
+    Err(Exit::JobFailed)
+}
+
+/// A job that was stopped, in words.
+pub(super) fn stopped_words(job: &Value) -> String {
+    format!(
+        "job {} `{}` is {}, with the savepoint {} of checkpoint {}\n",
+        text(&job["id"]),
+        text(&job["name"]),
+        text(&job["state"]),
+        text(&job["savepoint"]),
+        job["checkpoint"]
+    )
+}
+
+pub(in crate::cli) fn rescale(args: &RescaleArgs) -> Result<Exit, Exit> {
+    let RescaleArgs { job, parallelism, operator } = args;
+    let (server, id) = match to_job(job)? {
+        Way::Here(job) => return Ok(running::rescale(&job, *parallelism, operator.clone())),
+        Way::There(there) => there,
     };
-    let Some(name) = &args.name else {
-        return Err(refuse(&format!(
-            "name a job of {}, by its name or identifier, or the state directory of one that runs \
-             on this machine with --state DIR",
-            server.client.address()
-        )));
-    };
-    let id = which::job(&server, name)?;
-    Ok(Way::There(server, id))
+    let mut asked = json!({"parallelism": parallelism});
+    if let Some(operator) = operator {
+        asked["operator"] = operator.as_str().into();
+    }
+    let request = Request::post(&["v1", "jobs", &id, "rescale"]).json(&asked);
+    let answer = server.ask(&request.patience(RESCALING))?;
+    super::show(job.place.at.json, &answer.json, |answer| running::rescaled(answer) + "\n")
+}
+
+pub(in crate::cli) fn restart(args: &JobThere) -> Result<Exit, Exit> {
+    let (server, id) = to_job_there(args)?;
+    let answer = server.ask(&Request::post(&["v1", "jobs", &id, "restart"]))?;
+    super::show(args.at.json, &answer.json, now)
+}
+
+pub(in crate::cli) fn exceptions(args: &JobThere) -> Result<Exit, Exit> {
+    let (server, id) = to_job_there(args)?;
+    let answer = server.ask(&Request::get(&["v1", "jobs", &id, "exceptions"]))?;
+    super::show(args.at.json, &answer.json, job_view::exceptions)
+}
+
+pub(in crate::cli) fn remove(args: &JobThere) -> Result<Exit, Exit> {
+    let (server, id) = to_job_there(args)?;
+    let answer = server.ask(&Request::delete(&["v1", "jobs", &id]))?;
+    super::show(args.at.json, &answer.json, |_| format!("forgot job {id}\n"))
 }

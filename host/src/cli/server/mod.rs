@@ -6,12 +6,22 @@
 //! | here | the server that is meant, its answers and refusals |
 //! | [`args`] | what all of them take |
 //! | [`operator_args`], `operators` | `cofferdam operator push`, `list`, `inspect`, `rm`, `tag` |
-//! | [`job_args`], `jobs`, `job_view` | `cofferdam job submit`, `list`, `show`, `cancel`, `stop` |
+//! | [`job_args`], `jobs`, `job_view` | `cofferdam job …` |
+//! | `checkpoints`, `checkpoint_view` | `cofferdam checkpoint trigger`, `list`, `show` |
+//! | [`savepoint_args`], `savepoints` | `cofferdam savepoint …` |
+//! | [`slot_args`], `slots` | `cofferdam slot …` |
+//! | [`capsule_args`], `capsules` | `cofferdam capsule …` |
+//! | `tenants`, `tenant_read` | `cofferdam tenant …` and `cofferdam usage`, and what a server says of them |
+//! | `way` | whether a server is asked, or a job of this machine |
 //! | `which` | the job that is meant by a name |
 //! | [`token_args`], `tokens` | `cofferdam token …` |
 //! | [`profile_args`], `profiles` | `cofferdam profile …` |
 
 pub mod args;
+pub mod capsule_args;
+pub(super) mod capsules;
+mod checkpoint_view;
+pub(super) mod checkpoints;
 pub mod job_args;
 mod job_view;
 pub(super) mod jobs;
@@ -19,8 +29,15 @@ pub mod operator_args;
 pub(super) mod operators;
 pub mod profile_args;
 pub(super) mod profiles;
+pub mod savepoint_args;
+pub(super) mod savepoints;
+pub mod slot_args;
+pub(super) mod slots;
+mod tenant_read;
+pub(super) mod tenants;
 pub mod token_args;
 pub(super) mod tokens;
+mod way;
 mod which;
 
 use std::{
@@ -43,7 +60,7 @@ use crate::{
 };
 
 /// A server that can be asked.
-struct Server {
+pub(super) struct Server {
     client: Client,
     /// Whose objects are meant, if somebody said so.
     tenant: Option<TenantId>,
@@ -62,7 +79,7 @@ impl Server {
     }
 
     /// The one that is meant, if any is.
-    fn find(args: &ServerArgs) -> Result<Option<Self>, Exit> {
+    pub(super) fn find(args: &ServerArgs) -> Result<Option<Self>, Exit> {
         let (_, profiles) = load_profiles()?;
         let found = target::find(&args.given(), &variable, &profiles).map_err(|e| failed(&e))?;
         let Some(target) = found else { return Ok(None) };
@@ -107,6 +124,11 @@ fn refuse(what: &str) -> Exit {
 
 /// Says why there is no answer, or not the one that was hoped for.
 fn failed(error: &ClientError) -> Exit {
+    if let ClientError::Refused(problem) = error {
+        for mistake in &problem.mistakes {
+            terminal::say(&human::plain(&mistake.shown));
+        }
+    }
     let _ = refuse(&error.to_string());
     exit_of(error)
 }
