@@ -19,6 +19,7 @@
 //! | [`audit`] | who changed what |
 //! | [`limits`] | how often somebody may ask |
 //! | [`access`] | who may do what: tokens, roles |
+//! | [`sessions`] | who brought a token to a browser |
 //! | [`artifacts`], `blobs` | uploads, versions and tags; the files of their bytes |
 //! | [`submission`] | what has to be right before a job is taken |
 //! | [`jobs`] | taking, showing and ending jobs |
@@ -48,6 +49,7 @@ pub mod quotas;
 mod running;
 pub mod savepoints;
 pub mod seen;
+pub mod sessions;
 mod shown;
 pub mod submission;
 pub mod tenants;
@@ -70,6 +72,7 @@ use self::{
     error::ServiceError,
     limits::Limits,
     running::Jobs,
+    sessions::Sessions,
 };
 use crate::{
     clock::{Clock, Stopwatch},
@@ -109,6 +112,7 @@ pub struct Service {
     spec: ServerSpec,
     registry: Registry,
     tokens: Tokens,
+    sessions: Sessions,
     audit: Audit,
     limits: Limits,
     tenants: Tenants,
@@ -167,6 +171,7 @@ impl Service {
             spec,
             registry,
             tokens,
+            sessions: Sessions::new(),
             audit,
             limits: Limits::new(),
             tenants,
@@ -208,6 +213,12 @@ impl Service {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.is_closing()
+    }
+
+    /// What its clock shows: milliseconds since 1970.
+    #[must_use]
+    pub fn now_millis(&self) -> i64 {
+        self.clock.now_millis()
     }
 
     fn is_closing(&self) -> bool {

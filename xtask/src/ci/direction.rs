@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 14] = [
         "database",
         "failure",
         "hardening",
+        "human",
         "ids",
         "memory",
         "metrics",
