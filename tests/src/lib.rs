@@ -2,9 +2,12 @@
 //! program to run there. What is promised stands in `tests/`, one file for each
 //! area. [`Hosted`] runs jobs in the test's own process instead.
 
+pub mod browser;
+pub mod console;
 mod contract;
 pub mod flights;
 mod hosted;
+pub mod html;
 pub mod jobs;
 mod place;
 mod program;

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{
+    actions::notice,
     graph::Graph,
     jobs::lasted,
     page::{Page, Section, may},
@@ -45,6 +46,7 @@ pub(super) fn head(visit: &Visit, job: &JobView, tab: Tab) -> Markup {
     let home = format!("/console/jobs/{}", record.id);
     html! {
         nav.crumbs aria-label="Where this is" { a href="/console/jobs" { "Jobs" } " / " }
+        (notice(visit))
         div.title #job-title data-live {
             h1 { (record.name) " " (badge(job.state.word())) }
         }

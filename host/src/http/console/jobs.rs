@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
+    actions::notice,
     overview::first_steps,
     page::{Page, Section, may},
     parts::{ago, badge, encoded, lasting},
@@ -52,6 +53,7 @@ pub(super) async fn page(visit: Visit) -> Answer<Page> {
         href
     });
     let body = html! {
+        (notice(&visit))
         div.title {
             h1 { "Jobs" }
             @if may(&visit.caller, Role::Author) {

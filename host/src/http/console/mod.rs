@@ -10,11 +10,22 @@
 //! | `page` | what is around every page: head, navigation, foot |
 //! | `parts` | small things that many pages show: times, sizes, states, tables, actions |
 //! | `assets` | the style sheet, the script and the icon |
-//! | `overview`, `jobs`, `job`, … | a page each, or a few that belong together |
+//! | `overview`, `jobs`, `slots`, `tokens`, `audit` | a page each |
+//! | `job`, `checkpoints`, `exceptions`, `config` | the pages of a job |
+//! | `actions` | what is done to a job, and how a page says so |
+//! | `submit` | submitting a job |
+//! | `artifacts`, `upload` | the catalogue, and what gets into it |
+//! | `tenants` | tenants, their quotas, and what they used |
 //! | `graph` | a job's plan as a drawing |
 //! | `rates` | what happened between two looks |
 
+mod actions;
+mod artifacts;
 mod assets;
+mod audit;
+mod checkpoints;
+mod config;
+mod exceptions;
 mod graph;
 mod job;
 mod jobs;
@@ -23,6 +34,11 @@ mod page;
 mod parts;
 mod rates;
 pub(super) mod session;
+mod slots;
+mod submit;
+mod tenants;
+mod tokens;
+mod upload;
 mod visit;
 
 use axum::{
@@ -34,7 +50,7 @@ use axum::{
 };
 
 use self::page::Frame;
-use super::{Shared, problem};
+use super::{Shared, look, problem};
 use crate::service::access::Caller;
 
 /// Where the console is.
@@ -46,7 +62,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
-/// The pages.
+/// The pages, and the forms that are sent from them.
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(async || Redirect::to(HOME)))
@@ -54,8 +70,44 @@ pub(super) fn routes() -> Router<Shared> {
         .route(session::SIGN_IN, get(session::page).post(session::sign_in))
         .route("/console/sign-out", post(session::sign_out))
         .route("/console/assets/{file}", get(assets::get))
+        .route("/console/slots", get(slots::page).post(slots::keep))
+        .route("/console/tenants", get(tenants::page))
+        .route("/console/tenants/new", get(tenants::fresh))
+        .route("/console/tenants/{tenant}", get(tenants::show).post(tenants::put))
+        .route("/console/usage", get(tenants::usage))
+        .route("/console/tokens", get(tokens::page).post(tokens::make))
+        .route("/console/tokens/{token}/revoke", post(tokens::revoke))
+        .route("/console/audit", get(audit::page))
+        .merge(of_jobs())
+        .merge(of_artifacts())
+}
+
+fn of_jobs() -> Router<Shared> {
+    Router::new()
         .route("/console/jobs", get(jobs::page))
+        .route("/console/jobs/new", get(submit::page).post(submit::submit))
         .route("/console/jobs/{id}", get(job::page))
+        .route("/console/jobs/{id}/exceptions", get(exceptions::page))
+        .route("/console/jobs/{id}/config", get(config::page))
+        .route("/console/jobs/{id}/checkpoints", get(checkpoints::page).post(actions::checkpoint))
+        .route("/console/jobs/{id}/savepoints", post(actions::take_savepoint))
+        .route("/console/jobs/{id}/savepoints/{savepoint}/delete", post(actions::dispose))
+        .route("/console/jobs/{id}/capsules/{capsule}", get(look::capsule))
+        .route("/console/jobs/{id}/cancel", post(actions::cancel))
+        .route("/console/jobs/{id}/stop", post(actions::stop))
+        .route("/console/jobs/{id}/rescale", post(actions::rescale))
+        .route("/console/jobs/{id}/restart", post(actions::restart))
+        .route("/console/jobs/{id}/delete", post(actions::delete))
+}
+
+fn of_artifacts() -> Router<Shared> {
+    Router::new()
+        .route("/console/artifacts", get(artifacts::list))
+        .route("/console/artifacts/new", get(upload::page).post(upload::upload))
+        .route("/console/artifacts/{name}", get(artifacts::show))
+        .route("/console/artifacts/{name}/{version}", get(artifacts::version))
+        .route("/console/artifacts/{name}/{version}/tag", post(artifacts::tag))
+        .route("/console/artifacts/{name}/{version}/delete", post(artifacts::delete))
 }
 
 /// Whether a path is one of the console's.

@@ -15,12 +15,30 @@ pub(super) enum Section {
     None,
     Overview,
     Jobs,
+    Artifacts,
+    Slots,
+    Tenants,
+    Usage,
+    Tokens,
+    Audit,
 }
 
 impl Section {
     /// Those that a caller has something to do with: where each is, and what it is called.
-    fn all(_caller: &Caller) -> Vec<(Self, &'static str, &'static str)> {
-        vec![(Self::Overview, HOME, "Overview"), (Self::Jobs, "/console/jobs", "Jobs")]
+    fn all(caller: &Caller) -> Vec<(Self, &'static str, &'static str)> {
+        let mut all = vec![
+            (Self::Overview, HOME, "Overview"),
+            (Self::Jobs, "/console/jobs", "Jobs"),
+            (Self::Artifacts, "/console/artifacts", "Operators"),
+            (Self::Slots, "/console/slots", "Slots"),
+            (Self::Tenants, "/console/tenants", "Tenants"),
+            (Self::Usage, "/console/usage", "Usage"),
+        ];
+        if may(caller, Role::Admin) {
+            all.push((Self::Tokens, "/console/tokens", "Tokens"));
+            all.push((Self::Audit, "/console/audit", "Audit log"));
+        }
+        all
     }
 }
 

@@ -30,8 +30,6 @@ pub(super) struct Visit {
     pub(super) path: InPath,
     pub(super) query: Query,
     pub(super) fragment: bool,
-    /// The path and the query as they are.
-    pub(super) here: String,
     /// What the server's clock shows.
     pub(super) now: i64,
 }
@@ -46,7 +44,6 @@ impl FromRequestParts<Shared> for Visit {
             path: InPath::from_request_parts(parts, service).await?,
             query: Query::from_request_parts(parts, service).await?,
             fragment: parts.headers.contains_key(FRAGMENT),
-            here: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             now: service.now_millis(),
         })
     }

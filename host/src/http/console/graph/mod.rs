@@ -17,7 +17,7 @@ use crate::human;
 /// How many characters of a name there is room for.
 const NAME: usize = 22;
 /// The same of what it is.
-const DETAIL: usize = 30;
+const DETAIL: usize = 28;
 /// From which on it is said that somebody waits.
 const WAITS: f64 = 0.01;
 
@@ -127,8 +127,8 @@ impl<'a> Graph<'a> {
                 svg.graph viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height)
                     role="img" aria-label="Boxes are sources, operators and sinks; arrows are streams. The tables below say the same." {
                     defs {
-                        marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"
-                            markerHeight="7" orient="auto" { path d="M0 0 8 4 0 8z" {} }
+                        marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerWidth="11"
+                            markerHeight="11" markerUnits="userSpaceOnUse" orient="auto" { path d="M0 0 8 4 0 8z" {} }
                     }
                     @for (flow, points) in self.flows().iter().zip(&layout.arrows) {
                         (arrow(flow, points))
@@ -210,15 +210,17 @@ fn said(flow: &Flow, points: &[(f64, f64)], live: bool) -> Markup {
     let [.., (fx, fy), (tx, ty)] = points else { return html! {} };
     // On the curve, at two thirds.
     let (x, y) = (fx + (tx - fx) * 0.74, fy + (ty - fy) * 0.62);
+    // Outside of the curve.
+    let (x, anchor) = if tx - fx < -20.0 { (x - 10.0, "end") } else { (x + 10.0, "start") };
     let port = flow.from.split_once('.').map(|(_, port)| port);
     html! {
-        text.said x=(px(x + 8.0)) y=(px(y - 5.0)) {
+        text.said x=(px(x)) y=(px(y - 5.0)) text-anchor=(anchor) {
             @if let Some(port) = port { tspan.port { (port) " " } }
             @if let Some(rate) = &flow.rate { (rate) }
             @if live && flow.waits >= WAITS { tspan.waits { " · waits " (share(flow.waits)) } }
         }
         @if let Some(watermark) = flow.watermark {
-            text.said.time x=(px(x + 8.0)) y=(px(y + 10.0)) { (moment(watermark)) }
+            text.said.time x=(px(x)) y=(px(y + 10.0)) text-anchor=(anchor) { (moment(watermark)) }
         }
     }
 }
