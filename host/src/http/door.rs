@@ -48,6 +48,9 @@ pub(super) async fn enter(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let id = request_id(request.headers());
+    if let Ok(id) = HeaderValue::try_from(id.as_str()) {
+        request.headers_mut().insert(REQUEST_ID, id);
+    }
     let asked = console::Asked::of(&request);
     let mut known = None;
     let response = if OPEN.contains(&path.as_str()) || console::is_open(&path) {

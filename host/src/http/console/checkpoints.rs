@@ -40,7 +40,7 @@ pub(super) async fn page(visit: Visit) -> Answer<Page> {
         @if let Some(config) = &config { p.fine { (settings(config)) } }
         section aria-labelledby="timeline-title" {
             div.title {
-                h2 #timeline-title { "The last " (history.len()) }
+                h2 #timeline-title { "Last checkpoints" }
                 div.actions #take data-live {
                     @if may_take {
                         (action("Take a checkpoint", &format!("{home}/checkpoints"), "The job goes on while its state is written.", "Take it now", "primary"))
@@ -70,10 +70,10 @@ fn figures(checkpoints: &Checkpoints) -> Markup {
         dl.figures {
             (figure("Completed", &count(checkpoints.status.completed), &html! { (checkpoints.status.failed) " given up" }))
             (figure("Last took", &last.map_or(html! { "–" }, |last| lasting(last.duration_millis)), &html! {
-                @if let Some(range) = sums.duration_millis { "from " (lasting(range.min)) " to " (lasting(range.max)) }
+                @if let Some(range) = sums.duration_millis.filter(|range| range.min < range.max) { "from " (lasting(range.min)) " to " (lasting(range.max)) }
             }))
             (figure("Last wrote", &last.map_or(html! { "–" }, |last| bytes(last.bytes)), &html! {
-                @if let Some(range) = sums.bytes { "from " (bytes(range.min)) " to " (bytes(range.max)) }
+                @if let Some(range) = sums.bytes.filter(|range| range.min < range.max) { "from " (bytes(range.min)) " to " (bytes(range.max)) }
             }))
             (figure("State", &last.map_or(html! { "–" }, |last| bytes(last.full_bytes)), &html! {
                 @match checkpoints.status.resumed_from {
@@ -92,8 +92,10 @@ fn settings(config: &CheckpointConfig) -> Markup {
         @if config.interval_millis.is_some() && config.every_records.is_some() { ", and " }
         @if let Some(every) = config.every_records { "every " (count(every)) " records" }
         @if config.interval_millis.is_none() && config.every_records.is_none() { "when somebody asks, and at the job’s end" }
-        "; at least " (lasting(config.min_pause_millis)) " apart, given up after "
-        (lasting(config.timeout_millis)) "; the last " (config.retain) " are kept."
+        @if config.min_pause_millis > 0 { ", at least " (lasting(config.min_pause_millis)) " apart" }
+        "; given up after " (lasting(config.timeout_millis)) ". "
+        @if config.retain == 1 { "The last one is kept." }
+        @else { "The last " (config.retain) " are kept." }
     }
 }
 
@@ -202,8 +204,7 @@ fn owned(visit: &Visit, savepoints: &[SavepointRecord], home: &str) -> Markup {
         return empty(
             "No savepoints.",
             &html! {
-                p { "A savepoint is a checkpoint that is yours. Take one above, or from a terminal:" }
-                (super::parts::command("cofferdam savepoint trigger JOB"))
+                p { "A savepoint is a checkpoint that is yours: it is kept until you dispose of it, and other jobs can begin with it. Take one above, while the job runs." }
             },
         );
     }

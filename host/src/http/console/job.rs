@@ -76,13 +76,25 @@ fn ending(job: &JobView) -> Markup {
     let Some(ended) = &job.record.ended else { return html! {} };
     html! {
         @match &ended.outcome {
-            EndedAs::Failed { error } => {
-                div.notice.bad { strong { "It failed. " } span.pre { (error) } }
-            }
+            EndedAs::Failed { error } => { (failed(error)) }
             EndedAs::Stopped { savepoint: Some(savepoint), .. } => {
                 div.notice.plain { "Stopped with savepoint " strong { (savepoint) } ". Restart it to go on from there." }
             }
             _ => {}
+        }
+    }
+}
+
+/// What it failed with: the first lines, and all of it for who wants that.
+fn failed(error: &str) -> Markup {
+    let short: Vec<&str> =
+        error.lines().take_while(|line| !line.trim_start().starts_with("at ")).take(3).collect();
+    html! {
+        div.notice.bad {
+            p { strong { "It failed. " } span.pre { (short.join("\n")) } }
+            @if short.len() < error.lines().count() {
+                details { summary { "All that was said" } pre.wrap { (error) } }
+            }
         }
     }
 }
@@ -102,8 +114,8 @@ fn actions(visit: &Visit, job: &JobView, home: &str) -> Markup {
         div.actions #actions data-live {
             @if word == JobWord::Running {
                 (asking("Rescale", &to("rescale"), "The job takes a checkpoint and goes on from it with another parallelism; its sources stop for a moment.", "Rescale", "primary", &rescaling(job)))
-                (asking("Savepoint", &to("savepoints"), "A checkpoint that is yours: it is kept until you dispose of it. The job goes on.", "Take a savepoint", "primary", &naming()))
-                (asking("Stop", &to("stop"), "The job takes a savepoint and ends. It can be restarted from there.", "Stop with a savepoint", "danger", &naming()))
+                (asking("Savepoint", &to("savepoints"), "A checkpoint that is yours: it is kept until you dispose of it. The job goes on.", "Take a savepoint", "primary", &naming("taken-as")))
+                (asking("Stop", &to("stop"), "The job takes a savepoint and ends. It can be restarted from there.", "Stop with a savepoint", "danger", &naming("stopped-as")))
             }
             @if !ended && word != JobWord::Cancelling {
                 (action("Cancel", &to("cancel"), "The job takes a last checkpoint, its sinks commit, and it ends for good: it cannot be restarted.", "Cancel the job", "danger"))
@@ -118,11 +130,11 @@ fn actions(visit: &Visit, job: &JobView, home: &str) -> Markup {
     }
 }
 
-fn naming() -> Markup {
+fn naming(id: &str) -> Markup {
     html! {
         div.field {
-            label for="savepoint" { "Name (optional)" }
-            input #savepoint name="savepoint" autocomplete="off" spellcheck="false" placeholder="one is made up";
+            label for=(id) { "Name (optional)" }
+            input id=(id) name="savepoint" autocomplete="off" spellcheck="false" placeholder="one is made up";
         }
     }
 }
@@ -229,7 +241,7 @@ fn vertices(status: &Value, rates: &Rates, live: bool) -> Markup {
     }
     html! {
         div.scroll tabindex="0" role="region" aria-label="Sources, operators and sinks" {
-            table {
+            table.dense {
                 caption.hidden { "What each source, operator and sink does" }
                 thead { tr {
                     th scope="col" { "Name" }

@@ -75,6 +75,11 @@
     setTimeout(follow, EVERY);
   }
 
+  // A drawing that is wider than its place begins in its middle.
+  for (const drawing of document.querySelectorAll(".drawing")) {
+    drawing.scrollLeft = (drawing.scrollWidth - drawing.clientWidth) / 2;
+  }
+
   // A file that is dropped on the page's place for it is as good as one that was chosen.
   const drop = document.querySelector("[data-drop]");
   if (drop) {

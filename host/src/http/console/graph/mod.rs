@@ -154,7 +154,7 @@ impl<'a> Graph<'a> {
                     rect.frame width=(WIDTH) height=(HEIGHT) rx="8" {}
                     text.name x="12" y="23" { (cut(name, NAME)) }
                     text.times x=(WIDTH - 12.0) y="23" { "×" (parallelism) }
-                    text.what x="12" y="42" { (cut(text(vertex, "detail"), DETAIL)) }
+                    text.what x="12" y="42" { (cut(&short(text(vertex, "detail")), DETAIL)) }
                     @if self.live && !status.is_null() { (busy(status)) }
                     @else { text.what x="12" y="64" { (text(vertex, "kind")) } }
                 }
@@ -208,19 +208,18 @@ fn arrow(flow: &Flow, points: &[(f64, f64)]) -> Markup {
 /// What stands beside an arrow, near its end: there arrows of one box are apart.
 fn said(flow: &Flow, points: &[(f64, f64)], live: bool) -> Markup {
     let [.., (fx, fy), (tx, ty)] = points else { return html! {} };
-    // On the curve, at two thirds.
-    let (x, y) = (fx + (tx - fx) * 0.74, fy + (ty - fy) * 0.62);
-    // Outside of the curve.
-    let (x, anchor) = if tx - fx < -20.0 { (x - 10.0, "end") } else { (x + 10.0, "start") };
+    // Arrows come from above, and from the side of their beginning: the other side is free.
+    let y = fy + (ty - fy) * 0.5;
+    let (x, anchor) = if *tx < fx - 20.0 { (tx - 10.0, "end") } else { (tx + 10.0, "start") };
     let port = flow.from.split_once('.').map(|(_, port)| port);
     html! {
-        text.said x=(px(x)) y=(px(y - 5.0)) text-anchor=(anchor) {
+        text.said x=(px(x)) y=(px(y)) text-anchor=(anchor) {
             @if let Some(port) = port { tspan.port { (port) " " } }
             @if let Some(rate) = &flow.rate { (rate) }
             @if live && flow.waits >= WAITS { tspan.waits { " · waits " (share(flow.waits)) } }
         }
         @if let Some(watermark) = flow.watermark {
-            text.said.time x=(px(x)) y=(px(y + 10.0)) text-anchor=(anchor) { (moment(watermark)) }
+            text.said.time x=(px(x)) y=(px(y + 14.0)) text-anchor=(anchor) { (moment(watermark)) }
         }
     }
 }
@@ -238,10 +237,36 @@ fn px(n: f64) -> String {
     format!("{n:.1}")
 }
 
+/// A window's size as people say it: `21600s` is `6h`.
+fn short(detail: &str) -> String {
+    let word = |word: &str| {
+        let seconds: Option<u64> = word.strip_suffix('s').and_then(|digits| digits.parse().ok());
+        match seconds {
+            Some(n) if n >= 86_400 && n % 86_400 == 0 => format!("{}d", n / 86_400),
+            Some(n) if n >= 3_600 && n % 3_600 == 0 => format!("{}h", n / 3_600),
+            Some(n) if n >= 60 && n % 60 == 0 => format!("{}m", n / 60),
+            _ => word.to_owned(),
+        }
+    };
+    detail.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// The beginning of a text that is too long.
 fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }
     text.chars().take(most - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_box_says_is_short() {
+        assert_eq!(short("window-stats@1, tumbling 21600s"), "window-stats@1, tumbling 6h");
+        assert_eq!(short("top-n@1, sliding 86400s every 90s"), "top-n@1, sliding 1d every 90s");
+        assert_eq!(cut("carrier-delays", 8), "carrier…");
+    }
 }
