@@ -263,8 +263,8 @@ fn vertices(status: &Value, rates: &Rates, live: bool) -> Markup {
                         tr {
                             th scope="row" { (name) div.fine { (kind) } }
                             td.right { (number(vertex, "parallelism")) }
-                            td.right { @if kind != "source" { (count(number(vertex, "records_in"))) @if live { div.fine { (rate(rates.into(name))) } } } }
-                            td.right { @if kind != "sink" { (count(number(vertex, "records_out"))) @if live { div.fine { (rate(rates.out_of(name))) } } } }
+                            td.right { @if kind != "source" { (count(number(vertex, "records_in"))) @if live { div.fine { (rate(rates.entering(name))) } } } }
+                            td.right { @if kind != "sink" { (count(number(vertex, "records_out"))) @if live { div.fine { (rate(rates.leaving(name))) } } } }
                             td.right { @if live { (share(part(vertex, "busy"))) } }
                             td.right { @if live { (share(part(vertex, "backpressured"))) } }
                             td {

@@ -118,7 +118,7 @@ fn head(caller: Option<&Caller>, section: Section) -> Markup {
                             Some(tenant) => { "tenant " strong { (tenant) } }
                             None => { strong { "every tenant" } }
                         }
-                        " · " (caller.role.word())
+                        span.role { " · " (caller.role.word()) }
                     }
                     @if caller.token.is_some() {
                         form method="post" action="/console/sign-out" {

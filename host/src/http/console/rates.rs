@@ -44,12 +44,12 @@ pub(super) struct Rates(HashMap<String, (f64, f64)>);
 
 impl Rates {
     /// Into a vertex.
-    pub(super) fn into(&self, vertex: &str) -> Option<f64> {
+    pub(super) fn entering(&self, vertex: &str) -> Option<f64> {
         self.0.get(vertex).map(|(rate, _)| *rate)
     }
 
     /// Out of a vertex.
-    pub(super) fn out_of(&self, vertex: &str) -> Option<f64> {
+    pub(super) fn leaving(&self, vertex: &str) -> Option<f64> {
         self.0.get(vertex).map(|(_, rate)| *rate)
     }
 }
@@ -118,14 +118,14 @@ mod tests {
     #[test]
     fn a_rate_is_what_happened_since_the_look_before() {
         let mut looks = Looks { last: look(1_000, 100), ..Looks::default() };
-        assert_eq!(looks.take(look(1_500, 600)).out_of("in"), None);
-        assert_eq!(looks.take(look(3_000, 4_100)).out_of("in"), Some(2_000.0));
+        assert_eq!(looks.take(look(1_500, 600)).leaving("in"), None);
+        assert_eq!(looks.take(look(3_000, 4_100)).leaving("in"), Some(2_000.0));
         // Somebody else looks at the same moment, and is told the same.
-        assert_eq!(looks.take(look(3_100, 4_100)).out_of("in"), Some(2_000.0));
-        assert_eq!(looks.take(look(4_000, 4_100)).out_of("in"), Some(0.0));
-        assert_eq!(looks.take(look(4_000, 4_100)).into("unknown"), None);
+        assert_eq!(looks.take(look(3_100, 4_100)).leaving("in"), Some(2_000.0));
+        assert_eq!(looks.take(look(4_000, 4_100)).leaving("in"), Some(0.0));
+        assert_eq!(looks.take(look(4_000, 4_100)).entering("unknown"), None);
         // Restarted with the server; and looked at again after a long time.
-        assert_eq!(looks.take(look(10, 0)).out_of("in"), None);
-        assert_eq!(looks.take(look(900_000, 9)).out_of("in"), None);
+        assert_eq!(looks.take(look(10, 0)).leaving("in"), None);
+        assert_eq!(looks.take(look(900_000, 9)).leaving("in"), None);
     }
 }

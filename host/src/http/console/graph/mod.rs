@@ -95,9 +95,9 @@ impl<'a> Graph<'a> {
         let (alone_in, alone_out) = (ends("to", to) == 1, ends("from", from) == 1);
         if self.live {
             let rate = if alone_in {
-                self.rates.into(to)?
+                self.rates.entering(to)?
             } else if alone_out {
-                self.rates.out_of(from)?
+                self.rates.leaving(from)?
             } else {
                 return None;
             };
