@@ -43,6 +43,7 @@ pub mod database;
 pub mod failure;
 pub mod hardening;
 pub mod http;
+mod human;
 pub mod ids;
 pub mod job_manager;
 pub mod memory;

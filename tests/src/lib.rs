@@ -2,11 +2,14 @@
 //! program to run there. What is promised stands in `tests/`, one file for each
 //! area. [`Hosted`] runs jobs in the test's own process instead.
 
+pub mod browser;
 pub mod client;
+pub mod console;
 mod contract;
 mod disk;
 pub mod flights;
 mod hosted;
+pub mod html;
 pub mod jobs;
 mod place;
 mod program;

@@ -17,7 +17,7 @@
 //! | [`server`] | commands that ask a server |
 //! | `shell` | completions and man pages |
 //! | `harden` | giving up what a command does not need |
-//! | `progress`, `human` | a job's numbers as text |
+//! | `progress` | a job's numbers as text |
 //! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
 //! | `terminal` | where text goes, live display, colours |
 
@@ -33,7 +33,6 @@ pub mod config_args;
 mod config_command;
 pub mod exit;
 mod harden;
-mod human;
 mod plan_view;
 mod progress;
 mod run;
@@ -63,6 +62,7 @@ use self::{
 };
 use crate::{
     config::{self, Override, job::JobSpec},
+    human,
     sandbox::compile,
 };
 

@@ -166,7 +166,9 @@ async fn answer(
         terminal::say(&format!("a token that may do everything is in {}", path.display()));
     }
     let scheme = if tls.is_some() { "https" } else { "http" };
-    terminal::say(&format!("serving at {scheme}://{}", service.spec().listen));
+    let address = format!("{scheme}://{}", service.spec().listen);
+    terminal::say(&format!("the console is at {address}/console"));
+    terminal::say(&format!("serving at {address}"));
     tokio::select! {
         ended = &mut answering => {
             ended.map_err(io::Error::other)??;

@@ -14,29 +14,49 @@ use crate::clock::Stopwatch;
 /// A client that goes on sending sends so many bytes a second at least.
 const SLOWEST: u64 = 8 << 10;
 
-/// A body that is being read.
-pub(super) struct Reader {
-    body: Body,
-    patience: Duration,
+/// How long a body may still take.
+pub(super) struct Patience {
+    least: Duration,
     begun: Stopwatch,
     received: u64,
 }
 
+impl Patience {
+    pub(super) fn new(least: Duration) -> Self {
+        Self { least, begun: Stopwatch::start(), received: 0 }
+    }
+
+    /// So many bytes came.
+    pub(super) fn earn(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+
+    /// Waits for what comes next.
+    pub(super) async fn wait<T>(&self, next: impl Future<Output = T>) -> Result<T, Problem> {
+        let earned = Duration::from_secs(self.received / SLOWEST);
+        let left = (self.least + earned).saturating_sub(self.begun.elapsed());
+        let too_slow = "the request's body comes too slowly";
+        timeout(left.min(self.least), next)
+            .await
+            .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", too_slow))
+    }
+}
+
+/// A body that is being read.
+pub(super) struct Reader {
+    body: Body,
+    patience: Patience,
+}
+
 impl Reader {
     pub(super) fn new(body: Body, patience: Duration) -> Self {
-        Self { body, patience, begun: Stopwatch::start(), received: 0 }
+        Self { body, patience: Patience::new(patience) }
     }
 
     /// The next piece; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
-            let earned = Duration::from_secs(self.received / SLOWEST);
-            let left = (self.patience + earned).saturating_sub(self.begun.elapsed());
-            let too_slow = "the request's body comes too slowly";
-            let frame = timeout(left.min(self.patience), self.body.frame())
-                .await
-                .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", too_slow))?;
-            match frame {
+            match self.patience.wait(self.body.frame()).await? {
                 None => return Ok(None),
                 Some(Err(error)) => {
                     return Err(Problem::invalid(format!("the body ended early: {error}")));
@@ -44,7 +64,7 @@ impl Reader {
                 Some(Ok(frame)) => {
                     // Trailers say nothing to us.
                     let Ok(data) = frame.into_data() else { continue };
-                    self.received += data.len() as u64;
+                    self.patience.earn(data.len());
                     return Ok(Some(data));
                 }
             }

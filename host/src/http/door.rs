@@ -3,7 +3,9 @@
 //!
 //! Who is let in: whoever brings a token that opens; and, if the server is configured so, whoever
 //! comes from this machine. That is not every request that a browser on this machine can be made
-//! to send: it must name this machine as its host, and no other site as its origin.
+//! to send: it must name this machine as its host, and no other site as its origin. The pages of
+//! the console, and nothing else, open to a session too; what changes something there must come
+//! from one of these pages.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,7 +17,7 @@ use axum::{
 };
 
 use super::{
-    Answer, Shared, blocking, health,
+    Answer, Shared, blocking, console, health,
     problem::{Problem, name_instance},
 };
 use crate::{
@@ -46,12 +48,18 @@ pub(super) async fn enter(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let id = request_id(request.headers());
-    let response = if OPEN.contains(&path.as_str()) {
+    if let Ok(id) = HeaderValue::try_from(id.as_str()) {
+        request.headers_mut().insert(REQUEST_ID, id);
+    }
+    let asked = console::Asked::of(&request);
+    let mut known = None;
+    let response = if OPEN.contains(&path.as_str()) || console::is_open(&path) {
         next.run(request).await
     } else {
         match admit(&service, &request) {
             Ok(caller) => {
                 request.extensions_mut().insert(caller.clone());
+                known = Some(caller.clone());
                 written_down(service, caller, &id, request, next)
                     .await
                     .unwrap_or_else(Problem::into_response)
@@ -59,7 +67,10 @@ pub(super) async fn enter(
             Err(problem) => problem.into_response(),
         }
     };
-    let mut response = name_instance(response, &path, &id);
+    let mut response = match asked {
+        Some(asked) => asked.answered(response, known.as_ref(), &id),
+        None => name_instance(response, &path, &id),
+    };
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -127,37 +138,56 @@ fn named_tenant(query: &str) -> Option<TenantId> {
 }
 
 fn who(service: &Shared, request: &Request) -> Result<Caller, Problem> {
-    let refuse = |detail| Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
-    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        let peer = request.extensions().get::<Peer>();
-        if service.spec().open_on_loopback
-            && peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback())
-            && is_of_this_machine(request.headers())
-        {
-            return Ok(Caller::unasked());
-        }
-        return refuse("this needs a token: send it as `Authorization: Bearer cfd_…`");
-    };
-    let bearer = header.to_str().ok().and_then(|text| text.split_once(' '));
-    let secret = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some((_, secret)) = secret else {
-        return refuse("the header `Authorization` must be `Bearer cfd_…`");
-    };
+    let headers = request.headers();
     let address = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
+    if let Some(header) = headers.get(header::AUTHORIZATION) {
+        let bearer = header.to_str().ok().and_then(|text| text.split_once(' '));
+        let secret = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let Some((_, secret)) = secret else {
+            return Err(refused("the header `Authorization` must be `Bearer cfd_…`"));
+        };
+        return by_token(service, address, || service.authenticate(secret.trim()));
+    }
+    let page = console::is_page(request.uri().path());
+    let session = console::session::brought(headers).filter(|_| page);
+    let open = || {
+        let near = address.is_some_and(|address| address.to_canonical().is_loopback());
+        let open = service.spec().open_on_loopback && near && is_of_this_machine(headers);
+        open.then(Caller::unasked)
+    };
+    let Some(caller) = session.and_then(|secret| service.in_session(secret)).or_else(open) else {
+        return Err(refused("this needs a token: send it as `Authorization: Bearer cfd_…`"));
+    };
+    if page && !request.method().is_safe() {
+        console::session::must_be_from_a_page(headers)?;
+    }
+    Ok(caller)
+}
+
+fn refused(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+}
+
+/// What a token opens, for an address that has not tried too many.
+pub(super) fn by_token<T>(
+    service: &Shared,
+    address: Option<IpAddr>,
+    open: impl FnOnce() -> Option<T>,
+) -> Answer<T> {
     let tries = address.map(|address| service.limits().may_try(service.spec(), address));
     if let Some(Err(wait)) = tries {
         // Before it is looked at: a guess that is right must not be told from others.
         let detail = "too many tokens from this address opened nothing";
         return Err(Problem::too_often(detail, wait));
     }
-    if let Some(caller) = service.authenticate(secret.trim()) {
-        return Ok(caller);
+    if let Some(opened) = open() {
+        return Ok(opened);
     }
     if let Some(address) = address {
         service.limits().failed(service.spec(), address);
     }
     // Whether it ever was one is not told.
-    refuse("the token opens nothing: it is unknown, expired or revoked")
+    Err(refused("the token opens nothing: it is unknown, expired or revoked"))
 }
 
 /// That a request was meant for this machine by somebody on it, as far as a browser tells.

@@ -343,15 +343,20 @@ fn from_savepoint(query: &Query) -> Answer<Option<FromSavepoint>> {
             )),
         };
     };
+    savepoint_of(text, allow_non_restored_state).map(Some)
+}
+
+/// What `JOB/SAVEPOINT` names.
+pub(super) fn savepoint_of(text: &str, allow_non_restored_state: bool) -> Answer<FromSavepoint> {
     let parts = text.split_once('/').and_then(|(job, name)| Some((job.parse().ok()?, name)));
     let (job, name) = parts.ok_or_else(|| {
         Problem::invalid("`from_savepoint` must be JOB/SAVEPOINT: identifier, name")
     })?;
     let savepoint = savepoint_name(name)?;
-    Ok(Some(FromSavepoint { job, savepoint, allow_non_restored_state }))
+    Ok(FromSavepoint { job, savepoint, allow_non_restored_state })
 }
 
-fn savepoint_name(name: &str) -> Answer<SavepointName> {
+pub(super) fn savepoint_name(name: &str) -> Answer<SavepointName> {
     SavepointName::new(name).map_err(|bad| {
         Problem::invalid(format!("`{name}` cannot name a savepoint: {}", bad.reason))
     })

@@ -1,5 +1,5 @@
-//! The REST API: what comes in by HTTP is read here, given to `service`, and answered as JSON;
-//! an error is a problem detail (RFC 9457). Decides nothing but who is let in at the door, and
+//! The REST API and the web console: what comes in by HTTP is read here, given to `service`, and
+//! answered as JSON or as a page; an error is a problem detail (RFC 9457), or a page that tells of it. Decides nothing but who is let in at the door, and
 //! how much of a request is read.
 //!
 //! | file | what lives there |
@@ -14,6 +14,7 @@
 //! | `preconditions` | `If-Match` and `If-None-Match` |
 //! | `given` | paths and queries, read with errors that say what to do |
 //! | `artifacts`, `jobs`, `checkpoints`, `look`, `overview`, `tenants`, `audit`, `tokens`, `health`, `trial` | the endpoints |
+//! | `console` | the web console: pages for people |
 //! | `shapes` | what answers of other rooms look like, for the document |
 //! | `metrics` | what Prometheus reads |
 
@@ -21,6 +22,7 @@ mod artifacts;
 mod audit;
 mod body;
 mod checkpoints;
+mod console;
 mod door;
 mod given;
 mod health;
@@ -139,6 +141,7 @@ impl Routes {
     /// The router that answers, with the door before it.
     pub fn serving(self, service: Shared) -> Router {
         self.router
+            .merge(console::routes())
             .fallback(async || {
                 Problem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here")
             })

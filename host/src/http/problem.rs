@@ -112,6 +112,22 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// What is wrong, and what to do.
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The mistakes of a job file, as the command line shows them.
+    pub(super) fn mistakes(&self) -> impl Iterator<Item = &str> {
+        let errors = self.0.more.get("errors").and_then(Value::as_array);
+        errors.into_iter().flatten().filter_map(|mistake| mistake["shown"].as_str())
+    }
+
     /// The same, with the request that it is about.
     fn about(mut self, path: &str, request_id: &str) -> Self {
         self.0.instance = Some(path.to_owned());
@@ -205,6 +221,11 @@ impl IntoResponse for Problem {
 /// The problem that an answer tells of.
 #[derive(Debug, Clone)]
 struct Said(Problem);
+
+/// The problem that an answer tells of, for who tells it otherwise.
+pub(super) fn told(response: &mut Response) -> Option<Problem> {
+    response.extensions_mut().remove::<Said>().map(|Said(problem)| problem)
+}
 
 /// Puts the path and the request's identifier into the problem that an answer tells of, if it
 /// does.

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Routes, Shared, door::Peer, tls::Tls};
+use super::{Routes, Shared, console::session::Secure, door::Peer, tls::Tls};
 
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 32 << 10;
@@ -56,6 +56,7 @@ pub async fn serve(
             Ok((stream, peer)) => {
                 let (router, end) = (router.clone(), end.clone());
                 let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+                let router = router.layer(axum::Extension(Peer(peer)));
                 connections.spawn(async move {
                     // Answers are small, and each is written whole.
                     let _ = stream.set_nodelay(true);
@@ -64,6 +65,7 @@ pub async fn serve(
                         Some(acceptor) => {
                             match timeout(head_timeout, acceptor.accept(stream)).await {
                                 Ok(Ok(stream)) => {
+                                    let router = router.layer(axum::Extension(Secure));
                                     answer(stream, peer, router, head_timeout, end).await
                                 }
                                 Ok(Err(error)) => tracing::debug!("no TLS with {peer}: {error}"),
@@ -99,7 +101,6 @@ async fn answer(
     head_timeout: Duration,
     mut end: watch::Receiver<bool>,
 ) {
-    let router = router.layer(axum::Extension(Peer(peer)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)

@@ -163,7 +163,12 @@ impl Service {
     pub fn authenticate(&self, secret: &str) -> Option<Caller> {
         secret.strip_prefix(PREFIX)?;
         // Looking up a digest tells nobody by its time how much of a guess was right.
-        let record = self.tokens.get(&digest(secret))?;
+        self.caller_of(&digest(secret))
+    }
+
+    /// Whose token it is that has this digest; none if it opens nothing.
+    pub(super) fn caller_of(&self, digest: &str) -> Option<Caller> {
+        let record = self.tokens.get(digest)?;
         let now = self.clock.now_millis();
         let over = record.expires_at.is_some_and(|at| at <= now) || record.revoked_at.is_some();
         (!over).then(|| Caller {
@@ -251,7 +256,7 @@ fn fresh(request: &TokenRequest, clock: &Clock) -> FreshToken {
     FreshToken { secret, record }
 }
 
-fn digest(secret: &str) -> String {
+pub(super) fn digest(secret: &str) -> String {
     Hex(&Sha256::digest(secret)).to_string()
 }
 

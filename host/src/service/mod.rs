@@ -19,6 +19,7 @@
 //! | [`audit`] | who changed what |
 //! | [`limits`] | how often somebody may ask |
 //! | [`access`] | who may do what: tokens, roles |
+//! | [`sessions`] | who brought a token to a browser |
 //! | [`artifacts`], `blobs` | uploads, versions and tags; the files of their bytes |
 //! | [`trial`](mod@trial) | the playground: an operator fed some records |
 //! | `places` | how much of something a tenant may have under way |
@@ -55,6 +56,7 @@ pub mod quotas;
 mod running;
 pub mod savepoints;
 pub mod seen;
+pub mod sessions;
 mod shown;
 pub mod submission;
 pub mod tenants;
@@ -80,6 +82,7 @@ use self::{
     limits::Limits,
     places::Places,
     running::Jobs,
+    sessions::Sessions,
 };
 use crate::{
     clock::{Clock, Stopwatch},
@@ -119,6 +122,7 @@ pub struct Service {
     spec: ServerSpec,
     registry: Registry,
     tokens: Tokens,
+    sessions: Sessions,
     audit: Audit,
     limits: Limits,
     tenants: Tenants,
@@ -180,6 +184,7 @@ impl Service {
             spec,
             registry,
             tokens,
+            sessions: Sessions::new(),
             audit,
             limits: Limits::new(),
             tenants,
@@ -225,6 +230,12 @@ impl Service {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.is_closing()
+    }
+
+    /// What its clock shows: milliseconds since 1970.
+    #[must_use]
+    pub fn now_millis(&self) -> i64 {
+        self.clock.now_millis()
     }
 
     fn is_closing(&self) -> bool {

@@ -36,6 +36,9 @@ impl States {
 }
 
 impl Precondition {
+    /// Nothing is asked: it is changed however it is.
+    pub const NONE: Self = Self { is: None, is_not: None };
+
     /// That it holds of `what`, which is in this state now, if it is there.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 15] = [
         "database",
         "failure",
         "hardening",
+        "human",
         "ids",
         "memory",
         "metrics",
@@ -44,7 +45,7 @@ const FLOORS: [&[&str]; 15] = [
 ];
 
 /// Libraries, and the only rooms that may name each.
-const LIBRARIES: [(&str, &[&str]); 7] = [
+const LIBRARIES: [(&str, &[&str]); 9] = [
     ("wasmtime", &["sandbox"]),
     ("wasmtime_wasi", &["sandbox"]),
     ("sled", &["database", "checkpoint", "registry"]),
@@ -52,6 +53,8 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
     ("seccompiler", &["hardening"]),
     ("axum", &["http"]),
     ("utoipa", &["http"]),
+    ("maud", &["http"]),
+    ("multer", &["http"]),
 ];
 
 /// Names every place that breaks a rule.

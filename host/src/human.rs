@@ -1,12 +1,12 @@
 //! Numbers, sizes, durations and times as people like to read them.
 
 /// Four figures at most: `999`, `27.0 k`, `1.25 M`.
-pub(super) fn count(n: f64) -> String {
+pub(crate) fn count(n: f64) -> String {
     scaled(n, 1_000.0, &["", " k", " M", " G", " T"])
 }
 
 /// `512 B`, `64.0 KiB`, `1.50 MiB`.
-pub(super) fn bytes(n: f64) -> String {
+pub(crate) fn bytes(n: f64) -> String {
     scaled(n, 1_024.0, &[" B", " KiB", " MiB", " GiB", " TiB"])
 }
 
@@ -27,7 +27,7 @@ fn scaled(n: f64, base: f64, units: &[&str]) -> String {
 }
 
 /// A count with separators: `336,776`.
-pub(super) fn exact(n: u64) -> String {
+pub(crate) fn exact(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -40,7 +40,7 @@ pub(super) fn exact(n: u64) -> String {
 }
 
 /// `40 ms`, `1.2 s`, `3 m 05 s`, `2 h 00 m`, `12 d 03 h`.
-pub(super) fn millis(n: u64) -> String {
+pub(crate) fn millis(n: u64) -> String {
     let seconds = n / 1_000;
     match n {
         0..1_000 => format!("{n} ms"),
@@ -62,7 +62,7 @@ pub(super) fn micros(n: u64) -> String {
 }
 
 /// `2013-01-05 10:00:00`, in UTC.
-pub(super) fn time(millis: i64) -> String {
+pub(crate) fn time(millis: i64) -> String {
     match jiff::Timestamp::from_millisecond(millis) {
         Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         // The last watermark of all, which says that the input has ended.
@@ -72,12 +72,12 @@ pub(super) fn time(millis: i64) -> String {
 }
 
 /// Text from elsewhere without what a terminal would obey, but with its lines.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
 /// Columns below each other; from number `left` on they are set to the right.
-pub(super) fn table(header: &[&str], rows: &[Vec<String>], left: usize) -> String {
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>], left: usize) -> String {
     let width = |i: usize| {
         let cells = rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count());
         cells.chain([header[i].chars().count()]).max().unwrap_or(0)
