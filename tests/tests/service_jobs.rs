@@ -71,8 +71,16 @@ fn a_job_that_was_rescaled_stays_so_after_a_kill() {
     assert_eq!(vertices(&served), 3, "{after:#}");
     let plan = served.ask("GET", &format!("{job}/plan"), b"").expect(200).json;
     assert_eq!((parallelism(&plan, "copied"), parallelism(&plan, "numbers")), (json!(3), json!(1)));
-    let one = served.ask("GET", &format!("{job}/vertices/copied"), b"").expect(200).json;
+    let copied = format!("{job}/vertices/copied");
+    let all_work = |one: &Value| {
+        let subtasks = one["subtasks"].as_array().unwrap();
+        subtasks.len() == 3 && subtasks.iter().all(|one| one["records_in"].as_u64() > Some(0))
+    };
+    let one = served.until(&copied, "every subtask at work", all_work);
     assert_eq!(one["slots"].as_array().unwrap().len(), 3, "{one:#}");
+    let records = |one: &Value| one["records_in"].as_u64().unwrap();
+    let sum: u64 = one["subtasks"].as_array().unwrap().iter().map(records).sum();
+    assert_eq!(sum, records(&one), "{one:#}");
     let reply = served.ask("GET", &format!("{job}/vertices/nobody"), b"");
     reply.is_problem(404, "not-found", "nobody");
 }

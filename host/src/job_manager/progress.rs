@@ -15,9 +15,9 @@ use crate::{
         deployment::Deployment,
         placement::Holding,
         plan::{Plan, Role},
-        status::{JobState, JobStatus, TenantStatus, VertexKind, VertexStatus},
+        status::{JobState, JobStatus, SubtaskStatus, TenantStatus, VertexKind, VertexStatus},
     },
-    metrics::get,
+    metrics::{SubtaskMetrics, get},
     stream::watermark,
     task_manager::SubtaskId,
     tenancy::ingest::SlowedBy,
@@ -67,31 +67,17 @@ impl Progress {
         self.status.memory = holding.memory.report();
         self.status.elapsed_millis = millis(elapsed);
         let now = clock.now_millis();
+        let before = &mut self.before;
         for (i, vertex) in self.status.vertices.iter_mut().enumerate() {
             let restarts = vertex.restarts;
             let mut fresh = VertexStatus::new(vertex.name.clone(), vertex.kind, vertex.parallelism);
             fresh.restarts = restarts;
             let mut least = i64::MAX;
             for (id, member) in deployment.members.iter().filter(|(id, _)| id.vertex == i) {
-                let subtask = &member.metrics;
-                let counters = subtask.counters();
-                fresh.records_in += counters.records_in;
-                fresh.records_out += counters.records_out;
-                fresh.bytes_in += counters.bytes_in;
-                fresh.bytes_out += counters.bytes_out;
-                fresh.rejected += counters.rejected;
-                fresh.late += counters.late;
-                fresh.slot_memory += get(&subtask.memory);
-                least = least.min(subtask.watermark.load(Ordering::Relaxed));
-                let now = [get(&subtask.busy_nanos), get(&subtask.blocked_nanos)];
-                let before = self.before.insert(*id, now).unwrap_or_default();
-                #[expect(clippy::cast_precision_loss, reason = "a share, not a sum")]
-                let share =
-                    |i: usize| (now[i].saturating_sub(before[i]) as f64 / since as f64).min(1.0);
-                let (busy, held_back) = (share(0), share(1));
-                fresh.busy = fresh.busy.max(busy);
-                fresh.backpressured = fresh.backpressured.max(held_back);
-                fresh.idle = fresh.idle.min((1.0 - busy - held_back).max(0.0));
+                let metrics = &member.metrics;
+                let subtask = subtask(*id, metrics, before.entry(*id).or_default(), since);
+                least = least.min(metrics.watermark.load(Ordering::Relaxed));
+                fresh.add(subtask);
             }
             let own = deployment.members.iter().filter(|(id, _)| id.vertex == i);
             fresh.guest_metrics = own
@@ -100,10 +86,8 @@ impl Progress {
                     m.guest_metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
                 })
                 .collect();
-            if least != watermark::NONE && least != watermark::END {
-                fresh.watermark = Some(least);
-                fresh.lag_millis = Some(now.saturating_sub(least));
-            }
+            fresh.watermark = known(least);
+            fresh.lag_millis = fresh.watermark.map(|watermark| now.saturating_sub(watermark));
             let meters = deployer.meters.iter().filter(|(id, _)| id.vertex == i);
             (fresh.guest_millis, fresh.guest_fuel) =
                 meters.map(|(_, m)| (m.total_millis(), m.total_fuel())).unzip();
@@ -120,6 +104,35 @@ impl Progress {
             };
         }
     }
+}
+
+/// What a subtask does, and did since the status before, when it was so long at work and held
+/// back. `since` are nanoseconds.
+fn subtask(
+    id: SubtaskId,
+    metrics: &SubtaskMetrics,
+    before: &mut [u64; 2],
+    since: u128,
+) -> SubtaskStatus {
+    let now = [get(&metrics.busy_nanos), get(&metrics.blocked_nanos)];
+    let before = std::mem::replace(before, now);
+    #[expect(clippy::cast_precision_loss, reason = "a share, not a sum")]
+    let share = |i: usize| (now[i].saturating_sub(before[i]) as f64 / since as f64).min(1.0);
+    let (busy, backpressured) = (share(0), share(1));
+    SubtaskStatus {
+        subtask: id.index,
+        counters: metrics.counters(),
+        watermark: known(metrics.watermark.load(Ordering::Relaxed)),
+        busy,
+        backpressured,
+        idle: (1.0 - busy - backpressured).max(0.0),
+        slot_memory: get(&metrics.memory),
+    }
+}
+
+/// A watermark that is neither none yet nor the end.
+fn known(watermark: i64) -> Option<i64> {
+    (watermark != watermark::NONE && watermark != watermark::END).then_some(watermark)
 }
 
 fn millis(time: Duration) -> u64 {

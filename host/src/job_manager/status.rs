@@ -11,6 +11,7 @@ use crate::{
     failure::{Failure, FailureKind, Fault},
     ids::{CheckpointId, JobName, OperatorName, SlotId, SubtaskIndex, TenantId},
     memory::JobMemoryReport,
+    metrics::Counters,
     sandbox::GuestMetrics,
     task_manager::slots::Waiting,
 };
@@ -184,6 +185,28 @@ pub struct VertexStatus {
     pub late: u64,
     /// The operator's own metrics, by subtask, since its instance was made.
     pub guest_metrics: Vec<GuestMetrics>,
+    /// The same of each subtask that runs.
+    pub subtasks: Vec<SubtaskStatus>,
+}
+
+/// What one parallel instance of a source, an operator or a sink does.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SubtaskStatus {
+    /// Which one.
+    pub subtask: SubtaskIndex,
+    /// Records and bytes, as of the vertex.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Its watermark, milliseconds since 1970.
+    pub watermark: Option<i64>,
+    /// The part of the time that it was at work, 0 to 1.
+    pub busy: f64,
+    /// The part of the time that it waited for room behind it, 0 to 1.
+    pub backpressured: f64,
+    /// The part of the time that it had nothing to do, 0 to 1.
+    pub idle: f64,
+    /// Bytes that its slot holds; 0 where there is none.
+    pub slot_memory: u64,
 }
 
 impl VertexStatus {
@@ -210,7 +233,24 @@ impl VertexStatus {
             rejected: 0,
             late: 0,
             guest_metrics: Vec::new(),
+            subtasks: Vec::new(),
         }
+    }
+
+    /// Counts one of its subtasks in. Its watermark is not a sum: see [`Self::watermark`].
+    pub fn add(&mut self, subtask: SubtaskStatus) {
+        let counters = &subtask.counters;
+        self.records_in += counters.records_in;
+        self.records_out += counters.records_out;
+        self.bytes_in += counters.bytes_in;
+        self.bytes_out += counters.bytes_out;
+        self.rejected += counters.rejected;
+        self.late += counters.late;
+        self.slot_memory += subtask.slot_memory;
+        self.busy = self.busy.max(subtask.busy);
+        self.backpressured = self.backpressured.max(subtask.backpressured);
+        self.idle = self.idle.min(subtask.idle);
+        self.subtasks.push(subtask);
     }
 }
 
