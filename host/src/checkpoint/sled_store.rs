@@ -391,7 +391,7 @@ impl SledStore {
 }
 
 fn open(path: &Path) -> Result<Trees, String> {
-    guarded::open(|| Trees::open(path, Layout::SMALL))
+    guarded::open(path, || Trees::open(path, Layout::SMALL))
 }
 
 fn manifest_key(id: CheckpointId) -> [u8; 8] {

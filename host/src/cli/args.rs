@@ -110,6 +110,8 @@ pub enum Command {
         metering: Metering,
         /// Whether it gives up files, sockets and processes
         hardening: Mode,
+        /// What it is to do
+        task: compile::Task,
     },
 }
 

@@ -61,7 +61,11 @@ use self::{
     exit::Exit,
 };
 use crate::{
-    config::{self, Override, job::JobSpec},
+    config::{
+        self, Override,
+        job::JobSpec,
+        server::{LogFormat, LogSpec},
+    },
     human,
     sandbox::compile,
 };
@@ -71,10 +75,8 @@ use crate::{
 pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run(args) => run::run(&args, start_log()),
-        Command::Serve(args) => {
-            start_log();
-            serve::serve(&args)
-        }
+        // It begins its log itself, as its configuration says.
+        Command::Serve(args) => serve::serve(&args),
         Command::Config(command) => config_command::config(&command),
         Command::Job(command) => job(&command),
         Command::Savepoint(command) => either(server::savepoints::savepoint(&command)),
@@ -96,8 +98,8 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
         // No log: what it writes is code.
-        Command::CompileArtifact { memory, seconds, metering, hardening } => {
-            return ExitCode::from(compile::run(memory, seconds, metering, hardening));
+        Command::CompileArtifact { memory, seconds, metering, hardening, task } => {
+            return ExitCode::from(compile::run(memory, seconds, metering, hardening, task));
         }
     };
     exit.into()
@@ -144,14 +146,24 @@ fn either(ended: Result<Exit, Exit>) -> Exit {
 
 /// Logs to standard error, in between what shows progress.
 fn start_log() -> MultiProgress {
+    start_log_as(&LogSpec::default())
+}
+
+/// The same, as a configuration says. What the environment says goes before it.
+fn start_log_as(spec: &LogSpec) -> MultiProgress {
     let progress = terminal::shared_progress();
-    let filter = std::env::var("COFFERDAM_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let filter = std::env::var("COFFERDAM_LOG").ok().or_else(|| spec.level.clone());
+    let filter = filter.unwrap_or_else(|| "warn".to_owned());
     let writer = terminal::LogWriter(progress.clone());
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
-        .with_ansi(terminal::colours())
-        .with_writer(move || writer.clone())
-        .init();
+        .with_writer(move || writer.clone());
+    match spec.format {
+        LogFormat::Text => log.with_ansi(terminal::colours()).init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+        }
+    }
     progress
 }
 

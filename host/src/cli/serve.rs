@@ -51,6 +51,7 @@ fn refuse(exit: Exit, text: &str) -> Exit {
 
 fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
     let mut spec = read_config(args.config.as_deref())?.spec;
+    super::start_log_as(&spec.log);
     spec.listen = args.listen.unwrap_or(spec.listen);
     let dir = data_dir(args.data.as_deref())?;
     let dir = make(&dir).map_err(|error| {

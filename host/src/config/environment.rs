@@ -5,7 +5,7 @@
 use super::node::Override;
 
 /// The tables whose keys can be given by variables.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "server",
     "tls",
     "auth",
@@ -15,6 +15,7 @@ const TABLES: [&str; 12] = [
     "artifacts",
     "jobs",
     "playground",
+    "log",
     "disk",
     "network",
     "files",

@@ -13,7 +13,8 @@ use super::{
     node::{self, Entry, Node, Override, Value},
     section::{self, Read, Refusal, Section},
     server::{
-        Configured, DiskLimits, PlaygroundLimits, ServerSpec, Source, TenantLimits, TlsFiles,
+        Configured, DiskLimits, LogFormat, PlaygroundLimits, ServerSpec, Source, TenantLimits,
+        TlsFiles,
     },
 };
 use crate::ids::{InvalidName, TenantId};
@@ -126,6 +127,11 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
     if let Some(section) = file.table("playground") {
         read_playground(section, &mut spec.playground);
     }
+    if let Some(mut section) = file.table("log") {
+        put(&mut spec.log.format, section.get("format", section::one_of(LOG_FORMATS)));
+        spec.log.level = section.get("level", log_level);
+        section.finish();
+    }
     if let Some(section) = file.table("disk") {
         read_disk(section, &mut spec.disk);
     }
@@ -165,6 +171,18 @@ fn read_playground(mut section: Section<'_>, of: &mut PlaygroundLimits) {
     let memory = section::memory_size(64 << 10..=4 << 30);
     put(&mut of.memory, section.get("memory", memory));
     section.finish();
+}
+
+const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+fn log_level(node: &Node) -> Read<String> {
+    let text = section::text(node)?;
+    match tracing_subscriber::EnvFilter::builder().parse(&text) {
+        Ok(_) if !text.trim().is_empty() => Ok(text),
+        _ => Err(Refusal::new("is no level").with_help(
+            "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"; or filters, as \"warn,guest=info\"",
+        )),
+    }
 }
 
 fn read_disk(mut section: Section<'_>, of: &mut DiskLimits) {
@@ -289,7 +307,10 @@ fn directory(node: &Node, origin: &Path) -> Read<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{environment, server::RequestLimit};
+    use crate::config::{
+        environment,
+        server::{LogSpec, RequestLimit},
+    };
 
     fn parse(text: &str) -> Result<ServerSpec, String> {
         let read = parse_server(text, Path::new("/srv/cofferdam.toml"), &[]);
@@ -311,6 +332,7 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
 [artifacts]\nmax_size = '1MiB'\nmax_storage = '10MiB'
 [jobs]\nmax_subtasks = 20\nmax_live = 30\nhistory = 40\nidle_after = '0s'
 [playground]\nat_once = 3\nrecords = 5\ninput = '2KiB'\noutput = '3KiB'\ntime = '4s'\nmemory = '5MiB'
+[log]\nformat = 'json'\nlevel = 'warn,guest=debug'
 [disk]\nlow = '7MiB'\nfull = '0'\ncheck_every = '1m'
 [network]\nports = [8080]
 [files]\nshared = ['/tmp']\ntenants.acme = ['/']\n";
@@ -353,6 +375,7 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
                 time: Duration::from_secs(4),
                 memory: 5 << 20,
             },
+            log: LogSpec { format: LogFormat::Json, level: Some("warn,guest=debug".to_owned()) },
             disk: DiskLimits {
                 low: Some(7 << 20),
                 full: Some(0),
@@ -432,6 +455,8 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
             ("[limits]\ntenants.a = {bursd = 1}", "did you mean `burst`?"),
             ("[limits]\nrequests_per_second = 0", "from 1 to"),
             ("[files]\ntenants.'a b' = []", "cannot name a tenant"),
+            ("[log]\nlevel = 'a=b=c'", "is no level"),
+            ("[log]\nformat = 'xml'", "format"),
             ("[artifacts]\nmax_size = '1GiB'", "1024 to 67108864 bytes"),
         ] {
             let shown = parse(text).unwrap_err();

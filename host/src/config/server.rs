@@ -95,6 +95,8 @@ pub struct ServerSpec {
     pub history: u32,
     /// `[playground]`: what trying an operator may take.
     pub playground: PlaygroundLimits,
+    /// `[log]`: what is logged, and how.
+    pub log: LogSpec,
     /// `[disk]`: how the room of the data directory is watched.
     pub disk: DiskLimits,
     /// `[network] ports`: which TCP ports operators may reach at all; 80 and 443 if not given.
@@ -133,6 +135,26 @@ impl Default for PlaygroundLimits {
             memory: 256 << 20,
         }
     }
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `text`: for people.
+    #[default]
+    Text,
+    /// `json`: an object a line, for programs.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogSpec {
+    /// `format`; text if not given.
+    pub format: LogFormat,
+    /// `level`: `error`, `warn`, `info`, `debug`, `trace`, or filters as of `COFFERDAM_LOG`; `warn`
+    /// if not given. `COFFERDAM_LOG` goes before it.
+    pub level: Option<String>,
 }
 
 /// How the room of the data directory is watched.
@@ -212,6 +234,7 @@ impl Default for ServerSpec {
             history: 1_000,
             idle_after: Duration::from_secs(300),
             playground: PlaygroundLimits::default(),
+            log: LogSpec::default(),
             disk: DiskLimits::default(),
             ports: vec![80, 443],
             shared_files: Vec::new(),

@@ -6,7 +6,10 @@ use std::{fmt::Display, path::PathBuf, time::Duration};
 use toml::Value;
 
 use super::{
-    server::{DiskLimits, PlaygroundLimits, RequestLimit, ServerSpec, TenantLimits, TlsFiles},
+    server::{
+        DiskLimits, LogFormat, LogSpec, PlaygroundLimits, RequestLimit, ServerSpec, TenantLimits,
+        TlsFiles,
+    },
     units::show_size,
 };
 
@@ -73,6 +76,7 @@ impl ServerSpec {
             idle_after,
             playground:
                 PlaygroundLimits { at_once, records, input, output, time: for_trial, memory: of_trial },
+            log: LogSpec { format, level },
             disk: DiskLimits { low, full, check_every },
             ports,
             shared_files,
@@ -108,6 +112,8 @@ impl ServerSpec {
             ("playground", "output", Some(size(*output as u64)), none),
             ("playground", "time", Some(time(*for_trial)), none),
             ("playground", "memory", Some(size(*of_trial as u64)), none),
+            ("log", "format", Some(text(&log_format(*format))), none),
+            ("log", "level", level.as_ref().map(|level| text(level)), "warn"),
             ("disk", "low", low.map(size), "1 GiB, or a tenth of the disk"),
             ("disk", "full", full.map(size), "64 MiB, or a hundredth of the disk"),
             ("disk", "check_every", Some(time(*check_every)), none),
@@ -141,6 +147,13 @@ impl ServerSpec {
             tenant_limits.iter().map(|(name, of)| of_tenant("limits.tenants", name, limits(of))),
         );
         rows
+    }
+}
+
+fn log_format(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
     }
 }
 

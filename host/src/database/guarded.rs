@@ -3,8 +3,9 @@
 
 use std::{
     cell::Cell,
-    io,
+    fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::Once,
     time::Duration,
 };
@@ -17,13 +18,14 @@ use crate::allocator::sparse;
 const TRIES: u32 = 50;
 const APART: Duration = Duration::from_millis(10);
 
-/// Opens a database by a function of the caller's, which is called again while the database
+/// Opens a database at a path by a function of the caller's, which is called again while the database
 /// is still being closed.
 ///
 /// # Errors
 /// In words.
-pub fn open<T>(mut make: impl FnMut() -> sled::Result<T>) -> Result<T, String> {
+pub fn open<T>(path: &Path, mut make: impl FnMut() -> sled::Result<T>) -> Result<T, String> {
     sync_range::hold();
+    forget_unfinished(path);
     let mut tries = 1;
     loop {
         let mut locked = false;
@@ -37,6 +39,19 @@ pub fn open<T>(mut make: impl FnMut() -> sled::Result<T>) -> Result<T, String> {
         }
         tries += 1;
         std::thread::sleep(APART);
+    }
+}
+
+/// sled writes its snapshots under a name that it takes for that of a whole one, and renames them
+/// when they are. One that a full disk or a crash left half written, it would take for damage.
+fn forget_unfinished(database: &Path) {
+    for entry in fs::read_dir(database).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            // What cannot be removed is told of when the database is opened.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -15,12 +15,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use tracing::Instrument as _;
 
 use super::{
     Answer, Shared, blocking, console, health,
     problem::{Problem, name_instance},
 };
 use crate::{
+    clock::Stopwatch,
     ids::TenantId,
     registry::records::AuditRecord,
     service::{access::Caller, audit::Call},
@@ -51,30 +53,55 @@ pub(super) async fn enter(
     if let Ok(id) = HeaderValue::try_from(id.as_str()) {
         request.headers_mut().insert(REQUEST_ID, id);
     }
+    let method = request.method().clone();
+    let watch = Stopwatch::start();
+    // Of a level that is never filtered out, so that what is logged on the way says whose it is.
+    let span = tracing::error_span!(
+        "request",
+        request_id = id,
+        %method,
+        path,
+        tenant = tracing::field::Empty
+    );
+    let answering = answer(service, request, next, (&path, &id)).instrument(span.clone());
+    let mut response = answering.await;
+    let _in = span.enter();
+    tracing::info!(status = response.status().as_u16(), micros = watch.micros(), "answered");
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+async fn answer(
+    service: Shared,
+    mut request: Request,
+    next: Next,
+    (path, id): (&str, &str),
+) -> Response {
     let asked = console::Asked::of(&request);
     let mut known = None;
-    let response = if OPEN.contains(&path.as_str()) || console::is_open(&path) {
+    let response = if OPEN.contains(&path) || console::is_open(path) {
         next.run(request).await
     } else {
         match admit(&service, &request) {
             Ok(caller) => {
+                if let Some(tenant) = &caller.tenant {
+                    tracing::Span::current().record("tenant", tenant.as_str());
+                }
                 request.extensions_mut().insert(caller.clone());
                 known = Some(caller.clone());
-                written_down(service, caller, &id, request, next)
+                written_down(service, caller, id, request, next)
                     .await
                     .unwrap_or_else(Problem::into_response)
             }
             Err(problem) => problem.into_response(),
         }
     };
-    let mut response = match asked {
-        Some(asked) => asked.answered(response, known.as_ref(), &id),
-        None => name_instance(response, &path, &id),
-    };
-    if let Ok(id) = HeaderValue::try_from(id) {
-        response.headers_mut().insert(REQUEST_ID, id);
+    match asked {
+        Some(asked) => asked.answered(response, known.as_ref(), id),
+        None => name_instance(response, path, id),
     }
-    response
 }
 
 /// The client's, so that one call can be followed through several programs; else one that nobody

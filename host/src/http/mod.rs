@@ -185,7 +185,8 @@ async fn blocking<T: Send + 'static>(
     service: Shared,
     work: impl FnOnce(&Shared) -> Result<T, ServiceError> + Send + 'static,
 ) -> Answer<T> {
-    match tokio::task::spawn_blocking(move || work(&service)).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(|| work(&service))).await {
         Ok(done) => done.map_err(Problem::from),
         Err(error) => Err(Problem::bug(&error)),
     }

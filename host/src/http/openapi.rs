@@ -12,7 +12,7 @@ use utoipa::{
         Components, Content, ContentBuilder, HeaderBuilder, OpenApi, RefOr, Required,
         ResponseBuilder,
         path::{Operation, ParameterBuilder, ParameterIn, PathItem},
-        schema::{ArrayBuilder, ObjectBuilder, Ref, Schema, Type},
+        schema::{ArrayBuilder, ObjectBuilder, Ref, Schema, SchemaType, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -263,7 +263,8 @@ impl PartialSchema for Inspection {
         let text = || ObjectBuilder::new().schema_type(Type::String);
         let yes_or_no = || ObjectBuilder::new().schema_type(Type::Boolean);
         let list = || ArrayBuilder::new().items(text());
-        let members: [(&str, Schema, &str); 7] = [
+        let or_null = SchemaType::from_iter([Type::String, Type::Null]);
+        let members: [(&str, Schema, &str); 11] = [
             ("contract", text().into(), "The contract that it was built for"),
             ("kind", text().into(), "`processor` or `keyed-processor`"),
             ("exports", list().into(), "The interfaces that it exports"),
@@ -271,6 +272,14 @@ impl PartialSchema for Inspection {
             ("snapshot", yes_or_no().into(), "Whether it says itself what its state is"),
             ("merge", yes_or_no().into(), "Whether two of its session windows can become one"),
             ("memory_not_saved_because", list().into(), "Empty if its memory can be saved"),
+            ("languages", list().into(), "What it says it was written in"),
+            ("processed_by", list().into(), "What it says has worked on it"),
+            ("sdks", list().into(), "With which libraries for components it says it was made"),
+            (
+                "made_of",
+                ObjectBuilder::new().schema_type(or_null).into(),
+                "The digest of the core module that it was made of when that was uploaded",
+            ),
         ];
         let about = ObjectBuilder::new().description(Some("What was found out about a component"));
         let build = |all: ObjectBuilder, (name, schema, description): (&str, Schema, &str)| {

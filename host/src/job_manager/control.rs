@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     capsule::compare::Comparison,
     checkpoint::summary::Summary,
-    ids::{CheckpointId, OperatorName, SlotId, TenantId},
+    ids::{CheckpointId, JobId, OperatorName, SlotId, TenantId},
     job_manager::status::JobStatus,
     task_manager::{TaskManager, TaskManagerSettings, slots::health::SlotCondition},
     tenancy::usage::ledger::Ledger,
@@ -38,6 +38,8 @@ pub struct RunOptions {
     pub artifacts: Option<PathBuf>,
     /// Where the job's usage is recorded; nowhere if not given.
     pub usage: Option<Ledger>,
+    /// What it is called by in logs, beside others of the same name; nothing if not given.
+    pub id: Option<JobId>,
 }
 
 /// What a running job is asked to do.

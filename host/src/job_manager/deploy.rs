@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::job::JobSpec,
     failure::{Failure, FailureKind},
-    ids::{OperatorName, SubtaskIndex, TenantId},
+    ids::{JobId, OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         crashes::CrashBook,
         deployment::{DeployedRegion, Deployment, Member, Shared},
@@ -47,6 +47,8 @@ const COMMANDS: usize = 16;
 pub struct Deployer {
     /// Whose job it is.
     pub tenant: TenantId,
+    /// What it is called by in logs, beside others of the same name.
+    pub id: Option<JobId>,
     /// The job file.
     pub spec: JobSpec,
     /// The plan.

@@ -20,7 +20,7 @@ use crate::{
         OperatorFault,
         job::{JobSpec, OperatorSpec, StateKeeping},
     },
-    ids::{ArtifactDigest, OperatorName, SubtaskIndex, TenantId},
+    ids::{ArtifactDigest, JobId, OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         capsules,
         control::{Outcome, RunOptions},
@@ -93,9 +93,10 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     };
     let capsules = capsules::directory(spec.job.capsules, options);
     let meters = meters(&plan, &options.tenant, &task_manager);
-    let logs = logs(&plan, &clock);
+    let logs = logs(&plan, &clock, &options.tenant, options.id);
     let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
+        id: options.id,
         spec,
         regions: Arc::new(Regions::of(&plan)),
         plan,
@@ -129,9 +130,18 @@ fn meters(
 }
 
 /// Crashing gives no more of what may be logged.
-fn logs(plan: &Plan, clock: &Clock) -> BTreeMap<SubtaskId, LogBudget> {
+fn logs(
+    plan: &Plan,
+    clock: &Clock,
+    tenant: &TenantId,
+    id: Option<JobId>,
+) -> BTreeMap<SubtaskId, LogBudget> {
     of_each_slot(plan, |spec, index| {
-        LogBudget::new(Arc::from(spec.name.as_str()), index.0, clock.clone())
+        let log = LogBudget::new(Arc::from(spec.name.as_str()), index.0, clock.clone());
+        match id {
+            Some(id) => log.of_job(tenant.as_str().into(), id.to_string().into()),
+            None => log,
+        }
     })
 }
 
@@ -212,10 +222,11 @@ impl Prepared {
         let now = &self.deployer;
         let mut meters = meters(&plan, &now.tenant, &now.task_manager);
         meters.extend(now.meters.iter().map(|(id, meter)| (*id, meter.clone())));
-        let mut logs = logs(&plan, &now.clock);
+        let mut logs = logs(&plan, &now.clock, &now.tenant, now.id);
         logs.extend(now.logs.iter().map(|(id, log)| (*id, log.clone())));
         Deployer {
             tenant: now.tenant.clone(),
+            id: now.id,
             spec,
             regions: Arc::new(Regions::of(&plan)),
             plan: Arc::new(plan),

@@ -355,7 +355,7 @@ impl Drop for Inner {
 }
 
 fn open(path: &Path) -> Result<sled::Db, String> {
-    guarded::open(|| {
+    guarded::open(path, || {
         let config = sled::Config::new().path(path).cache_capacity(8 << 20);
         // It is flushed where it counts.
         config.flush_every_ms(None).open()

@@ -50,6 +50,19 @@ pub struct Inspection {
     pub merge: bool,
     /// Why its memory cannot be saved without its help; empty if it can.
     pub memory_not_saved_because: Vec<String>,
+    /// What it says it was written in, each with its version.
+    #[serde(default)]
+    pub languages: Vec<String>,
+    /// What it says has worked on it.
+    #[serde(default)]
+    pub processed_by: Vec<String>,
+    /// With which libraries for components it says it was made.
+    #[serde(default)]
+    pub sdks: Vec<String>,
+    /// The core module that was uploaded, if this component was made of one: `sha256-` and 64
+    /// hexadecimal digits.
+    #[serde(default)]
+    pub made_of: Option<String>,
 }
 
 impl Record for VersionRecord {

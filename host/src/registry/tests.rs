@@ -90,3 +90,19 @@ fn a_database_that_takes_much_more_than_is_in_it_is_written_anew() {
     assert_eq!(registry.all::<TagRecord>(&[]).unwrap().len(), 1);
     assert!(!fs::exists(dir.path().join("records.new")).unwrap());
 }
+
+#[test]
+fn what_a_full_disk_left_half_written_is_not_taken_for_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = dir.path().join("records");
+    drop(Registry::open(dir.path(), "a test").unwrap());
+    // As sled leaves it when there is no room for the rest.
+    let snapshots = || fs::read_dir(&records).unwrap().flatten();
+    let whole = snapshots().find(|e| e.file_name().to_string_lossy().starts_with("snap.")).unwrap();
+    let half = format!("{}.generating", whole.path().display());
+    for left in [&b""[..], b"half of it, and more than twelve bytes"] {
+        fs::write(&half, left).unwrap();
+        drop(Registry::open(dir.path(), "a test").unwrap());
+        assert!(!fs::exists(&half).unwrap());
+    }
+}

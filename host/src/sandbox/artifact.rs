@@ -61,6 +61,9 @@ pub enum LoadError {
     /// It is not a component.
     #[error("it is {0}, not a WebAssembly component")]
     NotAComponent(&'static str),
+    /// It is a core module that does not say how to make a component of it.
+    #[error("{0}")]
+    CoreModule(String),
     /// It is larger than [`MAX_ARTIFACT`].
     #[error("it has {size} bytes, more than the {limit} that are accepted")]
     TooLarge {
@@ -324,9 +327,9 @@ fn check_header(bytes: &[u8]) -> Result<(), LoadError> {
     }
     match bytes.get(..8) {
         Some(b"\0asm\x0d\0\x01\0") => Ok(()),
-        Some(b"\0asm\x01\0\0\0") => {
-            Err(LoadError::NotAComponent("a core module (turn it into a component first)"))
-        }
+        Some(b"\0asm\x01\0\0\0") => Err(LoadError::NotAComponent(
+            "a core module (make a component of it with `wasm-tools component new`)",
+        )),
         Some([0, b'a', b's', b'm', ..]) => {
             Err(LoadError::NotAComponent("WebAssembly of a version that this host does not know"))
         }

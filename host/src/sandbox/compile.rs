@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum;
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use wasmtime::{Engine, component::Component};
 
@@ -29,6 +30,7 @@ use crate::{
     hardening,
     sandbox::{
         artifact::{LoadError, MAX_ARTIFACT},
+        componentize,
         engine::{Metering, Sandbox, engine_config},
         guest_log,
     },
@@ -61,6 +63,24 @@ impl Default for CompileLimits {
     /// seconds of two busy cores.
     fn default() -> Self {
         Self { memory: 4 << 30, time: Duration::from_secs(90) }
+    }
+}
+
+/// What the child is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Task {
+    /// Compile a component.
+    Compile,
+    /// Make a component of a core module.
+    Componentize,
+}
+
+impl Task {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Compile => "compile",
+            Self::Componentize => "componentize",
+        }
     }
 }
 
@@ -103,7 +123,24 @@ impl Compiler {
         match self {
             Self::Here => sandbox.engine.precompile_component(bytes).map_err(|e| refused(&e)),
             Self::Child { program, limits, hardening } => {
-                in_child(program.into(), *limits, sandbox.metering, *hardening, bytes)
+                let task = (Task::Compile, sandbox.metering);
+                in_child(program.into(), *limits, task, *hardening, bytes)
+            }
+        }
+    }
+
+    /// Makes a component of a core module.
+    pub(super) fn componentize(
+        &self,
+        sandbox: &Sandbox,
+        bytes: &[u8],
+    ) -> Result<Vec<u8>, LoadError> {
+        match self {
+            Self::Here => componentize::encode(bytes)
+                .map_err(|error| LoadError::CoreModule(guest_log::shown(&error).into_owned())),
+            Self::Child { program, limits, hardening } => {
+                let task = (Task::Componentize, sandbox.metering);
+                in_child(program.into(), *limits, task, *hardening, bytes)
             }
         }
     }
@@ -125,7 +162,7 @@ fn refused(error: &wasmtime::Error) -> LoadError {
 fn in_child(
     program: OsString,
     limits: CompileLimits,
-    metering: Metering,
+    (task, metering): (Task, Metering),
     hardening: hardening::Mode,
     bytes: &[u8],
 ) -> Result<Vec<u8>, LoadError> {
@@ -135,6 +172,7 @@ fn in_child(
         .arg(limits.time.as_secs().max(1).to_string())
         .arg(metering.word())
         .arg(hardening.word())
+        .arg(task.word())
         .env_clear()
         // The allocator would reserve a gigabyte of what the child may have.
         .env("MIMALLOC_ARENA_RESERVE", "32768")
@@ -148,9 +186,13 @@ fn in_child(
     let status = status.map_err(|error| LoadError::NoCompiler(error.to_string()))?;
     match (status.code(), written) {
         (Some(0), Some(code)) => Ok(code),
-        (Some(code), Some(reason)) if code == i32::from(REFUSED) => Err(LoadError::Invalid(
-            guest_log::shown(&String::from_utf8_lossy(&reason)).into_owned(),
-        )),
+        (Some(code), Some(reason)) if code == i32::from(REFUSED) => {
+            let reason = guest_log::shown(&String::from_utf8_lossy(&reason)).into_owned();
+            Err(match task {
+                Task::Compile => LoadError::Invalid(reason),
+                Task::Componentize => LoadError::CoreModule(reason),
+            })
+        }
         (_, None) => Err(too_costly(limits, &format!("took longer than {:?}", limits.time))),
         (_, Some(_)) => Err(died(limits, status, &words)),
     }
@@ -222,12 +264,19 @@ fn died(limits: CompileLimits, status: ExitStatus, words: &str) -> LoadError {
     }
 }
 
-/// What `cofferdam compile-artifact MEMORY SECONDS METERING HARDENING` does: limits
-/// itself, then compiles standard input to standard output. Returns the exit code.
+/// What `cofferdam compile-artifact MEMORY SECONDS METERING HARDENING TASK` does: limits
+/// itself, then compiles standard input to standard output, or makes a component of it.
+/// Returns the exit code.
 #[must_use]
-pub fn run(memory: u64, seconds: u64, metering: Metering, hardening: hardening::Mode) -> u8 {
+pub fn run(
+    memory: u64,
+    seconds: u64,
+    metering: Metering,
+    hardening: hardening::Mode,
+    task: Task,
+) -> u8 {
     let code = match confine(memory, seconds, hardening).map_err(|e| (USELESS, e.to_string())) {
-        Ok(()) => compile_input(metering),
+        Ok(()) => work_on_input(task, metering),
         Err(error) => Err(error),
     };
     match code {
@@ -261,7 +310,7 @@ fn confine(memory: u64, seconds: u64, hardening: hardening::Mode) -> io::Result<
     Ok(())
 }
 
-fn compile_input(metering: Metering) -> Result<(), (u8, String)> {
+fn work_on_input(task: Task, metering: Metering) -> Result<(), (u8, String)> {
     let useless = |error: String| (USELESS, error);
     let mut bytes = Vec::new();
     io::stdin()
@@ -269,8 +318,13 @@ fn compile_input(metering: Metering) -> Result<(), (u8, String)> {
         .take(MAX_ARTIFACT as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| useless(e.to_string()))?;
-    let engine =
-        Engine::new(&engine_config(None, metering)).map_err(|e| useless(format!("{e:#}")))?;
-    let code = engine.precompile_component(&bytes).map_err(|e| (REFUSED, format!("{e:#}")))?;
+    let code = match task {
+        Task::Compile => {
+            let engine = Engine::new(&engine_config(None, metering))
+                .map_err(|e| useless(format!("{e:#}")))?;
+            engine.precompile_component(&bytes).map_err(|e| (REFUSED, format!("{e:#}")))?
+        }
+        Task::Componentize => componentize::encode(&bytes).map_err(|error| (REFUSED, error))?,
+    };
     io::stdout().lock().write_all(&code).map_err(|e| useless(e.to_string()))
 }

@@ -54,6 +54,7 @@ impl GuestLog {
     /// Writes a line, unless there were too many in this call, or in all.
     pub(super) fn write(&self, level: Level, message: &str) {
         let (operator, subtask) = (self.budget.operator(), self.budget.subtask());
+        let (tenant, job) = self.budget.of();
         let before = self.lines.fetch_add(1, Ordering::Relaxed);
         let kept = self.budget.kept();
         // What nobody reads costs nobody anything.
@@ -63,7 +64,7 @@ impl GuestLog {
         if before >= MAX_LINES {
             if kept.is_none() && before == MAX_LINES && self.budget.allows(0) {
                 tracing::warn!(
-                    target: "guest", operator, subtask,
+                    target: "guest", tenant, job, operator, subtask,
                     "more than {MAX_LINES} lines in one call: the rest of them is dropped"
                 );
             }
@@ -78,11 +79,21 @@ impl GuestLog {
             return kept.put(level.word(), &message);
         }
         match level {
-            Level::Trace => tracing::trace!(target: "guest", operator, subtask, "{message}"),
-            Level::Debug => tracing::debug!(target: "guest", operator, subtask, "{message}"),
-            Level::Info => tracing::info!(target: "guest", operator, subtask, "{message}"),
-            Level::Warn => tracing::warn!(target: "guest", operator, subtask, "{message}"),
-            Level::Error => tracing::error!(target: "guest", operator, subtask, "{message}"),
+            Level::Trace => {
+                tracing::trace!(target: "guest", tenant, job, operator, subtask, "{message}")
+            }
+            Level::Debug => {
+                tracing::debug!(target: "guest", tenant, job, operator, subtask, "{message}")
+            }
+            Level::Info => {
+                tracing::info!(target: "guest", tenant, job, operator, subtask, "{message}")
+            }
+            Level::Warn => {
+                tracing::warn!(target: "guest", tenant, job, operator, subtask, "{message}")
+            }
+            Level::Error => {
+                tracing::error!(target: "guest", tenant, job, operator, subtask, "{message}")
+            }
         }
     }
 

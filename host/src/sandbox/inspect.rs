@@ -8,6 +8,7 @@ use super::{
     Sandbox,
     artifact::{Artifact, CONTRACT, LoadError, OperatorKind, digest_of},
     guest_log, memory_snapshot,
+    producers::Producers,
 };
 
 /// How many interfaces are told of each kind, and how much of a name: a component may have any
@@ -28,6 +29,8 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// Why its memory cannot be saved without its help; nothing if it can.
     pub memory_not_saved_because: Vec<String>,
+    /// What it says it was made with.
+    pub producers: Producers,
 }
 
 impl Sandbox {
@@ -63,6 +66,7 @@ impl Sandbox {
             exports: exports.take(MOST_NAMES).collect(),
             imports: imports.take(MOST_NAMES).collect(),
             memory_not_saved_because,
+            producers: Producers::of(bytes),
         })
     }
 }

@@ -30,6 +30,8 @@ pub struct LogBudget(Arc<Slot>);
 struct Slot {
     operator: Arc<str>,
     subtask: u32,
+    /// Tenant and job, where there are several.
+    of: Option<(Arc<str>, Arc<str>)>,
     clock: Clock,
     bucket: Mutex<Bucket>,
     /// Where lines go instead of into the program's own log.
@@ -140,7 +142,7 @@ impl LogBudget {
     #[must_use]
     pub fn new(operator: Arc<str>, subtask: u32, clock: Clock) -> Self {
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
-        Self(Arc::new(Slot { operator, subtask, clock, bucket, kept: None }))
+        Self(Arc::new(Slot { operator, subtask, of: None, clock, bucket, kept: None }))
     }
 
     /// A full one for a slot whose lines, of every level, are kept for whoever tries the
@@ -148,7 +150,27 @@ impl LogBudget {
     #[must_use]
     pub fn keeping(operator: Arc<str>, clock: Clock, kept: Arc<KeptLog>) -> Self {
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
-        Self(Arc::new(Slot { operator, subtask: 0, clock, bucket, kept: Some(kept) }))
+        Self(Arc::new(Slot { operator, subtask: 0, of: None, clock, bucket, kept: Some(kept) }))
+    }
+
+    /// A full one of the same slot, whose lines say of which tenant's job they are.
+    #[must_use]
+    pub fn of_job(&self, tenant: Arc<str>, job: Arc<str>) -> Self {
+        let Slot { operator, subtask, clock, kept, .. } = &*self.0;
+        let bucket = Mutex::new(Bucket::full(clock.now_millis()));
+        Self(Arc::new(Slot {
+            operator: operator.clone(),
+            subtask: *subtask,
+            of: Some((tenant, job)),
+            clock: clock.clone(),
+            bucket,
+            kept: kept.clone(),
+        }))
+    }
+
+    /// Whose lines these are, where there are several: tenant and job.
+    pub(super) fn of(&self) -> (Option<&str>, Option<&str>) {
+        self.0.of.as_ref().map(|(tenant, job)| (&**tenant, &**job)).unzip()
     }
 
     /// Where lines go instead of into the program's own log, if anywhere.
@@ -198,12 +220,13 @@ impl Slot {
             return;
         }
         let (operator, subtask) = (&*self.operator, self.subtask);
+        let (tenant, job) = self.of.as_ref().map(|(tenant, job)| (&**tenant, &**job)).unzip();
         if let Some((lost, millis)) = decision.summary {
             self.tell_lost(lost, millis);
         }
         if decision.begins {
             tracing::warn!(
-                target: "guest", operator, subtask,
+                target: "guest", tenant, job, operator, subtask,
                 "logs more than {LINES_PER_SECOND} lines or {} KiB a second: what is beyond that \
                  is dropped and counted", BYTES_PER_SECOND / 1024
             );
@@ -212,8 +235,9 @@ impl Slot {
 
     fn tell_lost(&self, lost: Lost, millis: i64) {
         let (operator, subtask) = (&*self.operator, self.subtask);
+        let (tenant, job) = self.of.as_ref().map(|(tenant, job)| (&**tenant, &**job)).unzip();
         tracing::warn!(
-            target: "guest", operator, subtask,
+            target: "guest", tenant, job, operator, subtask,
             "{} log lines ({} KiB) were dropped in {}.{} s",
             lost.lines, lost.bytes.div_ceil(1024), millis / 1_000, millis % 1_000 / 100
         );

@@ -3,7 +3,8 @@
 //! - [`engine`]: the process's one engine, its allocator, its epoch ticker, and
 //!   the cache of compiled code.
 //! - [`artifact`]: a component that was checked against the contract.
-//! - [`compile`]: where it is compiled, within limits of time and memory.
+//! - [`compile`]: where it is compiled, within limits of time and memory; [`componentize`]: where
+//!   a core module becomes a component; [`producers`]: what it says it was made with.
 //! - [`instance`]: one store with one operator instance, and the calls into it.
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
@@ -23,6 +24,7 @@ mod cache;
 pub mod cap;
 mod capabilities;
 pub mod compile;
+pub mod componentize;
 #[cfg(test)]
 mod contract_tests;
 pub mod engine;
@@ -37,6 +39,7 @@ pub mod memory_snapshot;
 pub mod meter;
 mod outcome;
 mod probe;
+pub mod producers;
 mod tls;
 mod trap;
 mod wasi;

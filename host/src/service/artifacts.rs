@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::{Read as _, Write as _},
     path::PathBuf,
     sync::{Arc, PoisonError},
 };
@@ -24,7 +25,7 @@ use crate::{
         Changes,
         records::{Inspection, Role, TagRecord, VersionRecord},
     },
-    sandbox::OperatorKind,
+    sandbox::{OperatorKind, componentize::is_core_module},
     tenancy::grants,
 };
 
@@ -365,7 +366,30 @@ impl Upload {
         service.clone().blocking(move |service| self.keep(service)).await
     }
 
-    fn keep(self, service: &Service) -> Result<Uploaded, ServiceError> {
+    /// Puts a component in the place of a core module, and says which that was. Blocks.
+    fn componentize(&mut self, service: &Service) -> Result<Option<ArtifactDigest>, ServiceError> {
+        let disk = ServiceError::disk("an upload");
+        let mut head = [0; 8];
+        let opened = fs::File::open(&self.pending.0);
+        if opened.and_then(|mut file| file.read_exact(&mut head)).is_err() || !is_core_module(&head)
+        {
+            return Ok(None);
+        }
+        let bytes = fs::read(&self.pending.0).map_err(&disk)?;
+        let made = service.task_manager.sandbox.componentize(&bytes);
+        let made = made.map_err(|error| ServiceError::ArtifactRefused(error.to_string()))?;
+        let Some(component) = made else { return Ok(None) };
+        let pending = Pending(service.blobs.pending());
+        let mut file = fs::File::create_new(&pending.0).map_err(&disk)?;
+        file.write_all(&component).and_then(|()| file.sync_all()).map_err(&disk)?;
+        let of = ArtifactDigest(self.digest.clone().finalize().into());
+        (self.pending, self.size) = (pending, component.len() as u64);
+        self.digest = Sha256::new_with_prefix(&component);
+        Ok(Some(of))
+    }
+
+    fn keep(mut self, service: &Service) -> Result<Uploaded, ServiceError> {
+        let made_of = self.componentize(service)?;
         let digest = ArtifactDigest(self.digest.clone().finalize().into());
         let (tenant, name, version) = &self.key;
         // Before it is compiled: what is there already need not be.
@@ -373,7 +397,8 @@ impl Upload {
             return Ok(known);
         }
         let bytes = fs::read(&self.pending.0).map_err(ServiceError::disk("an upload"))?;
-        let inspection = service.inspect(tenant, &bytes)?;
+        let mut inspection = service.inspect(tenant, &bytes)?;
+        inspection.made_of = made_of.map(|digest| format!("sha256-{digest}"));
         let _names = service.blobs.names.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(service, digest)? {
             return Ok(known);
@@ -447,6 +472,10 @@ impl Service {
             snapshot,
             merge,
             memory_not_saved_because: found.memory_not_saved_because,
+            languages: found.producers.languages,
+            processed_by: found.producers.processed_by,
+            sdks: found.producers.sdks,
+            made_of: None,
         })
     }
 

@@ -268,10 +268,14 @@ impl Service {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, ServiceError> + Send + 'static,
     ) -> Result<T, ServiceError> {
-        let service = self.clone();
-        tokio::task::spawn_blocking(move || work(&service)).await.unwrap_or_else(|error| {
-            tracing::error!("a bug in cofferdam: {error}");
-            Err(ServiceError::Internal("a bug in cofferdam: the server's log says more".to_owned()))
-        })
+        let (service, span) = (self.clone(), tracing::Span::current());
+        tokio::task::spawn_blocking(move || span.in_scope(|| work(&service))).await.unwrap_or_else(
+            |error| {
+                tracing::error!("a bug in cofferdam: {error}");
+                Err(ServiceError::Internal(
+                    "a bug in cofferdam: the server's log says more".to_owned(),
+                ))
+            },
+        )
     }
 }

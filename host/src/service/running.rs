@@ -23,6 +23,8 @@ use tokio::{
     time::timeout,
 };
 
+use tracing::{Instrument as _, Span};
+
 use super::{Service, error::ServiceError, submission::Submission};
 use crate::{
     config::job::JobSpec,
@@ -258,7 +260,14 @@ impl Service {
     /// Has a job run. What is returned says when it was begun.
     pub(super) fn launch(self: &Arc<Self>, id: JobId) -> watch::Receiver<bool> {
         let (say, begun) = watch::channel(false);
-        tokio::spawn(self.clone().run_job(id, say));
+        // Of a level that is never filtered out: what is logged of a job says whose it is.
+        let span = match self.jobs.get(id).map(|entry| entry.record) {
+            Some(record) => tracing::error_span!(
+                parent: None, "job", job = %id, job_name = %record.name, tenant = %record.tenant
+            ),
+            None => Span::none(),
+        };
+        tokio::spawn(self.clone().run_job(id, say).instrument(span));
         begun
     }
 
@@ -275,7 +284,8 @@ impl Service {
                 let (control, listen) = watch::channel(Control::Run);
                 let (ask, requests) = mpsc::channel(QUESTIONS);
                 let controls = Controls { control: listen, requests };
-                let mut job = tokio::spawn(job_manager::run(spec, options, controls, publish));
+                let job = job_manager::run(spec, options, controls, publish);
+                let mut job = tokio::spawn(job.instrument(Span::current()));
                 let abort = job.abort_handle();
                 self.entered(id, Live { control, ask, status: status.clone(), abort });
                 let mut seen = status;
@@ -354,6 +364,11 @@ impl Service {
             }
             other => other,
         });
+        match &how {
+            Some(EndedAs::Failed { error }) => tracing::warn!("the job has failed: {error}"),
+            Some(how) => tracing::info!("the job has ended: {how:?}"),
+            None => tracing::info!("the job stops with the server, and goes on later"),
+        }
         if let Some(how) = how {
             let begun = |live: &Live| live.status.borrow().generation > 0;
             let status = entry.live.as_ref().filter(|live| begun(live));

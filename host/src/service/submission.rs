@@ -194,6 +194,7 @@ impl Service {
             task_manager: Some(self.task_manager.clone()),
             state: id.map(|id| self.job_dir(id).join("state")),
             usage: Some(self.ledger.clone()),
+            id,
             ..RunOptions::default()
         }
     }

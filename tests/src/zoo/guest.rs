@@ -164,6 +164,18 @@ impl Guest {
     /// If the text is none of an operator: a mistake in the test.
     #[must_use]
     pub fn build(&self) -> Vec<u8> {
+        ComponentEncoder::default()
+            .module(&self.core())
+            .and_then(|mut encoder| encoder.encode())
+            .unwrap_or_else(|e| panic!("no component: {e:#}\n{}", self.module()))
+    }
+
+    /// The core module, as wit-bindgen leaves one.
+    ///
+    /// # Panics
+    /// As [`build`](Self::build).
+    #[must_use]
+    pub fn core(&self) -> Vec<u8> {
         let text = self.module();
         let mut module = wat::parse_str(&text).unwrap_or_else(|e| panic!("no module: {e}\n{text}"));
         let mut resolve = Resolve::default();
@@ -178,10 +190,7 @@ impl Guest {
         let world = resolve.select_world(&[package], Some(&self.world)).expect("such a world");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
             .expect("a module takes a section more");
-        ComponentEncoder::default()
-            .module(&module)
-            .and_then(|mut encoder| encoder.encode())
-            .unwrap_or_else(|e| panic!("no component: {e:#}\n{text}"))
+        module
     }
 }
 

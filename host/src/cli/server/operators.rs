@@ -156,6 +156,8 @@ fn version_text(version: &Value) -> String {
         ("contract", text(&inspection["contract"]).to_owned()),
         ("exports", words(&inspection["exports"])),
         ("imports", if imports.is_empty() { "nothing".to_owned() } else { imports }),
+        ("written in", words(&inspection["languages"])),
+        ("made with", words(&inspection["processed_by"])),
         ("says its state itself", yes(&inspection["snapshot"])),
         ("memory can be saved", memory),
     ])
