@@ -238,8 +238,9 @@ fn what_takes_too_long_is_ended_also_when_nobody_waits_for_it() {
         (&seen["ended"], &seen["failure"]["kind"]),
         (&json!("out-of-time"), &json!("deadline-exceeded"))
     );
+    // The first step opens it.
     let (steps, output) = (seen["steps"].as_array().unwrap().len(), values(&seen, 0).len());
-    assert!(steps < 500 && output + 1 <= steps, "{steps} steps, {output} records");
+    assert!(steps < 500 && output < steps, "{steps} steps, {output} records");
     all_slots_are_free(&served);
     served.kill();
 

@@ -113,7 +113,7 @@ impl ServerSpec {
             ("playground", "time", Some(time(*for_trial)), none),
             ("playground", "memory", Some(size(*of_trial as u64)), none),
             ("log", "format", Some(text(&log_format(*format))), none),
-            ("log", "level", level.as_ref().map(|level| text(level)), "warn"),
+            ("log", "level", level.as_ref().map(text), "warn"),
             ("disk", "low", low.map(size), "1 GiB, or a tenth of the disk"),
             ("disk", "full", full.map(size), "64 MiB, or a hundredth of the disk"),
             ("disk", "check_every", Some(time(*check_every)), none),
