@@ -44,7 +44,7 @@ fn has(view: &Value, kind: &str, of_job: bool) -> bool {
 }
 
 fn free(place: &Place) -> u64 {
-    let found = rustix::fs::statvfs(&place.path("disk")).unwrap();
+    let found = rustix::fs::statvfs(place.path("disk")).unwrap();
     found.f_bavail * found.f_frsize
 }
 
