@@ -106,7 +106,7 @@ fn follow(server: &Server, args: &TopArgs, order: Order, before: Look) -> Result
             "jobs": shown.rows,
         });
         super::show(args.at.json, &json, |_| {
-            let table = view::jobs(&shown.rows, order);
+            let table = view::jobs(&shown.rows, order, usize::MAX);
             format!("{}\n\n{table}", headline(server, &shown.sample))
         })?;
         if args.once {
@@ -135,7 +135,8 @@ fn watch(server: &Server, args: &TopArgs, order: Order, before: Look) -> Result<
             (None, true) => "held still; space goes on".to_owned(),
             (None, false) => keys(shown.rows.len(), first, room),
         };
-        let lines = lines(server, &shown, order, (first, room), &state);
+        let table = human::plain(&view::jobs(&shown.rows, order, screen.size().1));
+        let lines = lines(&headline(server, &shown.sample), &table, (first, room), &state);
         screen.draw(&lines, &[2]).map_err(cannot)?;
         let waited = Stopwatch::start();
         match screen.wish(pause) {
@@ -167,19 +168,13 @@ fn one_line(error: &ClientError) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-fn lines(
-    server: &Server,
-    shown: &Shown,
-    order: Order,
-    (first, room): (usize, usize),
-    state: &str,
-) -> Vec<String> {
-    let mut lines = vec![headline(server, &shown.sample), String::new()];
-    // Of all rows, so that columns are as wide from one page to the next.
-    let table = human::plain(&view::jobs(&shown.rows, order));
-    let mut table = table.lines();
-    lines.extend(table.next().map(str::to_owned));
-    lines.extend(table.skip(first).take(room).map(str::to_owned));
+/// What is on the screen: columns are those of all rows, so that they stand still when it is
+/// scrolled.
+fn lines(head: &str, table: &str, (first, room): (usize, usize), state: &str) -> Vec<String> {
+    let mut lines = vec![head.to_owned(), String::new()];
+    let mut rows = table.lines();
+    lines.extend(rows.next().map(str::to_owned));
+    lines.extend(rows.skip(first).take(room).map(str::to_owned));
     lines.extend([String::new(), state.to_owned()]);
     lines
 }

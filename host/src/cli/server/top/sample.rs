@@ -28,7 +28,9 @@ pub(super) struct Numbers {
     records_in: Option<f64>,
     records_out: Option<f64>,
     cpu_seconds: Option<f64>,
-    busy: f64,
+    /// By operator: how busy it is, and how many records have come in. A source, which has none,
+    /// is at work while it waits for its rate.
+    busy: BTreeMap<String, (f64, f64)>,
     backpressured: f64,
     memory: f64,
     restarts: f64,
@@ -100,7 +102,7 @@ impl Sample {
                         // Only what runs has numbers; the list may say it better.
                         "running".clone_into(&mut job.state);
                     }
-                    job.take(name, value);
+                    job.take(name, label(labels, "operator").unwrap_or_default(), value);
                 }
                 _ => {}
             }
@@ -134,7 +136,7 @@ impl Sample {
                 uptime_seconds: now.uptime,
                 records_in_per_second: rate(now.records_in, then.records_in),
                 records_out_per_second: rate(now.records_out, then.records_out),
-                busy: now.busy,
+                busy: now.busy(),
                 backpressured: now.backpressured,
                 cpu: rate(now.cpu_seconds, then.cpu_seconds),
                 memory_bytes: now.memory,
@@ -150,7 +152,13 @@ impl Sample {
 }
 
 impl Numbers {
-    fn take(&mut self, metric: &str, value: f64) {
+    /// How busy the busiest is of those that records come to.
+    fn busy(&self) -> f64 {
+        let all = self.busy.values().filter(|(_, records_in)| *records_in > 0.0);
+        all.map(|(busy, _)| *busy).fold(0.0, f64::max)
+    }
+
+    fn take(&mut self, metric: &str, operator: &str, value: f64) {
         let add = |to: &mut Option<f64>| *to = Some(to.unwrap_or(0.0) + value);
         match metric {
             "cofferdam_job_uptime_seconds" => self.uptime = Some(value),
@@ -162,7 +170,12 @@ impl Numbers {
             "cofferdam_job_last_checkpoint_duration_seconds" => {
                 self.last_checkpoint_seconds = Some(value);
             }
-            "cofferdam_operator_busy_ratio" => self.busy = self.busy.max(value),
+            "cofferdam_operator_busy_ratio" => {
+                self.busy.entry(operator.to_owned()).or_default().0 = value;
+            }
+            "cofferdam_operator_records_in_total" => {
+                self.busy.entry(operator.to_owned()).or_default().1 = value;
+            }
             "cofferdam_operator_backpressured_ratio" => {
                 self.backpressured = self.backpressured.max(value);
             }
@@ -189,6 +202,10 @@ mod tests {
              cofferdam_job_records_in_total{{{job}}} {records}\n\
              cofferdam_operator_busy_ratio{{{job},operator=\"a\"}} 0.25\n\
              cofferdam_operator_busy_ratio{{{job},operator=\"b\"}} 0.75\n\
+             cofferdam_operator_busy_ratio{{{job},operator=\"source\"}} 1.0\n\
+             cofferdam_operator_records_in_total{{{job},operator=\"a\"}} 1\n\
+             cofferdam_operator_records_in_total{{{job},operator=\"b\"}} 1\n\
+             cofferdam_operator_records_in_total{{{job},operator=\"source\"}} 0\n\
              cofferdam_operator_memory_bytes{{{job},operator=\"a\"}} 10\n\
              cofferdam_operator_memory_bytes{{{job},operator=\"b\"}} 20\n\
              cofferdam_operator_guest_cpu_seconds_total{{{job},operator=\"a\"}} {cpu}\n\

@@ -64,61 +64,80 @@ impl Order {
     }
 }
 
-/// Rows as a table, with its header. The column that they are sorted by is marked.
-pub(super) fn jobs(rows: &[Row], order: Order) -> String {
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), human::count);
-    let share = |part: f64| format!("{:.0}%", part * 100.0);
-    let shown: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            let lives = row.uptime_seconds.is_some();
-            let of = |value: String| if lives { value } else { "-".to_owned() };
-            vec![
-                row.id.chars().take(SHORT).collect(),
-                short(&row.name),
-                short(&row.tenant),
-                row.state.clone(),
-                row.uptime_seconds
-                    .map_or_else(|| "-".to_owned(), |s| human::millis(whole(s * 1e3))),
-                number(row.records_in_per_second),
-                number(row.records_out_per_second),
-                of(share(row.busy)),
-                of(share(row.backpressured)),
-                row.cpu.map_or_else(|| "-".to_owned(), share),
-                of(human::bytes(row.memory_bytes)),
-                of(human::count(row.restarts)),
-                of(human::count(row.checkpoints_completed)),
-                row.last_checkpoint_seconds
-                    .map_or_else(|| "-".to_owned(), |s| human::millis(whole(s * 1e3))),
-            ]
-        })
-        .collect();
-    let columns: [(&str, Option<Sort>); 14] = [
-        ("JOB", None),
-        ("NAME", Some(Sort::Name)),
-        ("TENANT", Some(Sort::Tenant)),
-        ("STATE", Some(Sort::State)),
-        ("UP", None),
-        ("IN/s", Some(Sort::In)),
-        ("OUT/s", Some(Sort::Out)),
-        ("BUSY", Some(Sort::Busy)),
-        ("HELD", Some(Sort::Backpressured)),
-        ("CPU", Some(Sort::Cpu)),
-        ("MEMORY", Some(Sort::Memory)),
-        ("RESTARTS", Some(Sort::Restarts)),
-        ("CHECKPOINTS", None),
-        ("LAST TOOK", None),
-    ];
+/// A column: what it is called, what sorts by it, and how soon it is left out where there is no room
+/// for all (0: never).
+type Column = (&'static str, Option<Sort>, u8);
+
+const COLUMNS: [Column; 14] = [
+    ("JOB", None, 3),
+    ("NAME", Some(Sort::Name), 0),
+    ("TENANT", Some(Sort::Tenant), 5),
+    ("STATE", Some(Sort::State), 0),
+    ("UP", None, 4),
+    ("IN/s", Some(Sort::In), 0),
+    ("OUT/s", Some(Sort::Out), 0),
+    ("BUSY", Some(Sort::Busy), 0),
+    ("HELD", Some(Sort::Backpressured), 0),
+    ("CPU", Some(Sort::Cpu), 0),
+    ("MEMORY", Some(Sort::Memory), 0),
+    ("RESTARTS", Some(Sort::Restarts), 6),
+    ("CHECKPOINTS", None, 2),
+    ("LAST TOOK", None, 1),
+];
+/// How many of them hold text, which begins at the left.
+const TEXTS: usize = 4;
+
+/// Rows as a table, with its header, of those columns for which there is room. The one that they
+/// are sorted by is marked, and stays.
+pub(super) fn jobs(rows: &[Row], order: Order, width: usize) -> String {
     let mark = if order.reversed { '▲' } else { '▼' };
-    let header: Vec<String> = columns
-        .iter()
-        .map(|(name, sort)| match sort {
-            Some(sort) if *sort == order.by => format!("{name}{mark}"),
-            _ => (*name).to_owned(),
-        })
-        .collect();
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    table(&header, &shown, 4)
+    let header = COLUMNS.map(|(name, sort, _)| match sort {
+        Some(sort) if sort == order.by => format!("{name}{mark}"),
+        _ => name.to_owned(),
+    });
+    let cells: Vec<[String; 14]> = rows.iter().map(cells).collect();
+    let last = COLUMNS.iter().map(|(_, _, leaves)| *leaves).max().unwrap_or(0);
+    let mut shown = String::new();
+    for left_out in 0..=last {
+        let stays = |i: &usize| {
+            let (_, sort, leaves) = COLUMNS[*i];
+            leaves == 0 || leaves > left_out || sort == Some(order.by)
+        };
+        let kept: Vec<usize> = (0..COLUMNS.len()).filter(stays).collect();
+        let names: Vec<&str> = kept.iter().map(|i| header[*i].as_str()).collect();
+        let pick = |row: &[String; 14]| kept.iter().map(|i| row[*i].clone()).collect();
+        let rows: Vec<Vec<String>> = cells.iter().map(pick).collect();
+        shown = table(&names, &rows, kept.iter().filter(|i| **i < TEXTS).count());
+        if shown.lines().all(|line| line.chars().count() <= width) {
+            break;
+        }
+    }
+    shown
+}
+
+fn cells(row: &Row) -> [String; 14] {
+    let none = || "-".to_owned();
+    let number = |value: Option<f64>| value.map_or_else(none, human::count);
+    let share = |part: f64| format!("{:.0}%", part * 100.0);
+    let took = |seconds: Option<f64>| seconds.map_or_else(none, |s| human::millis(whole(s * 1e3)));
+    let lives = row.uptime_seconds.is_some();
+    let of = |value: String| if lives { value } else { none() };
+    [
+        row.id.chars().take(SHORT).collect(),
+        short(&row.name),
+        short(&row.tenant),
+        row.state.clone(),
+        took(row.uptime_seconds),
+        number(row.records_in_per_second),
+        number(row.records_out_per_second),
+        of(share(row.busy)),
+        of(share(row.backpressured)),
+        row.cpu.map_or_else(none, share),
+        of(human::bytes(row.memory_bytes)),
+        of(human::count(row.restarts)),
+        of(human::count(row.checkpoints_completed)),
+        took(row.last_checkpoint_seconds),
+    ]
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
@@ -183,7 +202,8 @@ mod tests {
             row("0123456789", "flights", Some(1_234.0), 2_048.0),
             row("1", &"x".repeat(40), None, 0.0),
         ];
-        let shown = jobs(&rows, Order { by: Sort::Memory, reversed: false });
+        let order = Order { by: Sort::Memory, reversed: false };
+        let shown = jobs(&rows, order, 200);
         let lines: Vec<Vec<&str>> = shown
             .lines()
             .map(|line| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect())
@@ -198,6 +218,16 @@ mod tests {
         );
         assert_eq!(lines[2][1].chars().count(), 25);
         assert_eq!(lines[2][4..], ["-"; 10]);
+        // What matters less goes first; what it is sorted by stays.
+        for (width, has, has_not) in
+            [(130, "CHECKPOINTS", "LAST TOOK"), (100, "RESTARTS", "JOB"), (20, "MEMORY", "RESTARTS")]
+        {
+            let header = jobs(&rows, order, width);
+            let header = header.lines().next().unwrap();
+            assert!(header.contains(has) && !header.contains(has_not), "{width}: {header}");
+        }
+        let by_restarts = jobs(&rows, order.after('r'), 20);
+        assert!(by_restarts.contains("RESTARTS▼") && !by_restarts.contains("TENANT"));
         assert_eq!(cut("äbc", 2), "äb");
         assert_eq!(cut("äb", 9), "äb");
     }
