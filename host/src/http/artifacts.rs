@@ -16,7 +16,7 @@ use super::{
     body::Reader,
     given::{InPath, Query},
     problem::Problem,
-    tagged,
+    shapes, tagged,
 };
 use crate::{
     ids::{ArtifactName, KeyId, TenantId, TokenId, VersionName},
@@ -195,7 +195,7 @@ pub(super) async fn show_version(
 #[utoipa::path(put, path = "/v1/artifacts/{name}/versions/{version}", operation_id = "uploadVersion",
     params(("tenant" = Option<TenantId>, Query), ("if-none-match" = Option<String>, Header, description = "`*`: only if it is not there"),
         ("x-cofferdam-signature" = Option<String>, Header, description = "`ed25519:` and base64: the signature of `cofferdam artifact sha256-DIGEST`")),
-    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    request_body(content = shapes::Bytes, content_type = "application/wasm", description = "The component"),
     responses(
         (status = 201, description = "It was not there before", body = Version,
             headers(("etag" = String, description = "The digest"))),

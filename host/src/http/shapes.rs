@@ -14,6 +14,11 @@ use crate::ids::{
     ArtifactName, CheckpointId, JobId, JobName, OperatorName, SlotId, TenantId, VersionName,
 };
 
+/// Bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(super) struct Bytes(String);
+
 /// The checkpoints of a job, since it was started in this process.
 #[derive(ToSchema)]
 pub(super) struct Checkpoints {

@@ -219,9 +219,11 @@ mod tests {
         assert_eq!(lines[2][1].chars().count(), 25);
         assert_eq!(lines[2][4..], ["-"; 10]);
         // What matters less goes first; what it is sorted by stays.
-        for (width, has, has_not) in
-            [(130, "CHECKPOINTS", "LAST TOOK"), (100, "RESTARTS", "JOB"), (20, "MEMORY", "RESTARTS")]
-        {
+        for (width, has, has_not) in [
+            (130, "CHECKPOINTS", "LAST TOOK"),
+            (100, "RESTARTS", "JOB"),
+            (20, "MEMORY", "RESTARTS"),
+        ] {
             let header = jobs(&rows, order, width);
             let header = header.lines().next().unwrap();
             assert!(header.contains(has) && !header.contains(has_not), "{width}: {header}");
