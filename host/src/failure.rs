@@ -45,6 +45,18 @@ pub enum Fault {
     Host,
 }
 
+impl Fault {
+    /// As programs read it, as in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Environment => "environment",
+            Self::Host => "host",
+        }
+    }
+}
+
 impl FailureKind {
     /// Who has to do something.
     #[must_use]
@@ -91,6 +103,24 @@ impl FailureKind {
     #[must_use]
     pub fn is_crash(self) -> bool {
         matches!(self, Self::GuestTrap | Self::OutOfMemory | Self::DeadlineExceeded)
+    }
+
+    /// The class as programs read it, as in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::GuestTrap => "guest-trap",
+            Self::OutOfMemory => "out-of-memory",
+            Self::DeadlineExceeded => "deadline-exceeded",
+            Self::GuestError => "guest-error",
+            Self::InvalidOutcome => "invalid-outcome",
+            Self::ConnectorFailure => "connector-failure",
+            Self::TooManyRejected => "too-many-rejected",
+            Self::TooMuchPoison => "too-much-poison",
+            Self::CheckpointFailure => "checkpoint-failure",
+            Self::BadArtifact => "bad-artifact",
+            Self::HostBug => "host-bug",
+        }
     }
 
     /// The class as people read it.

@@ -235,6 +235,10 @@ random_id_type! {
     /// A token, as it is shown: it opens nothing.
     TokenId(8)
 }
+random_id_type! {
+    /// A public key that artifacts are signed with: the beginning of its SHA-256.
+    KeyId(8)
+}
 
 /// Shows bytes in hexadecimal, two digits each.
 #[derive(Debug, Clone, Copy)]

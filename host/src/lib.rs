@@ -9,6 +9,7 @@
 //! | room | what it knows |
 //! | --- | --- |
 //! | [`allocator`], [`ids`], [`clock`], [`threads`], [`failure`], [`metrics`], [`config`], [`restart`] | memory, names, time, the kernel's threads, ways to fail, numbers, job files, restart strategies |
+//! | [`signature`] | keys, and signatures of artifacts |
 //! | [`database`] | trusting sled with what must not be lost |
 //! | [`hardening`] | giving up what the process does not need: files, system calls |
 //! | [`memory`] | budgets of memory, and the meters of slots |
@@ -53,6 +54,7 @@ pub mod remote;
 pub mod restart;
 pub mod sandbox;
 pub mod service;
+pub mod signature;
 pub mod state;
 pub mod stream;
 pub mod task_manager;

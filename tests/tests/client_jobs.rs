@@ -216,7 +216,7 @@ fn tenants_of_a_server_are_made_changed_shown_and_deleted() {
     assert!(
         created.starts_with(&format!("created at http://{}:\ntenant acme\n", served.address()))
     );
-    assert!(created.contains("  memory          1GiB\n"), "{created}");
+    assert!(created.contains("  memory             1GiB\n"), "{created}");
     ask(&create).refused(1, &["tenant `acme`", "already"]);
     // What is not named stays.
     let set = ["tenant", "set", "acme", "--slots", "none", "--cpu-cap", "150%", "--json"];
@@ -227,7 +227,7 @@ fn tenants_of_a_server_are_made_changed_shown_and_deleted() {
     );
     assert_eq!(changed["cpu_cap_percent"], 150.0);
     let shown = ask(&["tenant", "show", "acme"]).well();
-    assert!(shown.contains("  cpu_cap         150%\n") && !shown.contains("slots"), "{shown}");
+    assert!(shown.contains("  cpu_cap            150%\n") && !shown.contains("slots"), "{shown}");
     let listed = ask(&["tenant", "list"]).well();
     assert_eq!(rows(&listed).iter().map(|row| row[0]).collect::<Vec<_>>(), ["acme", "default"]);
     ask(&["tenant", "set", "acme"]).refused(2, &["nothing is to be set"]);

@@ -14,13 +14,23 @@ use std::{
     time::Duration,
 };
 
-use cofferdam_tests::{Place, Served, jobs::COUNTING, repository};
+use cofferdam_tests::{
+    Place, Served,
+    flights::replaced,
+    jobs::{COUNTING, CRASHING, crashing_records},
+    repository,
+};
 use serde_json::Value;
 
-/// A server with a job that has completed a checkpoint.
+/// A server with a job that has completed a checkpoint, and one that fails again and again.
 fn serve(place: &Place) -> Served {
     let served = Served::start(&place.path("data"), &[]);
     served.push("default", "count", "1");
+    served.push("default", "fragile", "1");
+    fs::write(served.home("default").join("in.jsonl"), crashing_records()).unwrap();
+    let failing =
+        replaced(CRASHING, "attempts = 1\ndelay = \"1ms\"", "attempts = 10000\ndelay = \"100ms\"");
+    let _ = served.submit("default", &failing);
     let path = served.submit("default", COUNTING);
     let done = |job: &Value| job["status"]["checkpoints"]["completed"].as_u64() > Some(0);
     let _ = served.until(&path, "at a checkpoint", done);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use cofferdam::http::Routes;
+use cofferdam::{http::Routes, signature::SecretKey};
 use cofferdam_tests::{Place, Served, guests, jobs::DISCARDING};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn serve(place: &Place, config: &str) -> Served {
 
 /// What each route is asked for: its placeholders filled with what is acme's.
 fn filled(path: &str, job: &str, token: &str) -> String {
-    let path = path.replace("{id}", job).replace("{token}", token);
+    let path = path.replace("{id}", job).replace("{token}", token).replace("{key}", token);
     let path = path.replace("{operator}", "copied").replace("{capsule}", "copied-0-1.capsule");
     let path = path.replace("{slot}", "0").replace("{tenant}", "acme");
     let path = path.replace("{checkpoint}", "1").replace("{savepoint}", "first");
@@ -44,6 +44,8 @@ fn another_tenants_objects_are_not_there_at_any_endpoint() {
     let acme = |path: &str| served.ask("GET", path, b"").expect(200).json;
     let before = (acme("/v1/artifacts?tenant=acme"), acme(&format!("/v1/jobs/{job}/config")));
 
+    let pem = SecretKey::generate().public().to_pem();
+    let key = json!({"name": "theirs", "key": pem}).to_string();
     let mut walked = 0;
     for (method, path) in Routes::all().listed {
         let body: &[u8] = match (method.as_str(), path) {
@@ -51,6 +53,7 @@ fn another_tenants_objects_are_not_there_at_any_endpoint() {
             ("POST", "/v1/tokens") => br#"{"name":"x","role":"viewer","tenant":"acme"}"#,
             ("PUT", "/v1/tenants/{tenant}") => b"{}",
             ("POST", path) if path.ends_with("/try") => b"{}",
+            ("POST", "/v1/keys") => key.as_bytes(),
             ("POST", path) if path.ends_with("/rescale") => br#"{"parallelism":2}"#,
             ("PUT", path) if path.contains("{tag}") => br#"{"version":"1"}"#,
             ("PUT", _) => &guest,

@@ -4,7 +4,11 @@
 
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
-use cofferdam_tests::{Place, Served, jobs::COUNTING};
+use cofferdam_tests::{
+    Place, Served,
+    flights::replaced,
+    jobs::{COUNTING, CRASHING, crashing_records},
+};
 use serde_json::json;
 
 /// The values of a scrape, by what stands before them.
@@ -96,4 +100,23 @@ fn who_waits_for_room_and_who_works_is_told_apart() {
             && is(seen, "busy", "numbers") < Some(0.5)
             && is(seen, "busy", "count") > is(seen, "backpressured", "count")
     });
+}
+
+#[test]
+fn failures_are_counted_by_their_cause() {
+    let place = Place::new();
+    let served = Served::start(&place.path("data"), &[]);
+    served.push("default", "fragile", "1");
+    fs::write(served.home("default").join("in.jsonl"), crashing_records()).unwrap();
+    let attempts = "attempts = 10000\ndelay = \"50ms\"";
+    let failing = replaced(CRASHING, "attempts = 1\ndelay = \"1ms\"", attempts);
+    let job = served.submit("default", &failing);
+    let cause = "cause=\"guest-trap\",fault=\"operator\"";
+    let failures = "cofferdam_job_failures_total";
+    let seen = until(&served, "three failures", |seen| value(seen, failures, cause) >= Some(3.0));
+    assert!(value(&seen, failures, "operator=\"guest\"").is_some(), "{seen:#?}");
+    assert_eq!(seen.keys().filter(|key| key.starts_with(failures)).count(), 1, "{seen:#?}");
+    let told = served.ask("GET", &format!("{job}/exceptions"), b"").expect(200).json;
+    assert_eq!(told["failures"][0]["kind"], "guest-trap", "in the same words");
+    assert_eq!(told["failures"][0]["fault"], "operator");
 }

@@ -57,6 +57,9 @@ fn a_slot_is_emptied_while_its_job_runs_and_used_again() {
         served.ask("POST", path, b"").is_problem(404, "not-found", "slot");
     }
     let config = get(&served, "/v1/config");
+    let limits = &config["limits"];
+    assert_eq!((&limits["burst"], &config["audit_keep"]), (&json!(2_000), &json!(1_000)));
+    assert_eq!((&limits["tenants"], &config["tls"]), (&json!({}), &Value::Null));
     assert_eq!((&config["max_live"], &config["ports"]), (&json!(1_000), &json!([80, 443])));
     let seen = get(&served, "/v1/taskmanager");
     assert_eq!(seen["memory"]["slots"][0]["operator"], "copied", "{seen:#}");

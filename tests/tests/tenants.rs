@@ -116,7 +116,7 @@ fn number(value: &Value) -> u64 {
 fn a_tenant_is_made_shown_listed_changed_and_deleted() {
     let data = Data::new();
     let made = data.tenant(&["create", "acme", "--slots", "4", "--memory", "1536MiB"]);
-    assert!(made.contains("created in ") && made.contains("slots           4"), "{made}");
+    assert!(made.contains("created in ") && made.contains("slots              4"), "{made}");
     let again = data.command(&["tenant", "create", "acme"]);
     again.refused(2, &["error: there is a tenant `acme` already", "`cofferdam tenant set acme`"]);
 

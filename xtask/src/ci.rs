@@ -3,6 +3,7 @@
 //! its own, where it is more than one command.
 
 mod attacks;
+mod contract;
 mod deny;
 mod direction;
 mod features;
@@ -50,8 +51,9 @@ struct Bench {
 /// A check by its name.
 type Check = (&'static str, fn(&mut Bench) -> Outcome);
 
-/// Quick ones first. `guest-clippy`, `test` and `chaos` need what `guests` made.
-const CHECKS: [Check; 14] = [
+/// Quick ones first. `guest-clippy`, `test`, `contract` and `chaos` need what
+/// `guests` made.
+const CHECKS: [Check; 15] = [
     ("fmt", |b| cargo(b, &["fmt", "--all", "--check"])),
     ("direction", |b| direction::check(&b.workspace.root)),
     ("lengths", |b| lengths::check(&b.workspace.root)),
@@ -64,6 +66,7 @@ const CHECKS: [Check; 14] = [
     ("clippy", |b| cargo(b, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("docs", docs),
     ("test", tests),
+    ("contract", contract),
     ("chaos", |_| chaos::short(CHAOS_SEED).map(Some)),
     ("fuzz", fuzz),
 ];
@@ -182,6 +185,13 @@ fn tests(bench: &mut Bench) -> Outcome {
     }
     process::run(test::cargo_test(&bench.workspace).arg("--no-fail-fast"))?;
     Ok(None)
+}
+
+fn contract(bench: &mut Bench) -> Outcome {
+    if bench.toolchain.is_none() {
+        build_guests(bench)?;
+    }
+    contract::check(&bench.workspace)
 }
 
 /// A failure with one line for each place.

@@ -20,6 +20,7 @@ use super::{
         savepoint_args::SavepointCommand,
         slot_args::SlotCommand,
         token_args::TokenCommand,
+        top_args::{DashboardArgs, TOP_HELP, TopArgs},
     },
     tenant_args::{TenantArgs, TenantCommand, USAGE_HELP, UsageArgs},
 };
@@ -79,6 +80,11 @@ pub enum Command {
     /// Show what tenants have used
     #[command(after_help = USAGE_HELP)]
     Usage(UsageArgs),
+    /// Watch what the jobs of a server do
+    #[command(after_help = TOP_HELP)]
+    Top(TopArgs),
+    /// Print the address of a server's web console, or open it
+    Dashboard(DashboardArgs),
     /// Make, list and revoke the tokens of a server
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),

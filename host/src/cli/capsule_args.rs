@@ -8,6 +8,7 @@ use super::{
     running_args::{JobArgs, operator},
     server::{
         args::AtServer,
+        key_args::{KEYGEN_HELP, KeygenArgs, SIGN_HELP, SignArgs},
         operator_args::{InspectArgs, PUSH_HELP, PushArgs, RemoveArgs, TagArgs},
     },
 };
@@ -64,6 +65,12 @@ pub enum OperatorCommand {
     Rm(RemoveArgs),
     /// Point a tag to a version
     Tag(TagArgs),
+    /// Make a pair of keys to sign operators with
+    #[command(after_help = KEYGEN_HELP)]
+    Keygen(KeygenArgs),
+    /// Sign an operator, into a file beside it
+    #[command(after_help = SIGN_HELP)]
+    Sign(SignArgs),
     /// Record what an operator of a running job is given, from a checkpoint on
     #[command(after_help = RECORD_HELP)]
     Record(RecordArgs),

@@ -93,6 +93,8 @@ pub fn main() -> ExitCode {
             capsule::replay_capsule(&args)
         }
         Command::Operator(command) => operator(&command),
+        Command::Top(args) => either(server::top::top(&args)),
+        Command::Dashboard(args) => either(server::dashboard::dashboard(&args)),
         Command::Token(command) => either(server::tokens::token(&command)),
         Command::Profile(command) => either(server::profiles::profile(&command)),
         Command::Completions { shell } => shell::completions(shell),
@@ -131,6 +133,8 @@ fn operator(command: &OperatorCommand) -> Exit {
         OperatorCommand::Inspect(args) => either(server::operators::inspect(args)),
         OperatorCommand::Rm(args) => either(server::operators::remove(args)),
         OperatorCommand::Tag(args) => either(server::operators::tag(args)),
+        OperatorCommand::Keygen(args) => either(server::keys::keygen(args)),
+        OperatorCommand::Sign(args) => either(server::keys::sign(args)),
         OperatorCommand::Record(args) => running::record(args),
         OperatorCommand::Compare(args) => {
             start_log();

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     exit::Exit,
-    server::{Server, tenants as there},
+    server::{Server, keys::keys, tenants as there},
     tenant_args::{ChangeArgs, OneArgs, TenantCommand, TenantsAt, UsageArgs},
     tenant_view, terminal,
 };
@@ -35,6 +35,7 @@ pub(super) fn tenant(command: &TenantCommand) -> Result<Exit, Exit> {
         TenantCommand::Show(args) => show(args),
         TenantCommand::Delete(args) => delete(args),
         TenantCommand::Usage(args) => usage(args),
+        TenantCommand::Keys(command) => return keys(command),
     };
     done.map(|()| Exit::Success)
 }

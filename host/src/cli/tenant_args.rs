@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::server::args::AtServer;
+use super::server::{args::AtServer, key_args::KeysCommand};
 use crate::{
     config::{
         job::{CpuShare, Grant},
@@ -36,6 +36,9 @@ pub enum TenantCommand {
     /// Show what tenants have used
     #[command(after_help = USAGE_HELP)]
     Usage(UsageArgs),
+    /// Register the keys that operators of a tenant are signed with
+    #[command(subcommand, arg_required_else_help = true)]
+    Keys(KeysCommand),
 }
 
 /// Where tenants are kept: by a server, or in a data directory of this machine.
@@ -116,6 +119,10 @@ pub struct ChangeArgs {
     /// wasi-clocks (may be repeated; replaces what was allowed before)
     #[arg(long = "grant", value_name = "GRANT", value_parser = grant)]
     pub grants: Vec<Setting<Grant>>,
+
+    /// Whether a server takes signed operators only: true, false or none
+    #[arg(long, value_name = "BOOL", value_parser = yes_or_no)]
+    pub require_signatures: Option<Setting<bool>>,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "it says itself what it is")]
@@ -233,6 +240,10 @@ fn memory(text: &str) -> Result<Setting<u64>, String> {
     }
 }
 
+fn yes_or_no(text: &str) -> Result<Setting<bool>, String> {
+    setting(text, |text| text.parse().map_err(|_| "must be true or false".to_owned()))
+}
+
 fn cap(text: &str) -> Result<Setting<CpuShare>, String> {
     setting(text, tenant::parse_cap)
 }
@@ -284,6 +295,7 @@ impl ChangeArgs {
                 (false, true) => Change::Remove,
                 (false, false) => Change::Set(granted),
             },
+            require_signatures: change(self.require_signatures.as_ref()),
         }
     }
 }

@@ -31,6 +31,7 @@ fn quotas(tenant: &TenantSpec) -> Vec<(&'static str, Value)> {
         ("cpu_cap", q.cpu_cap.map(|cap| Value::from(cap.to_string()))),
         ("ingest_records", q.ingest_records.map(show_record_rate).map(Value::from)),
         ("ingest_bytes", q.ingest_bytes.map(show_byte_rate).map(Value::from)),
+        ("require_signatures", tenant.require_signatures.then(|| Value::from("yes"))),
     ];
     all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
@@ -53,8 +54,8 @@ fn grants(tenant: &TenantSpec) -> String {
 pub(super) fn one(tenant: &TenantSpec) -> String {
     let mut lines = vec![format!("tenant {}", tenant.name)];
     let quotas = quotas(tenant);
-    lines.extend(quotas.iter().map(|(key, value)| format!("  {key:<15} {}", plain(value))));
-    lines.push(format!("  {:<15} {}", "grants", grants(tenant)));
+    lines.extend(quotas.iter().map(|(key, value)| format!("  {key:<18} {}", plain(value))));
+    lines.push(format!("  {:<18} {}", "grants", grants(tenant)));
     lines.join("\n") + "\n"
 }
 
@@ -75,6 +76,7 @@ fn object(tenant: &TenantSpec) -> Value {
         "ingest_records": q.ingest_records,
         "ingest_bytes": q.ingest_bytes,
         "grants": tenant.grants.as_ref().map(|all| all.iter().map(|g: &Grant| g.word()).collect::<Vec<_>>()),
+        "require_signatures": tenant.require_signatures,
     });
     if let Value::Object(numbers) = numbers {
         map.extend(numbers);
@@ -179,8 +181,8 @@ mod tests {
 
     #[test]
     fn a_tenant_is_shown_as_it_is_written() {
-        let shown = "tenant acme\n  slots           4\n  memory          1536MiB\n  \
-                     cpu_weight      100\n  cpu_cap         150%\n  grants          wasi-clocks\n";
+        let shown = "tenant acme\n  slots              4\n  memory             1536MiB\n  \
+                     cpu_weight         100\n  cpu_cap            150%\n  grants             wasi-clocks\n";
         assert_eq!(one(&acme()), shown);
         let default = TenantSpec::new(TenantId::default());
         let shown = list([&acme(), &default].into_iter());

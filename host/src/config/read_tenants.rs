@@ -59,8 +59,9 @@ fn read_tenant(entry: Entry, problems: &Problems) -> Option<TenantSpec> {
         ingest_bytes: section.get("ingest_bytes", |node| read_text(node, parse_byte_rate)),
     };
     let grants = section.get("grants", section::list(section::one_of(GRANTS)));
+    let require_signatures = section.get("require_signatures", section::boolean).unwrap_or(false);
     section.finish();
-    Some(TenantSpec { name: name?, quotas, grants })
+    Some(TenantSpec { name: name?, quotas, grants, require_signatures })
 }
 
 fn tenant_name(name: &str, place: &Place, problems: &Problems) -> Option<TenantId> {
@@ -107,6 +108,7 @@ cpu_cap = "150%"
 ingest_records = "1000/s"
 ingest_bytes = "1MiB/s"
 grants = ["wasi-clocks"]
+require_signatures = true
 
 [tenant.default]
 "#;
@@ -124,7 +126,8 @@ grants = ["wasi-clocks"]
             ingest_bytes: Some(1 << 20),
         };
         let name = TenantId::new("acme").unwrap();
-        let acme = TenantSpec { name, quotas, grants: Some(vec![Grant::WasiClocks]) };
+        let grants = Some(vec![Grant::WasiClocks]);
+        let acme = TenantSpec { name, quotas, grants, require_signatures: true };
         assert_eq!(tenants, [acme, TenantSpec::new(TenantId::default())]);
         assert_eq!(parse_tenants("", Path::new("t")), Ok(Vec::new()));
     }

@@ -34,13 +34,15 @@ pub struct TenantSpec {
     /// `metrics`, which everybody's may. None if not given: then nothing more, and for
     /// the default tenant whatever a job file says.
     pub grants: Option<Vec<Grant>>,
+    /// `require_signatures`: whether a server takes artifacts of it that are signed, and no others.
+    pub require_signatures: bool,
 }
 
 impl TenantSpec {
     /// A tenant of which nothing is said.
     #[must_use]
     pub fn new(name: TenantId) -> Self {
-        Self { name, quotas: Quotas::default(), grants: None }
+        Self { name, quotas: Quotas::default(), grants: None, require_signatures: false }
     }
 }
 

@@ -16,21 +16,25 @@ use super::{
     body::Reader,
     given::{InPath, Query},
     problem::Problem,
-    tagged,
+    shapes, tagged,
 };
 use crate::{
-    ids::{ArtifactName, TenantId, TokenId, VersionName},
-    registry::records::{Inspection, TagRecord, VersionRecord},
+    ids::{ArtifactName, KeyId, TenantId, TokenId, VersionName},
+    registry::records::{Inspection, SignatureRecord, TagRecord, VersionRecord},
     service::{
         access::Caller,
         artifacts::ArtifactView,
         error::ServiceError,
         precondition::{Precondition, tag_of_bytes},
     },
+    signature::Signature,
 };
 
 /// The longest body that says where a tag points, in bytes.
 const LONGEST_TAG: usize = 4 << 10;
+
+/// The header that a signature comes in.
+const SIGNATURE: &str = "x-cofferdam-signature";
 
 /// An artifact.
 #[derive(Debug, Serialize, ToSchema)]
@@ -61,6 +65,17 @@ pub(super) struct Version {
     uploaded_at: i64,
     uploaded_by: Option<TokenId>,
     inspection: Inspection,
+    signed: Option<Signed>,
+}
+
+/// Who signed a version. The key counted when that was uploaded; it may have been taken away since.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Signed {
+    key: KeyId,
+    /// What the key was called.
+    name: String,
+    /// `ed25519:` and base64.
+    signature: String,
 }
 
 /// Where a tag points.
@@ -83,9 +98,22 @@ impl From<VersionRecord> for Version {
     fn from(record: VersionRecord) -> Self {
         let digest = format!("sha256-{}", record.digest);
         let VersionRecord {
-            tenant, name, version, size, uploaded_at, uploaded_by, inspection, ..
+            tenant,
+            name,
+            version,
+            size,
+            uploaded_at,
+            uploaded_by,
+            inspection,
+            signed,
+            ..
         } = record;
-        Self { tenant, name, version, digest, size, uploaded_at, uploaded_by, inspection }
+        let signed = signed.map(|SignatureRecord { key, name, signature }| Signed {
+            key,
+            name,
+            signature: signature.to_string(),
+        });
+        Self { tenant, name, version, digest, size, uploaded_at, uploaded_by, inspection, signed }
     }
 }
 
@@ -165,8 +193,9 @@ pub(super) async fn show_version(
 ///
 /// A version never changes: the same bytes again are no mistake, others are.
 #[utoipa::path(put, path = "/v1/artifacts/{name}/versions/{version}", operation_id = "uploadVersion",
-    params(("tenant" = Option<TenantId>, Query), ("if-none-match" = Option<String>, Header, description = "`*`: only if it is not there")),
-    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    params(("tenant" = Option<TenantId>, Query), ("if-none-match" = Option<String>, Header, description = "`*`: only if it is not there"),
+        ("x-cofferdam-signature" = Option<String>, Header, description = "`ed25519:` and base64: the signature of `cofferdam artifact sha256-DIGEST`")),
+    request_body(content = shapes::Bytes, content_type = "application/wasm", description = "The component"),
     responses(
         (status = 201, description = "It was not there before", body = Version,
             headers(("etag" = String, description = "The digest"))),
@@ -202,6 +231,11 @@ pub(super) async fn upload(
             return Err(ServiceError::PreconditionFailed(detail).into());
         }
     }
+    let signature = headers.get(SIGNATURE).map(|value| {
+        let read = value.to_str().unwrap_or_default().parse::<Signature>();
+        read.map_err(|error| Problem::invalid(format!("the header `{SIGNATURE}`: {error}")))
+    });
+    let signature = signature.transpose()?;
     let owner = caller.tenant(tenant.as_ref())?;
     let limit = service.spec().max_artifact_of(&owner) as u64;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
@@ -209,6 +243,7 @@ pub(super) async fn upload(
         return Err(ServiceError::TooLarge { what: "an artifact", limit }.into());
     }
     let mut upload = service.begin_upload(&caller, tenant.as_ref(), name, version).await?;
+    upload.signed(signature);
     let mut body = Reader::new(body, service.spec().read_timeout);
     while let Some(piece) = body.next().await? {
         upload.write(&piece).await?;

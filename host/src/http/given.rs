@@ -11,7 +11,7 @@ use axum::{
 use super::{Shared, problem::Problem};
 use crate::{
     ids::{
-        ArtifactName, CheckpointId, InvalidName, JobId, OperatorName, SavepointName, SlotId,
+        ArtifactName, CheckpointId, InvalidName, JobId, KeyId, OperatorName, SavepointName, SlotId,
         TenantId, TokenId, VersionName,
     },
     service::access::Caller,
@@ -68,6 +68,10 @@ impl InPath {
 
     pub(super) fn token(&self) -> Result<TokenId, Problem> {
         self.id("token", "token")
+    }
+
+    pub(super) fn key(&self) -> Result<KeyId, Problem> {
+        self.id("key", "key")
     }
 
     pub(super) fn savepoint(&self) -> Result<SavepointName, Problem> {

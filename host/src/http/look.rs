@@ -57,7 +57,7 @@ pub(super) async fn capsules(
 ///
 /// For `cofferdam replay`; it may hold records, so it is for authors.
 #[utoipa::path(get, path = "/v1/jobs/{id}/capsules/{capsule}", operation_id = "showCapsule",
-    responses((status = 200, description = "The file", body = Vec<u8>,
+    responses((status = 200, description = "The file", body = shapes::Bytes,
         content_type = "application/octet-stream")))]
 pub(super) async fn capsule(
     State(service): State<Shared>,

@@ -13,7 +13,7 @@
 //! | [`openapi`] | the OpenAPI document |
 //! | `preconditions` | `If-Match` and `If-None-Match` |
 //! | `given` | paths and queries, read with errors that say what to do |
-//! | `artifacts`, `jobs`, `checkpoints`, `look`, `overview`, `tenants`, `audit`, `tokens`, `health`, `trial` | the endpoints |
+//! | `artifacts`, `jobs`, `checkpoints`, `look`, `overview`, `tenants`, `keys`, `audit`, `tokens`, `health`, `trial` | the endpoints |
 //! | `console` | the web console: pages for people |
 //! | `shapes` | what answers of other rooms look like, for the document |
 //! | `metrics` | what Prometheus reads |
@@ -27,6 +27,7 @@ mod door;
 mod given;
 mod health;
 mod jobs;
+mod keys;
 mod look;
 mod metrics;
 pub mod openapi;
@@ -132,6 +133,9 @@ impl Routes {
             .add(Method::GET, "/v1/tenants/{tenant}", tenants::show)
             .add(Method::PUT, "/v1/tenants/{tenant}", tenants::put)
             .add(Method::DELETE, "/v1/tenants/{tenant}", tenants::delete)
+            .add(Method::GET, "/v1/keys", keys::list)
+            .add(Method::POST, "/v1/keys", keys::add)
+            .add(Method::DELETE, "/v1/keys/{key}", keys::remove)
             .add(Method::GET, "/v1/usage", tenants::usage)
             .add(Method::GET, "/v1/tokens", tokens::list)
             .add(Method::POST, "/v1/tokens", tokens::make)

@@ -21,14 +21,14 @@ use super::{
     Answer, Json, artifacts, audit, checkpoints,
     door::{OPEN, REQUEST_ID},
     given::Query,
-    health, jobs, look, metrics, overview,
+    health, jobs, keys, look, metrics, overview,
     problem::ProblemDetails,
     tenants, tokens, trial,
 };
 use crate::{
     ids::{
-        ArtifactName, CheckpointId, JobId, JobName, MAX_NAME, OperatorName, SavepointName, SlotId,
-        TenantId, TokenId, VersionName,
+        ArtifactName, CheckpointId, JobId, JobName, KeyId, MAX_NAME, OperatorName, SavepointName,
+        SlotId, TenantId, TokenId, VersionName,
     },
     registry::records::{Inspection, Role},
 };
@@ -85,6 +85,9 @@ use crate::{
         tenants::put,
         tenants::delete,
         tenants::usage,
+        keys::list,
+        keys::add,
+        keys::remove,
         audit::list,
         tokens::list,
         tokens::make,
@@ -99,7 +102,7 @@ type MakeSchema = fn() -> RefOr<Schema>;
 const OF_WHOM: &str = "Whose; the token's own tenant if not given";
 
 /// What the variables of paths are, wherever they stand.
-const PARAMETERS: [(&str, &str, MakeSchema); 11] = [
+const PARAMETERS: [(&str, &str, MakeSchema); 12] = [
     ("name", "The artifact", || reference::<ArtifactName>()),
     ("version", "The version; where it is only looked at, a tag too", || {
         reference::<VersionName>()
@@ -107,6 +110,7 @@ const PARAMETERS: [(&str, &str, MakeSchema); 11] = [
     ("tag", "The tag", || reference::<VersionName>()),
     ("id", "The job", || reference::<JobId>()),
     ("token", "The token's `id`", || reference::<TokenId>()),
+    ("key", "The key's `id`", || reference::<KeyId>()),
     ("checkpoint", "The checkpoint's number", || reference::<CheckpointId>()),
     ("savepoint", "The savepoint", || reference::<SavepointName>()),
     ("capsule", "The file of the crash capsule", || {
@@ -228,6 +232,7 @@ text!(SavepointName, "The name of a savepoint of a job", NAME, MAX_NAME);
 text!(OperatorName, "The name of a source, operator or sink", NAME, MAX_NAME);
 text!(VersionName, "A version of an artifact, or a tag", VERSION, MAX_NAME);
 text!(JobId, "A job that was submitted", "^[0-9a-f]{32}$", 32);
+text!(KeyId, "A key, by the beginning of its SHA-256", "^[0-9a-f]{16}$", 16);
 text!(TokenId, "A token, as it is shown", "^[0-9a-f]{16}$", 16);
 
 impl PartialSchema for CheckpointId {

@@ -165,6 +165,9 @@ impl From<ServiceError> for Problem {
             ServiceError::ArtifactRefused(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "artifact-refused")
             }
+            ServiceError::SignatureRefused(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "signature-refused")
+            }
             ServiceError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             ServiceError::OverQuota(_) => (StatusCode::FORBIDDEN, "over-quota"),
             ServiceError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy"),

@@ -14,6 +14,11 @@ use crate::ids::{
     ArtifactName, CheckpointId, JobId, JobName, OperatorName, SlotId, TenantId, VersionName,
 };
 
+/// Bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(super) struct Bytes(String);
+
 /// The checkpoints of a job, since it was started in this process.
 #[derive(ToSchema)]
 pub(super) struct Checkpoints {
@@ -270,6 +275,39 @@ pub(super) struct ServerConfig {
     max_live: u32,
     history: u32,
     ports: Vec<u16>,
+    limits: LimitsShown,
+    /// How many calls of a tenant the audit log keeps.
+    audit_keep: usize,
+    tls: Option<TlsShown>,
+}
+
+/// How often somebody may ask.
+#[derive(ToSchema)]
+struct LimitsShown {
+    /// Of each tenant.
+    requests_per_second: u32,
+    /// How many at once, after a while without.
+    burst: u32,
+    /// Tokens that open nothing, of an address; no limit if 0.
+    failed_tokens_per_minute: u32,
+    /// What is otherwise, by tenant.
+    tenants: BTreeMap<String, TenantLimitsShown>,
+}
+
+/// What is otherwise for a tenant; null where nothing is.
+#[derive(ToSchema)]
+struct TenantLimitsShown {
+    requests_per_second: Option<u32>,
+    burst: Option<u32>,
+    /// The longest upload, in bytes.
+    max_artifact: Option<usize>,
+}
+
+/// A certificate.
+#[derive(ToSchema)]
+struct TlsShown {
+    /// Its file.
+    certificate: String,
 }
 
 /// A tenant.
@@ -300,6 +338,8 @@ pub(super) struct Quotas {
     ingest_bytes: Option<u64>,
     /// What its operators may be given at most.
     grants: Option<Vec<String>>,
+    /// Whether artifacts of it must be signed by one of its keys.
+    require_signatures: Option<bool>,
 }
 
 /// What was used, of what `by` says.

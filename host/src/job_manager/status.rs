@@ -386,6 +386,20 @@ pub struct RestartStatus {
     /// The last [`FAILURES`] failures since the job was started in this process, the latest last.
     #[serde(default)]
     pub failures: VecDeque<PastFailure>,
+    /// How many there were of each class, by operator, since the job was started in this process.
+    #[serde(default)]
+    pub by_cause: Vec<FailureCount>,
+}
+
+/// How often something failed in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureCount {
+    /// The source, operator or sink; none for the job as a whole.
+    pub operator: Option<OperatorName>,
+    /// The class.
+    pub kind: FailureKind,
+    /// How often.
+    pub count: u64,
 }
 
 /// How many failures a status tells of.
@@ -397,6 +411,17 @@ const MOST_FRAMES: usize = 64;
 impl RestartStatus {
     /// One more failure.
     pub fn remember(&mut self, failure: PastFailure) {
+        let same = |known: &&mut FailureCount| {
+            known.operator == failure.operator && known.kind == failure.kind
+        };
+        match self.by_cause.iter_mut().find(same) {
+            Some(known) => known.count += 1,
+            None => self.by_cause.push(FailureCount {
+                operator: failure.operator.clone(),
+                kind: failure.kind,
+                count: 1,
+            }),
+        }
         if self.failures.len() == FAILURES {
             self.failures.pop_front();
         }

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
-use crate::ids::{
-    ArtifactDigest, ArtifactName, CheckpointId, JobId, JobName, OperatorName, SavepointName,
-    TenantId, TokenId, VersionName,
+use crate::{
+    ids::{
+        ArtifactDigest, ArtifactName, CheckpointId, JobId, JobName, KeyId, OperatorName,
+        SavepointName, TenantId, TokenId, VersionName,
+    },
+    signature::{PublicKey, Signature},
 };
 
 /// A version of an artifact that was uploaded. Never changed.
@@ -31,6 +34,44 @@ pub struct VersionRecord {
     pub uploaded_by: Option<TokenId>,
     /// What was found out about it.
     pub inspection: Inspection,
+    /// Who signed it, if anybody did.
+    #[serde(default)]
+    pub signed: Option<SignatureRecord>,
+}
+
+/// A signature that was right when it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignatureRecord {
+    /// With which key.
+    pub key: KeyId,
+    /// What that was called.
+    pub name: String,
+    /// It.
+    pub signature: Signature,
+}
+
+/// A key that a tenant trusts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What it is called by.
+    pub id: KeyId,
+    /// What it is for, in words.
+    pub name: String,
+    /// It.
+    pub key: PublicKey,
+    /// When it was registered, in milliseconds since 1970.
+    pub created_at: i64,
+    /// By which token.
+    pub created_by: Option<TokenId>,
+}
+
+impl Record for KeyRecord {
+    const KIND: u8 = b'p';
+    fn key(&self) -> Vec<String> {
+        vec![self.tenant.to_string(), self.id.to_string()]
+    }
 }
 
 /// What was found out about an artifact when it was uploaded.

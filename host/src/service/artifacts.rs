@@ -26,6 +26,7 @@ use crate::{
         records::{Inspection, Role, TagRecord, VersionRecord},
     },
     sandbox::{OperatorKind, componentize::is_core_module},
+    signature::Signature,
     tenancy::grants,
 };
 
@@ -67,6 +68,7 @@ pub struct Upload {
     pending: Pending,
     digest: Sha256,
     size: u64,
+    signature: Option<Signature>,
     _place: Place,
 }
 
@@ -112,6 +114,7 @@ impl Service {
             pending,
             digest: Sha256::new(),
             size: 0,
+            signature: None,
             _place: place,
         })
     }
@@ -338,6 +341,11 @@ fn no_version(name: &ArtifactName, version: &VersionName) -> ServiceError {
 }
 
 impl Upload {
+    /// It comes with a signature, which is looked at when it is [finished](Self::finish).
+    pub fn signed(&mut self, signature: Option<Signature>) {
+        self.signature = signature;
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -355,8 +363,9 @@ impl Upload {
     /// Checks what was uploaded, and keeps it. What is answered then is durable.
     ///
     /// # Errors
-    /// If it cannot be run, its imports are not granted to the tenant, there are other bytes of
-    /// that version, or the tenant's quota has no room for it.
+    /// If its signature is not right, or missing where the tenant asks for one; if it cannot be
+    /// run, its imports are not granted to the tenant, there are other bytes of that version, or
+    /// the tenant's quota has no room for it.
     pub async fn finish(mut self) -> Result<Uploaded, ServiceError> {
         let disk = ServiceError::disk("an upload");
         self.file.flush().await.map_err(&disk)?;
@@ -391,16 +400,19 @@ impl Upload {
     fn keep(mut self, service: &Service) -> Result<Uploaded, ServiceError> {
         let made_of = self.componentize(service)?;
         let digest = ArtifactDigest(self.digest.clone().finalize().into());
+        // What was signed is what was sent.
+        let sent = made_of.unwrap_or(digest);
         let (tenant, name, version) = &self.key;
         // Before it is compiled: what is there already need not be.
-        if let Some(known) = self.known(service, digest)? {
+        if let Some(known) = self.known(service, digest, sent)? {
             return Ok(known);
         }
+        let signed = service.signed_by(tenant, &sent, self.signature, None)?;
         let bytes = fs::read(&self.pending.0).map_err(ServiceError::disk("an upload"))?;
         let mut inspection = service.inspect(tenant, &bytes)?;
         inspection.made_of = made_of.map(|digest| format!("sha256-{digest}"));
         let _names = service.blobs.names.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = self.known(service, digest)? {
+        if let Some(known) = self.known(service, digest, sent)? {
             return Ok(known);
         }
         service.check_storage(tenant, self.size)?;
@@ -419,6 +431,7 @@ impl Upload {
             uploaded_at: service.clock.now_millis(),
             uploaded_by: self.caller.token,
             inspection,
+            signed,
         };
         // First the bytes: a record has its bytes, whatever becomes of the power.
         let kept = service.blobs.keep(&self.pending.0, &digest);
@@ -433,12 +446,21 @@ impl Upload {
         &self,
         service: &Service,
         digest: ArtifactDigest,
+        sent: ArtifactDigest,
     ) -> Result<Option<Uploaded>, ServiceError> {
         let (tenant, name, version) = &self.key;
         let key = [tenant.as_str(), name.as_str(), version.as_str()];
         match service.registry.get::<VersionRecord>(&key)? {
             None => Ok(None),
-            Some(record) if record.digest == digest => Ok(Some(Uploaded { record, fresh: false })),
+            Some(mut record) if record.digest == digest => {
+                let signed = service.signed_by(tenant, &sent, self.signature, Some(&record))?;
+                // The bytes stay as they are; who answers for them may become known.
+                if signed != record.signed {
+                    record.signed = signed;
+                    service.registry.change(Changes::new().put(&record))?;
+                }
+                Ok(Some(Uploaded { record, fresh: false }))
+            }
             Some(_) => Err(ServiceError::Conflict(format!(
                 "there is a version `{version}` of `{name}` with other bytes, and a version is \
                  never changed: upload it as another one"

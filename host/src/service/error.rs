@@ -46,6 +46,9 @@ pub enum ServiceError {
     /// The component is none that can be run.
     #[error("the artifact is refused: {0}")]
     ArtifactRefused(String),
+    /// A signature is not right, or missing.
+    #[error("the artifact is refused: {0}")]
+    SignatureRefused(String),
     /// It is longer than it may be.
     #[error("{what} may have {limit} bytes at most")]
     TooLarge {

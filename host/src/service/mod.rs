@@ -24,6 +24,7 @@
 //! | [`trial`](mod@trial) | the playground: an operator fed some records |
 //! | `places` | how much of something a tenant may have under way |
 //! | [`submission`] | what has to be right before a job is taken |
+//! | [`keys`] | the keys that tenants trust, and signatures of artifacts |
 //! | [`jobs`] | taking, showing and ending jobs |
 //! | [`conditions`] | what is not as it should be, and what to do |
 //! | `running` | the jobs that run: starting, watching, bringing back |
@@ -46,6 +47,7 @@ pub mod conditions;
 pub mod control;
 pub mod error;
 pub mod jobs;
+pub mod keys;
 pub mod limits;
 pub mod look;
 pub mod needs;

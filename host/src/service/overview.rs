@@ -14,7 +14,7 @@ use super::{
     running::Entry,
 };
 use crate::{
-    config::server::ServerSpec,
+    config::server::{ServerSpec, TenantLimits},
     ids::{JobId, JobName, SlotId, TenantId},
     job_manager::control::{Answer, Ask},
     memory::MemoryReport,
@@ -116,6 +116,66 @@ pub struct ConfigView {
     pub history: u32,
     /// Which TCP ports operators may reach at all.
     pub ports: Vec<u16>,
+    /// How often each tenant may ask, and addresses may guess.
+    pub limits: LimitsView,
+    /// How many calls of a tenant the audit log keeps.
+    pub audit_keep: usize,
+    /// With which certificate connections are encrypted, if they are.
+    pub tls: Option<TlsView>,
+}
+
+/// How often somebody may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LimitsView {
+    /// Requests a second, for long.
+    pub requests_per_second: u32,
+    /// How many at once, after a while without.
+    pub burst: u32,
+    /// Tokens that open nothing, of an address; no limit if 0.
+    pub failed_tokens_per_minute: u32,
+    /// What is otherwise for a tenant.
+    pub tenants: BTreeMap<TenantId, TenantLimitsView>,
+}
+
+/// What is otherwise for a tenant; null where nothing is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TenantLimitsView {
+    /// Requests a second, for long.
+    pub requests_per_second: Option<u32>,
+    /// How many at once, after a while without.
+    pub burst: Option<u32>,
+    /// The longest upload, in bytes.
+    pub max_artifact: Option<usize>,
+}
+
+/// A certificate. Where its secret key is, is not told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TlsView {
+    /// Its file.
+    pub certificate: String,
+}
+
+impl LimitsView {
+    fn of(spec: &ServerSpec) -> Self {
+        let view = |own: &TenantLimits| TenantLimitsView {
+            requests_per_second: own.requests_per_second,
+            burst: own.burst,
+            max_artifact: own.max_artifact,
+        };
+        let tenants = spec.tenant_limits.iter().map(|(name, own)| (name.clone(), view(own)));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is read from a whole number"
+        )]
+        let requests_per_second = spec.requests.a_second as u32;
+        Self {
+            requests_per_second,
+            burst: spec.requests.burst,
+            failed_tokens_per_minute: spec.failed_tokens_per_minute,
+            tenants: tenants.collect(),
+        }
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -170,6 +230,13 @@ impl Service {
             max_live: self.spec.max_live,
             history: self.spec.history,
             ports: ports.clone(),
+            limits: LimitsView::of(&self.spec),
+            audit_keep: self.spec.audited_calls,
+            tls: self
+                .spec
+                .tls
+                .as_ref()
+                .map(|files| TlsView { certificate: files.certificate.display().to_string() }),
         })
     }
 

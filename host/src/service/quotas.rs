@@ -41,6 +41,7 @@ pub struct May {
     pub ingest_records: Option<u64>,
     pub ingest_bytes: Option<u64>,
     pub grants: Option<Vec<String>>,
+    pub require_signatures: Option<bool>,
 }
 
 impl From<TenantSpec> for TenantView {
@@ -59,6 +60,7 @@ impl From<TenantSpec> for TenantView {
             ingest_records: q.ingest_records,
             ingest_bytes: q.ingest_bytes,
             grants: tenant.grants.map(words),
+            require_signatures: Some(tenant.require_signatures),
         };
         Self { name: tenant.name, may }
     }
@@ -113,6 +115,7 @@ impl May {
             ingest_records: to(self.ingest_records, &changes.ingest_records),
             ingest_bytes: to(self.ingest_bytes, &changes.ingest_bytes),
             grants: to(self.grants, &words(&changes.grants)),
+            require_signatures: to(self.require_signatures, &changes.require_signatures),
         }
     }
 
@@ -144,6 +147,10 @@ impl May {
             ingest_records: rate("ingest_records", self.ingest_records)?,
             ingest_bytes: rate("ingest_bytes", self.ingest_bytes)?,
             grants: grants.transpose()?.map_or(Change::Remove, Change::Set),
+            require_signatures: match self.require_signatures {
+                Some(true) => Change::Set(true),
+                Some(false) | None => Change::Remove,
+            },
         })
     }
 }

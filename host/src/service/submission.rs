@@ -92,12 +92,25 @@ impl Service {
         submission: &Submission,
     ) -> Result<Pins, ServiceError> {
         let (mut pins, mut faults) = (Pins::new(), Vec::new());
+        let must_be_signed = self.tenant(tenant)?.require_signatures;
+        let keys = self.keyring(tenant)?;
         for operator in &mut spec.operators {
             let shown = operator.artifact.to_string();
             let ArtifactRef::Uploaded { name, version, file } = &mut operator.artifact else {
                 return Err(ServiceError::Internal(format!("`{shown}` was not uploaded")));
             };
             match self.find(tenant, name, version.as_ref())? {
+                Some(found) if must_be_signed && !keys.trusts(found.signed.as_ref()) => {
+                    faults.push(OperatorFault {
+                        operator: operator.name.clone(),
+                        key: "artifact",
+                        message: format!(
+                            "`{}@{}` is not signed by a key of tenant `{tenant}`, which takes \
+                             signed artifacts only: push the same bytes again with a signature",
+                            found.name, found.version
+                        ),
+                    });
+                }
                 Some(found) => {
                     *file = Some(self.blobs.path(&found.digest));
                     *version = Some(found.version.clone());

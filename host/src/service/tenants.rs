@@ -122,6 +122,7 @@ impl Service {
                 self.tokens.put(token);
             }
         }
+        self.forget_keys(name)?;
         self.tenants.delete(name).map_err(refused)
     }
 

@@ -120,6 +120,7 @@ pub struct Changes {
     pub ingest_records: Change<u64>,
     pub ingest_bytes: Change<u64>,
     pub grants: Change<Vec<Grant>>,
+    pub require_signatures: Change<bool>,
 }
 
 /// All tenants of a file. The default tenant is always one of them.
@@ -324,6 +325,7 @@ impl Changes {
             format!("[{}]", words.join(", "))
         };
         put("grants", self.grants.show(grants));
+        put("require_signatures", self.require_signatures.show(bool::to_string));
         lines
     }
 }

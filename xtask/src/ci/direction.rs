@@ -25,6 +25,7 @@ const FLOORS: [&[&str]; 15] = [
         "memory",
         "metrics",
         "restart",
+        "signature",
         "threads",
     ],
     // What a client knows of a server is what the API says.

@@ -7,11 +7,13 @@
 //! | [`args`] | what all of them take |
 //! | [`operator_args`], `operators` | `cofferdam operator push`, `list`, `inspect`, `rm`, `tag` |
 //! | [`job_args`], `jobs`, `job_view` | `cofferdam job …` |
+//! | [`key_args`], `keys` | `cofferdam tenant keys …`, `cofferdam operator keygen` and `sign` |
 //! | `checkpoints`, `checkpoint_view` | `cofferdam checkpoint trigger`, `list`, `show` |
 //! | [`savepoint_args`], `savepoints` | `cofferdam savepoint …` |
 //! | [`slot_args`], `slots` | `cofferdam slot …` |
 //! | [`capsule_args`], `capsules` | `cofferdam capsule …` |
 //! | `tenants`, `tenant_read` | `cofferdam tenant …` and `cofferdam usage`, and what a server says of them |
+//! | [`top_args`], `top`, `dashboard` | `cofferdam top` and `cofferdam dashboard` |
 //! | `way` | whether a server is asked, or a job of this machine |
 //! | `which` | the job that is meant by a name |
 //! | [`token_args`], `tokens` | `cofferdam token …` |
@@ -22,9 +24,12 @@ pub mod capsule_args;
 pub(super) mod capsules;
 mod checkpoint_view;
 pub(super) mod checkpoints;
+pub(super) mod dashboard;
 pub mod job_args;
 mod job_view;
 pub(super) mod jobs;
+pub mod key_args;
+pub(super) mod keys;
 pub mod operator_args;
 pub(super) mod operators;
 pub mod profile_args;
@@ -37,6 +42,8 @@ mod tenant_read;
 pub(super) mod tenants;
 pub mod token_args;
 pub(super) mod tokens;
+pub(super) mod top;
+pub mod top_args;
 mod way;
 mod which;
 

@@ -25,6 +25,14 @@ pub struct PushArgs {
     #[arg(long, value_name = "VERSION", value_parser = version)]
     pub version: Option<VersionName>,
 
+    /// A file with its signature; FILE.wasm.sig if that is there
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub signature: Option<PathBuf>,
+
+    /// Sign it with this secret key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
     /// Point this tag to it, such as latest
     #[arg(long, value_name = "TAG", value_parser = version)]
     pub tag: Option<VersionName>,
@@ -78,6 +86,8 @@ pub const PUSH_HELP: &str = "\
 Examples:
   cofferdam operator push target/guests/filter.wasm
   cofferdam operator push ./my_filter.wasm --name filter --version 1.2.0 --tag latest
+
+  cofferdam operator push ./my_filter.wasm --key signing.pem
 
 The same bytes may be pushed again; other bytes need another version. A job file that names no
 version means the tag latest, or what was pushed last.";

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Server,
     args::{AtServer, VersionRef},
-    fields,
+    fields, keys,
     operator_args::{InspectArgs, PushArgs, RemoveArgs, TagArgs},
     text, words,
 };
@@ -41,10 +41,14 @@ pub(in crate::cli) fn push(args: &PushArgs) -> Result<Exit, Exit> {
         Some(version) => version.clone(),
         None => version_of(&bytes),
     };
-    let request = Request::put(&["v1", "artifacts", name.as_str(), "versions", version.as_str()])
-        .query_if("tenant", server.tenant.as_ref())
-        .body("application/wasm", bytes)
-        .patience(UPLOADING);
+    let signature = keys::signature_of(args, &bytes)?;
+    let mut request =
+        Request::put(&["v1", "artifacts", name.as_str(), "versions", version.as_str()])
+            .query_if("tenant", server.tenant.as_ref());
+    if let Some(signature) = signature {
+        request = request.header(keys::HEADER, &signature.to_string());
+    }
+    let request = request.body("application/wasm", bytes).patience(UPLOADING);
     let answer = server.ask(&request)?;
     if let Some(tag) = &args.tag {
         let _ = server.ask(&tagging(&server, &name, tag, &version))?;
@@ -56,8 +60,12 @@ pub(in crate::cli) fn push(args: &PushArgs) -> Result<Exit, Exit> {
             Some(tag) => format!(", and `{tag}` points to it"),
             None => String::new(),
         };
+        let signed = match pushed["signed"]["name"].as_str() {
+            Some(key) => format!(", signed with `{key}`"),
+            None => String::new(),
+        };
         let mut shown = format!(
-            "{done} {name}@{version} ({size}){tagged}: {} of {}\n",
+            "{done} {name}@{version} ({size}){tagged}{signed}: {} of {}\n",
             text(&pushed["inspection"]["kind"]),
             text(&pushed["inspection"]["contract"]),
         );
@@ -152,6 +160,7 @@ fn version_text(version: &Value) -> String {
         ("digest", text(&version["digest"]).to_owned()),
         ("size", human::bytes(version["size"].as_f64().unwrap_or(0.0))),
         ("uploaded", human::time(version["uploaded_at"].as_i64().unwrap_or(0))),
+        ("signed", signed(&version["signed"])),
         ("kind", text(&inspection["kind"]).to_owned()),
         ("contract", text(&inspection["contract"]).to_owned()),
         ("exports", words(&inspection["exports"])),
@@ -161,6 +170,13 @@ fn version_text(version: &Value) -> String {
         ("says its state itself", yes(&inspection["snapshot"])),
         ("memory can be saved", memory),
     ])
+}
+
+fn signed(signed: &Value) -> String {
+    match signed["key"].as_str() {
+        Some(key) => format!("with `{}`, key {key}", text(&signed["name"])),
+        None => "no".to_owned(),
+    }
 }
 
 pub(in crate::cli) fn remove(args: &RemoveArgs) -> Result<Exit, Exit> {

@@ -40,6 +40,7 @@ pub(super) fn tenant_of(json: &Value) -> Option<TenantSpec> {
             ingest_records: json["ingest_records"].as_u64(),
             ingest_bytes: json["ingest_bytes"].as_u64(),
         },
+        require_signatures: json["require_signatures"] == true,
         grants: grants
             .map(|all| all.iter().filter_map(|grant| Grant::named(grant.as_str()?).ok()).collect()),
     })
@@ -93,6 +94,7 @@ mod tests {
         tenant.quotas.cpu_cap = Some(CpuShare(1_500));
         tenant.quotas.ingest_bytes = Some(7);
         tenant.grants = Some(vec![Grant::WasiClocks]);
+        tenant.require_signatures = true;
         let json = serde_json::to_value(TenantView::from(tenant.clone())).unwrap();
         assert_eq!(tenant_of(&json), Some(tenant));
         assert_eq!(tenant_of(&serde_json::json!({"name": "../x"})), None);

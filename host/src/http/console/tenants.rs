@@ -155,6 +155,7 @@ fn quotas(visit: &Visit, name: &TenantId, may: &May) -> Page {
                         }
                         div.field { label for="cap" { "CPU cap, percent of a core" } input #cap name="cpu_cap_percent" inputmode="decimal" value=[cap] placeholder="no limit" autocomplete="off"; }
                         div.field { label for="grants" { "Grants, with commas" } input #grants name="grants" value=[grants] placeholder="no limit" autocomplete="off"; }
+                        div.field { label for="signed" { "Only signed operators" } select #signed name="require_signatures" { option value="" { "no" } option value="true" selected[may.require_signatures == Some(true)] { "yes" } } }
                     }
                 }
                 @if writes { button.primary type="submit" { "Set the quotas" } }
@@ -199,6 +200,7 @@ pub(super) async fn put(visit: Visit, body: Body) -> Answer<Redirect> {
         ingest_records: whole("ingest_records")?,
         ingest_bytes: size("ingest_bytes")?,
         grants,
+        require_signatures: form.filled("require_signatures").map(|text| text == "true"),
     };
     let to = format!("/console/tenants/{name}");
     visit

@@ -22,7 +22,7 @@ use prometheus_client::{
 use self::named::{BYTES, Metric, Number, OF_JOB, OF_TASK_MANAGER, OF_VERTEX, SECONDS, amount};
 use super::{Answer, Shared, problem::Problem};
 use crate::{
-    job_manager::status::{JobStatus, VertexStatus},
+    job_manager::status::{FailureCount, JobStatus, VertexStatus},
     sandbox::{GuestMetrics, Histogram},
     service::{access::Caller, conditions::ConditionKind, seen::JobSeen, seen::Seen},
 };
@@ -140,6 +140,7 @@ impl Collector for Exposition {
         for metric in OF_JOB {
             put(&mut encoder, metric, &running)?;
         }
+        put_failures(&mut encoder, &running)?;
         let vertices: Vec<(Labels, &VertexStatus)> = running
             .iter()
             .flat_map(|(labels, job)| job.vertices.iter().map(move |vertex| (labels, vertex)))
@@ -191,6 +192,28 @@ impl Exposition {
         }
         Ok(())
     }
+}
+
+/// Failures by cause and by whose fault they are. There are as many causes as classes of failures, and
+/// a job has series of those only that it met.
+fn put_failures(
+    encoder: &mut DescriptorEncoder<'_>,
+    running: &[(Labels, &JobStatus)],
+) -> fmt::Result {
+    let help = "Failures since the job was started in this process, by cause.";
+    let mut family = encoder.encode_descriptor("job_failures", help, None, MetricType::Counter)?;
+    for (labels, job) in running {
+        for FailureCount { operator, kind, count } in &job.restarts.by_cause {
+            let mut labels = labels.clone();
+            // The job as a whole has no operator.
+            let operator = operator.as_ref().map_or("", |name| name.as_str());
+            labels.push(("operator", operator.to_owned()));
+            labels.push(("cause", kind.word().to_owned()));
+            labels.push(("fault", kind.fault().word().to_owned()));
+            put_number(&mut family.encode_family(&labels)?, Number::Count(*count))?;
+        }
+    }
+    Ok(())
 }
 
 /// Operators' own metrics, by subtask.

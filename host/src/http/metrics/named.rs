@@ -4,7 +4,7 @@
 use prometheus_client::metrics::MetricType;
 
 use crate::{
-    job_manager::status::{JobStatus, VertexStatus},
+    job_manager::status::{JobStatus, VertexKind, VertexStatus},
     service::seen::TaskManagerSeen,
     task_manager::slots::health::SlotCondition,
 };
@@ -70,6 +70,11 @@ fn of(n: usize) -> Option<Number> {
     Some(Number::Gauge(amount(n as u64)))
 }
 
+/// The sum over a job's sources, or its sinks.
+fn of_kind(job: &JobStatus, kind: VertexKind, count: fn(&VertexStatus) -> u64) -> u64 {
+    job.vertices.iter().filter(|vertex| vertex.kind == kind).map(count).sum()
+}
+
 /// A slot that cannot be given to anybody, for whatever reason.
 fn slots_in(seen: &TaskManagerSeen, condition: SlotCondition) -> Option<Number> {
     of(seen.slots.iter().filter(|slot| **slot == condition).count())
@@ -123,6 +128,12 @@ pub(super) const OF_JOB: &[Metric<JobStatus>] = &[
         "Since the job was started in this process (Flink: uptime).",
         |job| Some(Number::Gauge(amount(job.elapsed_millis) / 1e3)),
     ),
+    counter("job_records_in", NONE, "Records that the job's sources brought in.", |job| {
+        Some(Number::Count(of_kind(job, VertexKind::Source, |vertex| vertex.records_out)))
+    }),
+    counter("job_records_out", NONE, "Records that reached the job's sinks.", |job| {
+        Some(Number::Count(of_kind(job, VertexKind::Sink, |vertex| vertex.records_in)))
+    }),
     counter("job_restarts", NONE, "Restarts after a failure (Flink: numRestarts).", |job| {
         Some(Number::Count(job.restarts.count.into()))
     }),
