@@ -13,6 +13,7 @@ const TABLES: [&str; 13] = [
     "audit",
     "task_manager",
     "artifacts",
+    "ingest",
     "jobs",
     "playground",
     "log",

@@ -127,7 +127,7 @@ error: `interval` must be a duration such as "250ms" or "1m30s", not 10
 6 | interval = 10
   |            ^^ add the unit: "10s" or "10ms"
 
-error: `connector` must be one of `csv`, `jsonl`, `lines`, `generator`, `stdin`, not "cvs"
+error: `connector` must be one of `csv`, `jsonl`, `lines`, `generator`, `stdin`, `http`, not "cvs"
   --> job.toml:10:13
    |
 10 | connector = "cvs"
