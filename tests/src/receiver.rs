@@ -72,7 +72,8 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let shared = Arc::new(Shared::default());
-        *shared.lock() = State { received: Vec::new(), first: first.iter().copied().collect(), then };
+        *shared.lock() =
+            State { received: Vec::new(), first: first.iter().copied().collect(), then };
         let of_threads = shared.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {

@@ -35,7 +35,10 @@ path = "out.jsonl"
 
 fn serve(place: &Place, config: &str) -> Served {
     fs::create_dir_all(place.path("data")).unwrap();
-    place.write("data/tenants.toml", "[tenant.default]\n[tenant.acme]\n[tenant.slow]\ningest_records = '500/s'\n");
+    place.write(
+        "data/tenants.toml",
+        "[tenant.default]\n[tenant.acme]\n[tenant.slow]\ningest_records = '500/s'\n",
+    );
     place.write("server.toml", config);
     let config = place.path("server.toml").display().to_string();
     Served::start(&place.path("data"), &["--config", &config])

@@ -6,11 +6,12 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
+    process::{Child, Stdio},
     thread,
     time::Duration,
 };
 
-use cofferdam_tests::{Place, Served, zoo::Guest};
+use cofferdam_tests::{Place, Served, program, zoo::Guest};
 use serde_json::{Value, json};
 
 fn job(source: &str, artifact: &str) -> String {
@@ -75,7 +76,10 @@ fn what_an_operator_logs_can_be_read_and_followed_until_the_job_ends() {
     let logs = format!("{job}/logs");
     let page = served.until(&logs, "there", |page| page["lines"].as_array().unwrap().len() == 2);
     let line = &page["lines"][0];
-    assert_eq!((&line["id"], &line["level"], &line["message"]), (&json!(1), &json!("info"), &json!("hello")));
+    assert_eq!(
+        (&line["id"], &line["level"], &line["message"]),
+        (&json!(1), &json!("info"), &json!("hello"))
+    );
     assert_eq!((&line["operator"], &line["subtask"]), (&json!("op"), &json!(0)));
     assert_eq!((&page["lines"][1]["level"], &page["next"]), (&json!("error"), &json!(2)));
     let lines = |query: &str| {
@@ -93,8 +97,36 @@ fn what_an_operator_logs_can_be_read_and_followed_until_the_job_ends() {
     let first = &events(&first[first.find("event: line").unwrap()..], "line")[0];
     assert_eq!((&first["id"], &first["message"]), (&json!(2), &json!("hello")));
     let rest = thread::spawn(move || followed.until("event: end"));
+    let at = |arguments: &[&str]| {
+        let mut command = program();
+        command
+            .args(["job"])
+            .args(arguments)
+            .args(["--server", &format!("http://{}", served.address())]);
+        command.args(["--token", &served.token]).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let said = |child: Child| String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let id = job.rsplit('/').next().unwrap();
+    let following = at(&["logs", id, "--follow"]);
+    let mut watching = at(&["tail", id, "in", "--json"]);
+    let mut shown = BufReader::new(watching.stdout.take().unwrap());
+    // One that came before anybody watched is not shown.
+    let first = thread::spawn(move || {
+        let mut line = String::new();
+        shown.read_line(&mut line).unwrap();
+        line
+    });
+    while !first.is_finished() {
+        let _ = served.ask("POST", &format!("{job}/sources/in"), b"posted").expect(200);
+    }
+    assert!(first.join().unwrap().contains("\"value\":\"posted\""));
     end(&served, &job);
     rest.join().unwrap();
+    assert!(watching.wait().unwrap().success());
+    let lines = said(following);
+    assert!(lines.lines().count() == 2 && lines.contains("INFO  op/0: hello"), "{lines}");
+    assert!(said(at(&["logs", id, "--level", "error"])).contains("ERROR op/0: hello"));
     // What was said is there still.
     assert_eq!(lines("operator=op"), 2);
     let again = served.ask("GET", &format!("{logs}?follow=true&after=0"), b"").expect(200);
@@ -144,7 +176,8 @@ fn what_an_operator_puts_out_and_rejects_can_be_watched_until_the_job_ends() {
     let place = Place::new();
     let served = started(&place);
     served.push("default", "filter", "1");
-    let config = "filter'\nconfig = { field = 'n', exists = true }\nports = ['kept', 'rest'] #";
+    let config =
+        "filter'\nconfig.where = [{ field = 'n', op = 'exists' }]\nports = ['kept', 'rest'] #";
     let job = submit(&served, &job(POSTED, config));
     let _ = served.until(&job, "running", |job| job["state"] == "running");
     let mut source = Stream::tail(&served, &job, "in");

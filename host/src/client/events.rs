@@ -11,7 +11,11 @@ pub(super) struct Events(Vec<u8>);
 
 impl Events {
     /// Takes a piece, and gives the events that are whole with it. False if that was enough.
-    pub(super) fn take(&mut self, piece: &[u8], heard: &mut impl FnMut(&str, &Value) -> bool) -> bool {
+    pub(super) fn take(
+        &mut self,
+        piece: &[u8],
+        heard: &mut impl FnMut(&str, &Value) -> bool,
+    ) -> bool {
         self.0.extend_from_slice(piece);
         while let Some(end) = self.0.windows(2).position(|two| two == b"\n\n") {
             let event: Vec<u8> = self.0.drain(..end + 2).collect();

@@ -131,10 +131,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
-async fn connect(
-    address: &Address,
-    tls: Option<&TlsConnector>,
-) -> Result<Box<dyn Stream>, Failed> {
+async fn connect(address: &Address, tls: Option<&TlsConnector>) -> Result<Box<dyn Stream>, Failed> {
     let unreachable =
         |reason: String| ClientError::Unreachable { address: address.to_string(), reason };
     let slow = || unreachable(format!("it took more than {} s", CONNECTING.as_secs()));

@@ -312,7 +312,10 @@ impl Client {
             .uri(format!("{}{}", self.address.path, request.path))
             .header(header::HOST, self.address.authority())
             .header(header::USER_AGENT, USER_AGENT)
-            .header(header::ACCEPT, "application/json, text/event-stream, application/problem+json");
+            .header(
+                header::ACCEPT,
+                "application/json, text/event-stream, application/problem+json",
+            );
         if let Some(value) = &self.authorization {
             sent = sent.header(header::AUTHORIZATION, value);
         }

@@ -133,7 +133,7 @@ impl ServerSpec {
             (
                 "network",
                 "webhook_hosts",
-                Some(Value::Array(webhook_hosts.iter().map(|host| text(host)).collect())),
+                Some(Value::Array(webhook_hosts.iter().map(text).collect())),
                 none,
             ),
             ("files", "shared", Some(paths(shared_files)), none),

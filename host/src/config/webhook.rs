@@ -174,9 +174,9 @@ fn read_headers(entry: Entry, around: &Surroundings<'_>) -> Vec<(HeaderName, Sec
     let mut headers = Vec::new();
     for Entry { key, key_place, node } in section.take_rest() {
         let read = || -> Read<(HeaderName, Secret)> {
-            let name: HeaderName =
-                key.parse().map_err(|_| Refusal::new("is no header's name"))?;
-            let ours = ["host", "content-length", "content-type", "transfer-encoding", "connection"];
+            let name: HeaderName = key.parse().map_err(|_| Refusal::new("is no header's name"))?;
+            let ours =
+                ["host", "content-length", "content-type", "transfer-encoding", "connection"];
             if ours.contains(&name.as_str()) || name.as_str().starts_with("webhook-") {
                 return Err(Refusal::new("is set by the sink itself"));
             }
@@ -336,7 +336,9 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        for (text, bytes) in [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar")] {
+        for (text, bytes) in
+            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar")]
+        {
             assert_eq!(from_base64(text.as_bytes()), Some(bytes.as_bytes().to_vec()));
         }
         assert_eq!(from_base64(b"Z"), None);

@@ -28,7 +28,12 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-fn of(log: &Arc<Log>, spec: &Spec, context: ConnectorContext, at: Option<&SplitPositions>) -> HttpSource {
+fn of(
+    log: &Arc<Log>,
+    spec: &Spec,
+    context: ConnectorContext,
+    at: Option<&SplitPositions>,
+) -> HttpSource {
     HttpSource::open(spec, Some(log), context, at).unwrap()
 }
 

@@ -38,9 +38,8 @@ use tokio::sync::Notify;
 use self::{
     csv_sink::CsvEncoder, csv_source::CsvFormat, discard::DiscardSink, file_sink::FileSink,
     file_source::FileSource, generator::Generator, http_sink::HttpSink, http_source::HttpSource,
-    jsonl_sink::JsonLinesEncoder,
-    jsonl_source::JsonLinesFormat, lines_sink::LinesEncoder, lines_source::LinesFormat,
-    stdin::StdinSource, stdout::StdoutSink,
+    jsonl_sink::JsonLinesEncoder, jsonl_source::JsonLinesFormat, lines_sink::LinesEncoder,
+    lines_source::LinesFormat, stdin::StdinSource, stdout::StdoutSink,
 };
 use crate::{
     clock::Clock,

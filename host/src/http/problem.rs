@@ -193,7 +193,10 @@ impl From<ServiceError> for Problem {
             ServiceError::JobFile(errors) => problem.with("errors", mistakes(&errors)),
             ServiceError::BadRecords(bad) => {
                 let lines = bad.iter().map(|bad| {
-                    json!(BadRecord { line: bad.line, reason: bad.reason.chars().take(1_000).collect() })
+                    json!(BadRecord {
+                        line: bad.line,
+                        reason: bad.reason.chars().take(1_000).collect()
+                    })
                 });
                 problem.with("lines", lines.collect())
             }

@@ -423,9 +423,7 @@ impl Log {
             _ => (self.dir.clone(), false),
         };
         let reason = error.to_string();
-        tell(all, || {
-            Err(IntakeError::Disk { path: path.clone(), reason: reason.clone(), full })
-        });
+        tell(all, || Err(IntakeError::Disk { path: path.clone(), reason: reason.clone(), full }));
     }
 
     /// Takes nothing more. What is being written is waited for. Blocks.

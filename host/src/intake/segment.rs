@@ -24,7 +24,8 @@ use super::{
 use crate::database::directory::sync;
 
 /// Bytes before the first frame.
-pub(super) const BEGIN: u64 = 20;
+pub(super) const BEGIN: u64 = HEAD as u64;
+const HEAD: usize = 20;
 const MAGIC: &[u8; 8] = b"CFDMINT1";
 
 /// A part of a log.
@@ -117,7 +118,7 @@ pub(super) fn scan(dir: &Path, base: u64, whole: bool) -> Result<Option<Scanned>
         return Ok(None);
     }
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    let mut begin = [0; BEGIN as usize];
+    let mut begin = [0; HEAD];
     reader.read_exact(&mut begin).map_err(IntakeError::disk(&path))?;
     if begin.as_slice() != header(base) {
         let reason = "it does not begin as it must".to_owned();

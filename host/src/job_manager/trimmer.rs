@@ -2,7 +2,7 @@
 //! that is kept, and no savepoint. Where each of them goes on from is read once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     ffi::OsString,
     fs::{self, File},
     io::{self, BufReader},
@@ -60,9 +60,9 @@ impl Trimmer {
         let kept = store.list().map_err(|e| e.to_string())?;
         known.checkpoints.retain(|id, _| kept.contains(id));
         for id in kept {
-            if !known.checkpoints.contains_key(&id) {
+            if let Entry::Vacant(unknown) = known.checkpoints.entry(id) {
                 let manifest = store.manifest(id).map_err(|e| e.to_string())?;
-                known.checkpoints.insert(id, self.needed(&manifest)?);
+                unknown.insert(self.needed(&manifest)?);
             }
         }
         self.look_at_savepoints(&mut known)?;
@@ -91,10 +91,11 @@ impl Trimmer {
         files.retain(|name| Path::new(name).extension().is_none_or(|e| e != "pending"));
         known.savepoints.retain(|name, _| files.contains(name));
         for name in files {
-            if !known.savepoints.contains_key(&name) {
-                let file = File::open(dir.join(&name)).map_err(|e| e.to_string())?;
+            let path = dir.join(&name);
+            if let Entry::Vacant(unknown) = known.savepoints.entry(name) {
+                let file = File::open(path).map_err(|e| e.to_string())?;
                 let peeked = file::peek(&mut BufReader::new(file)).map_err(|e| e.to_string())?;
-                known.savepoints.insert(name, self.needed(&peeked.1)?);
+                unknown.insert(self.needed(&peeked.1)?);
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
+    fmt, fs, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,7 +12,9 @@ use std::{
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Service, access::Caller, error::ServiceError, running::no_job, submission::Submission};
+use super::{
+    Service, access::Caller, error::ServiceError, running::no_job, submission::Submission,
+};
 use crate::{
     config::job::{JobSpec, SourceConnector},
     connectors::http_source::{BadLine, Checker},
@@ -22,7 +24,7 @@ use crate::{
         log::{Limits, Log},
         transfer::transfer,
     },
-    registry::records::{Desired, JobRecord, Role},
+    registry::records::{Desired, EndedAs, JobRecord, Role},
 };
 
 /// How many idempotency keys of a source are remembered.
@@ -229,11 +231,8 @@ impl Service {
     }
 
     fn open_logs(&self, record: &JobRecord, spec: &JobSpec) -> Result<OfJob, ServiceError> {
-        let limits = Limits {
-            bytes: self.spec.max_log,
-            window: self.spec.key_window,
-            keys: MOST_KEYS,
-        };
+        let limits =
+            Limits { bytes: self.spec.max_log, window: self.spec.key_window, keys: MOST_KEYS };
         let (mut logs, mut sources) = (BTreeMap::new(), BTreeMap::new());
         for source in &spec.sources {
             let SourceConnector::Http(http) = &source.connector else { continue };
@@ -262,6 +261,25 @@ impl Service {
     /// Forgets the logs of a job whose end is written down, or which was not one.
     pub(super) fn forget_posts(&self, id: JobId) {
         lock(&self.posts.jobs).remove(&id);
+    }
+
+    /// Removes what was posted to a job that cannot go on any more, nor another one from it.
+    /// Blocks.
+    pub(super) fn remove_posts(&self, record: &JobRecord) {
+        let ended = record.ended.as_ref().map(|ended| &ended.outcome);
+        if !matches!(ended, Some(EndedAs::Finished | EndedAs::Cancelled)) {
+            return;
+        }
+        let mut savepoints = fs::read_dir(self.savepoints_of(record.id)).into_iter().flatten();
+        if savepoints.next().is_some() {
+            return;
+        }
+        match fs::remove_dir_all(self.job_dir(record.id).join("sources")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("what was posted to job {} stays: {error}", record.id);
+            }
+            _ => {}
+        }
     }
 
     /// Whether a call that posts records is to be in the audit log: the first one of a token to a
@@ -321,9 +339,7 @@ fn refused(error: IntakeError) -> ServiceError {
         )),
         IntakeError::Ended | IntakeError::Closed => ServiceError::Conflict(error.to_string()),
         IntakeError::OtherBody => ServiceError::KeyReused(error.to_string()),
-        IntakeError::Disk { full: true, .. } => {
-            ServiceError::Unavailable("the server's disk is full; try again later".to_owned())
-        }
+        IntakeError::Disk { full: true, .. } => ServiceError::DiskFull,
         IntakeError::Disk { .. } | IntakeError::Damaged { .. } => {
             tracing::error!("what is posted cannot be kept: {error}");
             ServiceError::Unavailable(

@@ -427,7 +427,13 @@ impl Service {
         self.forget_posts(id);
         self.jobs.ended.send_modify(|ended| *ended += 1);
         let tenant = entry.record.tenant.clone();
-        let forgotten = self.blocking(move |service| service.forget_oldest(&tenant)).await;
+        let forgotten = self.blocking(move |service| {
+            if let Some(entry) = service.jobs.get(id) {
+                service.remove_posts(&entry.record);
+            }
+            service.forget_oldest(&tenant)
+        });
+        let forgotten = forgotten.await;
         if let Err(error) = forgotten {
             tracing::warn!("jobs that ended long ago cannot be forgotten: {error}");
         }

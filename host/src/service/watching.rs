@@ -1,7 +1,7 @@
 //! Looking on while a job runs: the lines that its operators log, and samples of what they put
 //! out. Both are in memory, bounded, and gone when the service is.
 
-use super::{Service, access::Caller, error::ServiceError, places::Place};
+use super::{Service, access::Caller, error::ServiceError};
 use crate::{
     ids::{JobId, OperatorName},
     registry::records::Role,
@@ -48,7 +48,11 @@ impl Service {
     ///
     /// # Errors
     /// If there is no such job for the caller, or there are too many already.
-    pub fn take_place(&self, caller: &Caller, id: JobId) -> Result<Place, ServiceError> {
+    pub fn take_place(
+        &self,
+        caller: &Caller,
+        id: JobId,
+    ) -> Result<impl Send + use<>, ServiceError> {
         let record = self.entry(caller, id)?.record;
         self.looking_on.take(&record.tenant).ok_or_else(|| {
             ServiceError::Busy(format!(

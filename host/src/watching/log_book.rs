@@ -100,7 +100,14 @@ impl LogBook {
         let (operator, subtask) = whose;
         let id = lines.last;
         lines.bytes += message.len();
-        lines.kept.push_back(Line { id, at, level, operator, subtask, message: message.to_owned() });
+        lines.kept.push_back(Line {
+            id,
+            at,
+            level,
+            operator,
+            subtask,
+            message: message.to_owned(),
+        });
         while lines.kept.len() > MOST_LINES || lines.bytes > MOST_BYTES {
             let Some(gone) = lines.kept.pop_front() else { break };
             lines.bytes -= gone.message.len();

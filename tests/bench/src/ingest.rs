@@ -34,7 +34,10 @@ pub(crate) fn measure(places: &Places, report: &mut Report) -> anyhow::Result<()
     let mut command = Command::new("taskset");
     command.args(["-c", "0"]).arg(&places.program);
     let config = dir.path().join("server.toml");
-    fs::write(&config, "[ingest]\nmax_log = '4GiB'\n[limits]\nrequests_per_second = 1_000_000\nburst = 1_000_000\n")?;
+    fs::write(
+        &config,
+        "[ingest]\nmax_log = '4GiB'\n[limits]\nrequests_per_second = 1_000_000\nburst = 1_000_000\n",
+    )?;
     let config = config.display().to_string();
     let served = Served::start_program(command, &dir.path().join("data"), &["--config", &config]);
     let job = served.ask("POST", "/v1/jobs", JOB.as_bytes()).expect(201).json;
@@ -69,6 +72,54 @@ pub(crate) fn measure(places: &Places, report: &mut Report) -> anyhow::Result<()
     let cores = thread::available_parallelism().map_or(1, usize::from);
     pin(&format!("0-{}", cores - 1))?;
     done
+}
+
+/// A job as fast as it goes, through an operator.
+const FAST: &str = "[job]\nname = 'fast'\n\
+    [[source]]\nname = 'in'\nconnector = 'generator'\nrecords = 10_000_000\n\
+    [[operator]]\nname = 'op'\nartifact = 'identity'\ninput = 'in'\n\
+    [[sink]]\nname = 'out'\nconnector = 'discard'\ninput = 'op'\n";
+
+/// What it costs a job that somebody watches what it puts out, and reads nothing of it.
+pub(crate) fn watched(places: &Places, report: &mut Report) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let served =
+        Served::start_program(Command::new(&places.program), &dir.path().join("data"), &[]);
+    let identity = fs::read(places.guests.join("identity.wasm"))?;
+    let _ = served.ask("PUT", "/v1/artifacts/identity/versions/1", &identity).expect(201);
+    let run = |watchers: usize| -> anyhow::Result<f64> {
+        let job = served.ask("POST", "/v1/jobs", FAST.as_bytes()).expect(201).json;
+        let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap_or_default());
+        let _ = served.until(&path, "running", |job| job["state"] == "running");
+        let mut tails = Vec::new();
+        for _ in 0..watchers {
+            let mut tail = TcpStream::connect(served.address())?;
+            let (host, token) = (served.address(), &served.token);
+            write!(
+                tail,
+                "GET {path}/vertices/op/tail HTTP/1.1\r\nhost: {host}\r\n\
+                 authorization: Bearer {token}\r\n\r\n"
+            )?;
+            tails.push(tail);
+        }
+        let ended = served.until(&path, "finished", |job| job["state"] == "finished");
+        Ok(ended["status"]["elapsed_millis"].as_f64().unwrap_or(f64::NAN))
+    };
+    let (mut alone, mut watched) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        alone.push(run(0)?);
+        watched.push(run(4)?);
+    }
+    let least = |all: Vec<f64>| all.into_iter().fold(f64::INFINITY, f64::min);
+    let (alone, watched) = (least(alone), least(watched));
+    report.add(
+        "a job while four tails of it are open that nobody reads, its time to that of one without",
+        watched / alone,
+        "",
+        Bar::Free,
+        format!("10,000,000 records: {alone:.0} and {watched:.0} ms, the best of 3"),
+    );
+    Ok(())
 }
 
 /// Has this process run on these cores only.

@@ -22,6 +22,7 @@ const JOBS: usize = 1_000;
 pub(crate) fn measure(places: &Places, report: &mut Report) -> anyhow::Result<()> {
     upload(places, report)?;
     ingest::measure(places, report)?;
+    ingest::watched(places, report)?;
     crowd(places, report)
 }
 

@@ -13,6 +13,7 @@
 //! | [`capsule_args`], `capsules` | `cofferdam capsule …` |
 //! | `tenants`, `tenant_read` | `cofferdam tenant …` and `cofferdam usage`, and what a server says of them |
 //! | `way` | whether a server is asked, or a job of this machine |
+//! | [`looking_on_args`], `looking_on` | `cofferdam job logs`, `tail` |
 //! | `which` | the job that is meant by a name |
 //! | [`token_args`], `tokens` | `cofferdam token …` |
 //! | [`profile_args`], `profiles` | `cofferdam profile …` |
@@ -25,6 +26,8 @@ pub(super) mod checkpoints;
 pub mod job_args;
 mod job_view;
 pub(super) mod jobs;
+pub(super) mod looking_on;
+pub mod looking_on_args;
 pub mod operator_args;
 pub(super) mod operators;
 pub mod profile_args;

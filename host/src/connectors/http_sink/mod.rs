@@ -154,7 +154,11 @@ impl HttpSink {
             if let Err(Refused(why)) = self.sender.deliver(request).await {
                 let (url, id) = (&self.spec.url, &request.id);
                 if !self.spec.drops_refused {
-                    return Err(ConnectorError::Refused { by: url.to_string(), id: id.clone(), why });
+                    return Err(ConnectorError::Refused {
+                        by: url.to_string(),
+                        id: id.clone(),
+                        why,
+                    });
                 }
                 tracing::error!("{url} refuses {id}, which is left out: {why}");
             }
@@ -184,7 +188,11 @@ impl Sink for HttpSink {
         Ok(())
     }
 
-    async fn prepare_commit(&mut self, checkpoint: u64, _: bool) -> Result<Vec<u8>, ConnectorError> {
+    async fn prepare_commit(
+        &mut self,
+        checkpoint: u64,
+        _: bool,
+    ) -> Result<Vec<u8>, ConnectorError> {
         self.seal();
         // The same for ever: it is in the checkpoint. No other instance makes it again, since the
         // last part is of this one only.
@@ -244,7 +252,12 @@ mod tests {
         }
     }
 
-    fn sink(spec: &WebhookSpec, subtask: u32, parallelism: u32, saved: Option<&[Vec<u8>]>) -> HttpSink {
+    fn sink(
+        spec: &WebhookSpec,
+        subtask: u32,
+        parallelism: u32,
+        saved: Option<&[Vec<u8>]>,
+    ) -> HttpSink {
         let context = ConnectorContext { subtask, parallelism };
         let around = (&Clock::default(), Arc::default());
         HttpSink::open(spec, "out", context, around, saved).unwrap()
