@@ -272,6 +272,6 @@ fn a_source_of_what_is_posted_needs_a_server_and_checkpoints_by_time() {
     let none = JOB.replace("interval = \"1h\"", "");
     let refused = served.ask("POST", "/v1/jobs", none.as_bytes());
     refused.is_problem(422, "job-file", "without checkpoints by time");
-    let ended = place.run_job(&JOB.replace("\"identity\"", "\"identity\""), &[]);
+    let ended = place.run_job(JOB, &[]);
     assert!(ended.stderr.contains("on a server only"), "{}", ended.stderr);
 }
