@@ -124,8 +124,8 @@ fn what_an_operator_logs_can_be_read_and_followed_until_the_job_ends() {
     end(&served, &job);
     rest.join().unwrap();
     assert!(watching.wait().unwrap().success());
-    let lines = said(following);
-    assert!(lines.lines().count() == 2 && lines.contains("INFO  op/0: hello"), "{lines}");
+    let shown = said(following);
+    assert!(shown.lines().count() == 2 && shown.contains("INFO  op/0: hello"), "{shown}");
     assert!(said(at(&["logs", id, "--level", "error"])).contains("ERROR op/0: hello"));
     // What was said is there still.
     assert_eq!(lines("operator=op"), 2);

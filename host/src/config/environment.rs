@@ -5,7 +5,7 @@
 use super::node::Override;
 
 /// The tables whose keys can be given by variables.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "server",
     "tls",
     "auth",
