@@ -12,6 +12,7 @@ use cofferdam_tests::{
     client::{ask, guest, offline},
     guests,
     jobs::DISCARDING,
+    zoo::Guest,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -106,11 +107,20 @@ fn a_signature_is_checked_kept_and_asked_for() {
     assert_eq!(now["signed"]["key"], key.json["id"]);
     let _ = submit(&served, "unsigned").expect(201);
 
+    // Of a core module it is the module that is signed, not the component that becomes of it.
+    let module = Guest::default().core();
+    refused(&upload(&served, "core", &module, Some(&good)), "other bytes");
+    let reply = upload(&served, "core", &module, Some(&signed(&ours, &module))).expect(201);
+    assert_eq!(reply.json["signed"]["key"], key.json["id"]);
+
     // A key that is taken away leaves what it has signed unsigned.
     let id = key.json["id"].as_str().unwrap();
     let path = format!("/v1/keys/{id}?tenant=acme");
     let removed = served.ask("DELETE", &path, b"").expect(200).json;
-    assert_eq!(removed["unsigned"], json!(["identity@signed", "identity@unsigned"]));
+    assert_eq!(
+        removed["unsigned"],
+        json!(["identity@core", "identity@signed", "identity@unsigned"])
+    );
     served.ask("DELETE", &path, b"").is_problem(404, "not-found", id);
     submit(&served, "signed").is_problem(422, "job-file", "is not signed");
     refused(&upload(&served, "signed", &identity, None), "signed artifacts only");

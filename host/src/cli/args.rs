@@ -16,6 +16,7 @@ use super::{
         job_args::{
             JobAt, JobThere, ListArgs, RESCALE_HELP, RescaleArgs, SUBMIT_HELP, StopArgs, SubmitArgs,
         },
+        looking_on_args::{LogsArgs, TailArgs},
         profile_args::ProfileCommand,
         savepoint_args::SavepointCommand,
         slot_args::SlotCommand,
@@ -147,6 +148,10 @@ pub enum JobCommand {
     Restart(JobThere),
     /// Show why a job of a server failed
     Exceptions(JobThere),
+    /// Show what the operators of a job of a server have logged, and follow it
+    Logs(LogsArgs),
+    /// Show samples of what a source or operator of a job of a server puts out, as it comes
+    Tail(TailArgs),
     /// Have a server forget a job that has ended, with its state and savepoints
     Rm(JobThere),
     /// Try another version of an operator beside the one that runs, and go on with it if it does

@@ -121,6 +121,8 @@ fn job(command: &JobCommand) -> Exit {
         JobCommand::Rescale(args) => either(server::jobs::rescale(args)),
         JobCommand::Restart(args) => either(server::jobs::restart(args)),
         JobCommand::Exceptions(args) => either(server::jobs::exceptions(args)),
+        JobCommand::Logs(args) => either(server::looking_on::logs(args)),
+        JobCommand::Tail(args) => either(server::looking_on::tail(args)),
         JobCommand::Rm(args) => either(server::jobs::remove(args)),
         JobCommand::Upgrade(args) => running::upgrade(args),
     }

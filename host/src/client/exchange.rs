@@ -77,6 +77,61 @@ pub(super) async fn exchange(
     request: Request<Full<Bytes>>,
     patience: Duration,
 ) -> Result<Exchanged, Failed> {
+    let stream = connect(address, tls).await?;
+    converse(address, stream, request, patience).await
+}
+
+/// As [`exchange`], of an answer that goes on: `heard` is given each piece of it as it comes, until
+/// it says that this is enough. A problem is returned, and not given piece by piece.
+pub(super) async fn listen(
+    address: &Address,
+    tls: Option<&TlsConnector>,
+    request: Request<Full<Bytes>>,
+    patience: Duration,
+    heard: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<Exchanged, Failed> {
+    let stream = connect(address, tls).await?;
+    let lost = |reason: String| {
+        Failed::Lost(ClientError::Lost { address: address.to_string(), reason, advice: "" })
+    };
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(error.to_string()))?;
+    let slow = || lost(format!("it said nothing for {} s", patience.as_secs()));
+    let listening = async {
+        let answer = timeout(patience, sender.send_request(request)).await.map_err(|_| slow())?;
+        let (head, mut body) = answer.map_err(|error| lost(why(error)))?.into_parts();
+        let mut kept = Vec::new();
+        loop {
+            let frame = timeout(patience, body.frame()).await.map_err(|_| slow())?;
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| lost(format!("its answer ended early: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if !head.status.is_success() {
+                kept.extend_from_slice(&data);
+                if kept.len() > LONGEST_ANSWER {
+                    break;
+                }
+            } else if !heard(&data) {
+                break;
+            }
+        }
+        Ok(Exchanged { status: head.status, headers: head.headers, body: kept.into() })
+    };
+    tokio::pin!(connection, listening);
+    tokio::select! {
+        biased;
+        answer = &mut listening => answer,
+        // What it has left behind is still to be taken.
+        _ = &mut connection => listening.await,
+    }
+}
+
+/// A connection, encrypted or not.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+async fn connect(address: &Address, tls: Option<&TlsConnector>) -> Result<Box<dyn Stream>, Failed> {
     let unreachable =
         |reason: String| ClientError::Unreachable { address: address.to_string(), reason };
     let slow = || unreachable(format!("it took more than {} s", CONNECTING.as_secs()));
@@ -88,15 +143,13 @@ pub(super) async fn exchange(
     };
     // A request is written whole.
     let _ = stream.set_nodelay(true);
-    let Some(connector) = tls else {
-        return converse(address, stream, request, patience).await;
-    };
+    let Some(connector) = tls else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(address.host.clone())
         .map_err(|_| Failed::Never(unreachable("its name is no host's name".to_owned())))?;
     match timeout(CONNECTING, connector.connect(name, stream)).await {
         Err(_) => Err(Failed::Never(slow())),
         Ok(Err(error)) => Err(Failed::Never(unreachable(tls_refused(&error)))),
-        Ok(Ok(stream)) => converse(address, stream, request, patience).await,
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
     }
 }
 

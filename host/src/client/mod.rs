@@ -7,6 +7,7 @@
 //! | here | requests, answers, and trying again |
 //! | [`address`] | where a server is |
 //! | `exchange` | one request over one connection, with TLS or without |
+//! | `events` | answers that go on: server-sent events |
 //! | `retry` | what is safe to try again, and when |
 //! | [`error`] | what can go wrong, and the server's problem details |
 //! | [`profiles`] | the file of profiles |
@@ -14,6 +15,7 @@
 
 pub mod address;
 pub mod error;
+mod events;
 mod exchange;
 pub mod profiles;
 mod retry;
@@ -33,6 +35,7 @@ use tokio_rustls::TlsConnector;
 use self::{
     address::Address,
     error::{ClientError, Problem},
+    events::Events,
     exchange::{Exchanged, Failed},
     retry::Outcome,
     target::Target,
@@ -258,6 +261,28 @@ impl Client {
         }
     }
 
+    /// Sends a request whose answer is events, and gives each with its name as it comes, until it
+    /// is told that this is enough. Silence of the request's patience is the end of it. Blocks.
+    ///
+    /// # Errors
+    /// If there is no answer, or it is a problem, or it ends early.
+    pub fn listen(
+        &self,
+        request: &Request,
+        mut heard: impl FnMut(&str, &Value) -> bool,
+    ) -> Result<(), ClientError> {
+        let sent = self.dress(request)?;
+        let mut events = Events::default();
+        let mut pieces = |piece: &[u8]| events.take(piece, &mut heard);
+        let (address, tls) = (&self.address, self.tls.as_ref());
+        let listened = exchange::listen(address, tls, sent, request.patience, &mut pieces);
+        match self.runtime.block_on(listened) {
+            Ok(ended) if ended.status.is_success() => Ok(()),
+            Ok(problem) => self.read(&problem).map(|_| ()),
+            Err(Failed::Never(error) | Failed::NotSent(error) | Failed::Lost(error)) => Err(error),
+        }
+    }
+
     /// One attempt: how it went, if it might be made again, and what comes of it if it is not.
     fn attempt<T>(
         &self,
@@ -287,7 +312,10 @@ impl Client {
             .uri(format!("{}{}", self.address.path, request.path))
             .header(header::HOST, self.address.authority())
             .header(header::USER_AGENT, USER_AGENT)
-            .header(header::ACCEPT, "application/json, application/problem+json");
+            .header(
+                header::ACCEPT,
+                "application/json, text/event-stream, application/problem+json",
+            );
         if let Some(value) = &self.authorization {
             sent = sent.header(header::AUTHORIZATION, value);
         }

@@ -5,7 +5,7 @@
 use super::node::Override;
 
 /// The tables whose keys can be given by variables.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "server",
     "tls",
     "auth",
@@ -13,6 +13,7 @@ const TABLES: [&str; 13] = [
     "audit",
     "task_manager",
     "artifacts",
+    "ingest",
     "jobs",
     "playground",
     "log",

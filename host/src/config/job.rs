@@ -6,6 +6,7 @@ use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
 use rustls::pki_types::CertificateDer;
 
+use super::webhook::WebhookSpec;
 use crate::ids::{ArtifactName, JobName, OperatorName, PortName, VersionName};
 
 /// A whole job.
@@ -211,6 +212,8 @@ pub enum SourceConnector {
     Generator(GeneratorSource),
     /// `connector = "stdin"`: lines of standard input; cannot be replayed.
     Stdin,
+    /// `connector = "http"`: what is posted to a server.
+    Http(HttpSource),
 }
 
 /// Files to read: one or more, each plain, gzip or zstd (told by its first bytes).
@@ -287,6 +290,29 @@ pub struct JsonLinesSource {
     pub key: Option<String>,
     /// `timestamp`
     pub timestamp: Option<TimestampField>,
+}
+
+/// Settings of an `http` source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSource {
+    /// `format`; `"jsonl"` if not given.
+    pub format: HttpFormat,
+    /// `max_line`: the longest line accepted, in bytes; 1 MiB if not given.
+    pub max_line: usize,
+}
+
+/// What is posted to an `http` source.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HttpFormat {
+    /// `"jsonl"`: each line is a JSON value, passed on as it is.
+    JsonLines {
+        /// `key`: a top-level field whose text becomes the record's key.
+        key: Option<String>,
+        /// `timestamp`
+        timestamp: Option<TimestampField>,
+    },
+    /// `"lines"`: each line is a record.
+    Lines,
 }
 
 /// Settings of a `generator` source: deterministic by seed, whatever the speed.
@@ -492,6 +518,15 @@ pub struct HttpHost {
     pub port: Option<u16>,
 }
 
+impl std::fmt::Display for HttpHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let in_brackets = self.name.contains(':');
+        let name = if in_brackets { format!("[{}]", self.name) } else { self.name.clone() };
+        f.write_str(&name)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
 impl HttpHost {
     /// That of `http`, if a request or a job file names none.
     pub const PORT: u16 = 80;
@@ -612,6 +647,8 @@ pub enum SinkConnector {
     },
     /// `connector = "discard"`: counts records and drops them.
     Discard,
+    /// `connector = "http"`: posts records to a URL.
+    Http(Box<WebhookSpec>),
 }
 
 /// Files that a sink writes.

@@ -38,6 +38,7 @@ pub mod server;
 pub mod server_view;
 pub mod tenant;
 pub mod units;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;

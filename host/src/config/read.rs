@@ -16,6 +16,7 @@ use super::{
     paths::Folder,
     read_operator, read_sink, read_source,
     section::{self, Refusal, Section},
+    webhook::Secrets,
 };
 use crate::ids::JobName;
 
@@ -28,8 +29,12 @@ pub(super) struct Surroundings<'p> {
     pub(super) problems: &'p Problems,
     /// What paths are relative to.
     pub(super) folder: Folder,
+    /// Where its secrets are.
+    pub(super) secrets: Secrets,
     /// The job's `max_parallelism`.
     pub(super) max_parallelism: u32,
+    /// Whether a checkpoint is taken now and then, however little comes.
+    pub(super) checkpoints_by_time: bool,
 }
 
 /// Reads a job file. `origin` is its path as the person named it: it stands in
@@ -42,7 +47,7 @@ pub(super) struct Surroundings<'p> {
 /// # Errors
 /// All mistakes of the file, each with its line.
 pub fn parse(text: &str, origin: &Path, overrides: &[Override]) -> Result<JobSpec, JobFileErrors> {
-    parse_in(text, origin, overrides, Folder::of(origin))
+    parse_in(text, origin, overrides, (Folder::of(origin), Secrets::Environment))
 }
 
 /// How a job file is called in errors that came without a name.
@@ -50,7 +55,8 @@ pub const HOSTED_ORIGIN: &str = "job.toml";
 
 /// As [`parse`], for a job file of somebody who may not name this machine's files: paths are
 /// relative to `home`, and lead to nothing outside it and the `others`; operators are artifacts
-/// that were uploaded; there is neither standard input nor output.
+/// that were uploaded; there is neither standard input nor output. Secrets that it names are files
+/// of the directory `secrets`.
 ///
 /// # Errors
 /// All mistakes of the file, each with its line.
@@ -58,21 +64,23 @@ pub fn parse_hosted(
     text: &str,
     home: &Path,
     others: &[PathBuf],
+    secrets: &Path,
     overrides: &[Override],
 ) -> Result<JobSpec, JobFileErrors> {
-    parse_in(text, Path::new(HOSTED_ORIGIN), overrides, Folder::walled(home, others))
+    let around = (Folder::walled(home, others), Secrets::Files(secrets.to_owned()));
+    parse_in(text, Path::new(HOSTED_ORIGIN), overrides, around)
 }
 
 fn parse_in(
     text: &str,
     origin: &Path,
     overrides: &[Override],
-    folder: Folder,
+    around: (Folder, Secrets),
 ) -> Result<JobSpec, JobFileErrors> {
     let problems = Problems::default();
     let spec = Node::parse_toml(text, &problems).and_then(|mut root| {
         node::apply(&mut root, overrides, &problems);
-        read_job(root, folder, &problems)
+        read_job(root, around, &problems)
     });
     let sets: Vec<&str> = overrides.iter().map(Override::as_str).collect();
     match spec {
@@ -81,7 +89,11 @@ fn parse_in(
     }
 }
 
-fn read_job(root: Node, folder: Folder, problems: &Problems) -> Option<JobSpec> {
+fn read_job(
+    root: Node,
+    (folder, secrets): (Folder, Secrets),
+    problems: &Problems,
+) -> Option<JobSpec> {
     let top = Place::File(0..0);
     let mut file = Section::new("the job file", root, problems)?;
     if !file.has("job") {
@@ -94,7 +106,9 @@ fn read_job(root: Node, folder: Folder, problems: &Problems) -> Option<JobSpec> 
     let surroundings = Surroundings {
         problems,
         folder,
+        secrets,
         max_parallelism: job.as_ref().map_or(MOST_KEY_GROUPS, |job| job.max_parallelism),
+        checkpoints_by_time: checkpoints.as_ref().is_some_and(|c| c.interval.is_some()),
     };
     let mut graph = Graph::default();
     let wanted = [

@@ -124,7 +124,7 @@ pub(super) fn roots(
 }
 
 /// `NAME` or `NAME:PORT`.
-fn host(node: &Node) -> Read<HttpHost> {
+pub(super) fn host(node: &Node) -> Read<HttpHost> {
     let text = section::text(node)?;
     let refuse = |why: &str, help: &str| {
         Err(Refusal::new(format!("{why}, and is {}", node.describe())).with_help(help.to_owned()))

@@ -11,6 +11,7 @@ use std::{
 use super::{
     errors::{JobFileErrors, Place, Problems},
     node::{self, Entry, Node, Override, Value},
+    read_http_hosts,
     section::{self, Read, Refusal, Section},
     server::{
         Configured, DiskLimits, LogFormat, PlaygroundLimits, ServerSpec, Source, TenantLimits,
@@ -117,6 +118,13 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
         put(&mut spec.max_storage, section.get("max_storage", storage));
         section.finish();
     }
+    if let Some(mut section) = file.table("ingest") {
+        put(&mut spec.max_post, section.get("max_body", section::memory_size(1 << 10..=256 << 20)));
+        let log = section::size(64 << 10..=i64::MAX.unsigned_abs());
+        put(&mut spec.max_log, section.get("max_log", log));
+        put(&mut spec.key_window, section.get("key_window", time));
+        section.finish();
+    }
     if let Some(mut section) = file.table("jobs") {
         put(&mut spec.max_subtasks, section.get("max_subtasks", section::integer(1..=10_000)));
         put(&mut spec.max_live, section.get("max_live", section::integer(1..=1_000_000)));
@@ -138,6 +146,8 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
     if let Some(mut section) = file.table("network") {
         let ports = section::list(|node| section::integer(1..=u16::MAX)(node));
         put(&mut spec.ports, section.get("ports", ports));
+        let hosts = section.get("webhook_hosts", section::list(read_http_hosts::host));
+        put(&mut spec.webhook_hosts, hosts);
         section.finish();
     }
     if let Some(section) = file.table("files") {
@@ -309,6 +319,7 @@ mod tests {
     use super::*;
     use crate::config::{
         environment,
+        job::HttpHost,
         server::{LogSpec, RequestLimit},
     };
 
@@ -330,11 +341,12 @@ mod tests {
 [limits]\nrequests_per_second = 5\nburst = 6\nfailed_tokens_per_minute = 0
 tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
 [artifacts]\nmax_size = '1MiB'\nmax_storage = '10MiB'
+[ingest]\nmax_body = '2MiB'\nmax_log = '1MiB'\nkey_window = '1h'
 [jobs]\nmax_subtasks = 20\nmax_live = 30\nhistory = 40\nidle_after = '0s'
 [playground]\nat_once = 3\nrecords = 5\ninput = '2KiB'\noutput = '3KiB'\ntime = '4s'\nmemory = '5MiB'
 [log]\nformat = 'json'\nlevel = 'warn,guest=debug'
 [disk]\nlow = '7MiB'\nfull = '0'\ncheck_every = '1m'
-[network]\nports = [8080]
+[network]\nports = [8080]\nwebhook_hosts = ['10.0.0.7:8080']
 [files]\nshared = ['/tmp']\ntenants.acme = ['/']\n";
         let acme = TenantId::new("acme").unwrap();
         let wanted = ServerSpec {
@@ -363,6 +375,9 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
             .into(),
             max_artifact: 1 << 20,
             max_storage: 10 << 20,
+            max_post: 2 << 20,
+            max_log: 1 << 20,
+            key_window: Duration::from_secs(3_600),
             max_subtasks: 20,
             max_live: 30,
             history: 40,
@@ -382,6 +397,7 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
                 check_every: Duration::from_secs(60),
             },
             ports: vec![8080],
+            webhook_hosts: vec![HttpHost { name: "10.0.0.7".to_owned(), port: Some(8080) }],
             shared_files: vec!["/tmp".into()],
             tenant_files: [(acme.clone(), vec!["/".into()])].into(),
         };

@@ -8,6 +8,7 @@ use super::{
     node::{Node, Value},
     read::Surroundings,
     section::{self, Refusal, Section},
+    webhook,
 };
 
 #[derive(Clone, Copy)]
@@ -17,6 +18,7 @@ enum Connector {
     Lines,
     Stdout,
     Discard,
+    Http,
 }
 
 const CONNECTORS: &[(&str, Connector)] = &[
@@ -25,6 +27,7 @@ const CONNECTORS: &[(&str, Connector)] = &[
     ("lines", Connector::Lines),
     ("stdout", Connector::Stdout),
     ("discard", Connector::Discard),
+    ("http", Connector::Http),
 ];
 
 const COMPRESSIONS: &[(&str, Compression)] =
@@ -64,6 +67,9 @@ pub(super) fn read(node: Node, around: &Surroundings<'_>, graph: &mut Graph) -> 
             Some(SinkConnector::Stdout { key })
         }
         Connector::Discard => Some(SinkConnector::Discard),
+        Connector::Http => {
+            webhook::read(&mut section, around).map(|spec| SinkConnector::Http(Box::new(spec)))
+        }
     };
     section.finish();
     Some(SinkSpec {

@@ -6,7 +6,8 @@ use super::{
     graph::{Graph, Kind},
     job::{
         ColumnType, CsvSource, FileInput, GeneratorField, GeneratorSource, GeneratorValues,
-        JsonLinesSource, SourceConnector, SourceSpec, TimestampField, TimestampFormat,
+        HttpFormat, HttpSource, JsonLinesSource, SourceConnector, SourceSpec, TimestampField,
+        TimestampFormat,
     },
     node::{Entry, Node, Value},
     read::Surroundings,
@@ -23,6 +24,7 @@ enum Connector {
     Lines,
     Generator,
     Stdin,
+    Http,
 }
 
 const CONNECTORS: &[(&str, Connector)] = &[
@@ -31,7 +33,10 @@ const CONNECTORS: &[(&str, Connector)] = &[
     ("lines", Connector::Lines),
     ("generator", Connector::Generator),
     ("stdin", Connector::Stdin),
+    ("http", Connector::Http),
 ];
+
+const HTTP_FORMATS: &[(&str, bool)] = &[("jsonl", true), ("lines", false)];
 
 const COLUMN_TYPES: &[(&str, ColumnType)] = &[
     ("string", ColumnType::String),
@@ -57,7 +62,10 @@ pub(super) fn read(node: Node, around: &Surroundings<'_>, graph: &mut Graph) -> 
         let kind = section::one_of(CONNECTORS)(node)?;
         if matches!(kind, Connector::Stdin) && around.folder.is_walled() {
             return Err(Refusal::new("cannot be \"stdin\" on a server")
-                .with_help("read a file in the tenant's directory"));
+                .with_help("read a file in the tenant's directory, or \"http\""));
+        }
+        if matches!(kind, Connector::Http) {
+            check_http(around)?;
         }
         Ok(kind)
     });
@@ -68,8 +76,12 @@ pub(super) fn read(node: Node, around: &Surroundings<'_>, graph: &mut Graph) -> 
         Connector::Lines => read_files(&mut section, around).map(SourceConnector::Lines),
         Connector::Generator => read_generator(&mut section).map(SourceConnector::Generator),
         Connector::Stdin => Some(SourceConnector::Stdin),
+        Connector::Http => Some(SourceConnector::Http(read_http(&mut section))),
     };
     section.finish();
+    // So that what was posted first comes first, if nobody says otherwise.
+    let is_http = matches!(connector, Some(SourceConnector::Http(_)));
+    let parallelism = parallelism.or(is_http.then_some(1));
     Some(SourceSpec {
         name: name?,
         parallelism,
@@ -94,6 +106,31 @@ fn read_json_lines(
     let key = section.get("key", section::text);
     let timestamp = read_timestamp(section, None);
     files.map(|files| SourceConnector::JsonLines(JsonLinesSource { files, key, timestamp }))
+}
+
+/// That there is somebody who posts, and that what was posted is removed at last.
+fn check_http(around: &Surroundings<'_>) -> Read<()> {
+    if !around.folder.is_walled() {
+        return Err(Refusal::new("can be \"http\" on a server only")
+            .with_help("submit the job to `cofferdam serve`, or read \"stdin\""));
+    }
+    if !around.checkpoints_by_time {
+        return Err(Refusal::new("cannot be \"http\" without checkpoints by time")
+            .with_help("add `[checkpoints]` with `interval = \"10s\"`: what was posted is kept on disk until a checkpoint covers it"));
+    }
+    Ok(())
+}
+
+fn read_http(section: &mut Section<'_>) -> HttpSource {
+    let is_json = section.get("format", section::one_of(HTTP_FORMATS)).unwrap_or(true);
+    let max_line = section.get("max_line", section::memory_size(1..=1 << 30)).unwrap_or(1 << 20);
+    let format = if is_json {
+        let key = section.get("key", section::text);
+        HttpFormat::JsonLines { key, timestamp: read_timestamp(section, None) }
+    } else {
+        HttpFormat::Lines
+    };
+    HttpSource { format, max_line }
 }
 
 fn read_csv(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<CsvSource> {

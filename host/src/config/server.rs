@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::server_view::Setting;
+use super::{job::HttpHost, server_view::Setting};
 use crate::ids::TenantId;
 
 /// A configuration, and where it comes from.
@@ -83,6 +83,13 @@ pub struct ServerSpec {
     pub max_artifact: usize,
     /// `[artifacts] max_storage`: bytes of all artifacts that a tenant may keep; 4 GiB if not given.
     pub max_storage: u64,
+    /// `[ingest] max_body`: the longest request that posts records, in bytes; 8 MiB if not given.
+    pub max_post: usize,
+    /// `[ingest] max_log`: what is kept of what was posted to a source and is not covered by a
+    /// checkpoint yet, in bytes; 256 MiB if not given.
+    pub max_log: u64,
+    /// `[ingest] key_window`: for how long idempotency keys are remembered; a day if not given.
+    pub key_window: Duration,
     /// `[jobs] max_subtasks`: how many subtasks a job may have; 256 if not given.
     pub max_subtasks: u32,
     /// `[jobs] max_live`: how many jobs of a tenant may run or wait at once; 1,000 if not given.
@@ -101,6 +108,9 @@ pub struct ServerSpec {
     pub disk: DiskLimits,
     /// `[network] ports`: which TCP ports operators may reach at all; 80 and 443 if not given.
     pub ports: Vec<u16>,
+    /// `[network] webhook_hosts`: hosts that sinks `http` may reach although their addresses are
+    /// private; none if not given.
+    pub webhook_hosts: Vec<HttpHost>,
     /// `[files] shared`: directories that job files of every tenant may name.
     pub shared_files: Vec<PathBuf>,
     /// `[files.tenants] NAME`: directories that job files of this tenant may name.
@@ -229,6 +239,9 @@ impl Default for ServerSpec {
             tenant_limits: BTreeMap::new(),
             max_artifact: 64 << 20,
             max_storage: 4 << 30,
+            max_post: 8 << 20,
+            max_log: 256 << 20,
+            key_window: Duration::from_secs(24 * 3_600),
             max_subtasks: 256,
             max_live: 1_000,
             history: 1_000,
@@ -237,6 +250,7 @@ impl Default for ServerSpec {
             log: LogSpec::default(),
             disk: DiskLimits::default(),
             ports: vec![80, 443],
+            webhook_hosts: Vec::new(),
             shared_files: Vec::new(),
             tenant_files: BTreeMap::new(),
         }

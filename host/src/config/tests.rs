@@ -127,7 +127,7 @@ error: `interval` must be a duration such as "250ms" or "1m30s", not 10
 6 | interval = 10
   |            ^^ add the unit: "10s" or "10ms"
 
-error: `connector` must be one of `csv`, `jsonl`, `lines`, `generator`, `stdin`, not "cvs"
+error: `connector` must be one of `csv`, `jsonl`, `lines`, `generator`, `stdin`, `http`, not "cvs"
   --> job.toml:10:13
    |
 10 | connector = "cvs"
@@ -438,7 +438,12 @@ fn every_block_in_the_docs_is_read_without_a_mistake() {
     assert!(blocks().len() >= 9);
     for block in blocks() {
         let Err(errors) = parse(block, &origin, &[]) else { continue };
-        let lacking = ["the job file has no [job]", "the job has no [[", "there is no source"];
+        let lacking = [
+            "the job file has no [job]",
+            "the job has no [[",
+            "there is no source",
+            "`connector` can be \"http\" on a server only",
+        ];
         for error in &errors.errors {
             let allowed = lacking.iter().any(|start| error.message.starts_with(start));
             assert!(allowed, "{error}\nin\n{block}");
@@ -471,6 +476,7 @@ fn every_key_that_is_read_is_in_the_docs() {
     for connector in ["stdin", "generator"] {
         files.push(source(&format!("connector = \"{connector}\"")));
     }
+    files.push(sink("connector = \"http\"\nurl = \"http://x/\""));
     for connector in ["stdout", "discard"] {
         files.push(sink(&format!("connector = \"{connector}\"")));
     }

@@ -13,6 +13,7 @@ use super::{
 };
 
 /// Makes a record of each line that is valid JSON; skips blank lines.
+#[derive(Debug)]
 pub(crate) struct JsonLinesFormat {
     key: Option<String>,
     timestamp: Option<TimestampField>,
@@ -23,12 +24,22 @@ impl JsonLinesFormat {
         Self { key: spec.key.clone(), timestamp: spec.timestamp.clone() }
     }
 
+    /// With a key and an event time in these fields.
+    pub(crate) fn of(key: Option<String>, timestamp: Option<TimestampField>) -> Self {
+        Self { key, timestamp }
+    }
+
     /// Checks a line and adds it to the batch, or says what is wrong with it.
-    fn accept(&self, line: &[u8], out: &mut Output) -> Result<(), String> {
-        let text = std::str::from_utf8(line).map_err(bad_utf8)?;
-        let (key, time) = read_line(text, self.key.as_deref(), self.timestamp.as_ref())?;
+    pub(crate) fn accept(&self, line: &[u8], out: &mut Output) -> Result<(), String> {
+        let (key, time) = self.look(line)?;
         out.batch.push(key.as_deref().map(str::as_bytes), line, time);
         Ok(())
+    }
+
+    /// The key and the event time of a line, or what is wrong with it.
+    pub(crate) fn look<'a>(&self, line: &'a [u8]) -> Result<KeyAndTime<'a>, String> {
+        let text = std::str::from_utf8(line).map_err(bad_utf8)?;
+        read_line(text, self.key.as_deref(), self.timestamp.as_ref())
     }
 }
 

@@ -4,8 +4,8 @@
 //!
 //! | connector | file |
 //! | --- | --- |
-//! | sources | `csv_source`, `jsonl_source`, `lines_source` (all on `file_source`), `generator`, `stdin` |
-//! | sinks | `csv_sink`, `jsonl_sink`, `lines_sink` (all on `file_sink`), `stdout`, `discard` |
+//! | sources | `csv_source`, `jsonl_source`, `lines_source` (all on `file_source`), `generator`, `stdin`, `http_source` |
+//! | sinks | `csv_sink`, `jsonl_sink`, `lines_sink` (all on `file_sink`), `stdout`, `discard`, `http_sink` |
 //! | what they share | `files` (reading), `part` (writing), `json`, `timestamps` |
 
 mod csv_sink;
@@ -16,6 +16,8 @@ mod file_source;
 mod files;
 mod generator;
 mod generator_values;
+mod http_sink;
+pub mod http_source;
 mod json;
 mod jsonl_sink;
 mod jsonl_source;
@@ -28,24 +30,27 @@ mod timestamps;
 
 pub use self::jsonl_source::{KeyAndTime, read_line};
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use self::{
     csv_sink::CsvEncoder, csv_source::CsvFormat, discard::DiscardSink, file_sink::FileSink,
-    file_source::FileSource, generator::Generator, jsonl_sink::JsonLinesEncoder,
-    jsonl_source::JsonLinesFormat, lines_sink::LinesEncoder, lines_source::LinesFormat,
-    stdin::StdinSource, stdout::StdoutSink,
+    file_source::FileSource, generator::Generator, http_sink::HttpSink, http_source::HttpSource,
+    jsonl_sink::JsonLinesEncoder, jsonl_source::JsonLinesFormat, lines_sink::LinesEncoder,
+    lines_source::LinesFormat, stdin::StdinSource, stdout::StdoutSink,
 };
 use crate::{
     clock::Clock,
     config::job::{SinkConnector, SourceConnector},
+    ids::OperatorName,
+    intake::log::Log,
     stream::{Batch, DeadLetter},
 };
 
 /// Where a source stands in each of its splits (a file, a range of generated
-/// records), in a form that only the source understands.
+/// records, of requests), in a form that only the source understands.
 pub type SplitPositions = BTreeMap<String, Vec<u8>>;
 
 /// What a source came up with.
@@ -113,11 +118,13 @@ pub fn splits(spec: &SourceConnector) -> Option<usize> {
         SourceConnector::Lines(files) => Some(files.paths.len()),
         SourceConnector::Generator(_) => usize::try_from(generator::SPLITS).ok(),
         SourceConnector::Stdin => Some(1),
+        SourceConnector::Http(_) => usize::try_from(http_source::SPLITS).ok(),
     }
 }
 
 /// Opens one parallel instance of a source. `restore` is where *all* instances
-/// stood at a checkpoint, merged; the parallelism may have been another then.
+/// stood at a checkpoint, merged; the parallelism may have been another then. `log` is where what
+/// is posted to it stands, if it is such a source.
 ///
 /// # Errors
 /// If a file cannot be read or lacks a column, or if the source is not what it
@@ -126,6 +133,7 @@ pub fn open_source(
     spec: &SourceConnector,
     context: ConnectorContext,
     clock: &Clock,
+    log: Option<&Arc<Log>>,
     restore: Option<&SplitPositions>,
 ) -> Result<Box<dyn Source>, ConnectorError> {
     Ok(match spec {
@@ -142,6 +150,7 @@ pub fn open_source(
         SourceConnector::Stdin => {
             Box::new(StdinSource::open(stdin::Shared::stdin(clock), context, restore)?)
         }
+        SourceConnector::Http(spec) => Box::new(HttpSource::open(spec, log, context, restore)?),
     })
 }
 
@@ -150,13 +159,16 @@ pub fn open_source(
 /// subtasks; the parallelism may have been another then. What that checkpoint
 /// covers is committed, and what was written after it is deleted. `None` starts
 /// afresh: what an earlier run left unfinished is deleted, and its output is
-/// replaced as this one's is committed.
+/// replaced as this one's is committed. `around` is the time, and whom to tell that a checkpoint
+/// would be welcome.
 ///
 /// # Errors
 /// If files cannot be written, or are not what the checkpoint left.
 pub fn open_sink(
     spec: &SinkConnector,
+    name: &OperatorName,
     context: ConnectorContext,
+    around: (&Clock, Arc<Notify>),
     restore: Option<&[Vec<u8>]>,
 ) -> Result<Box<dyn Sink>, ConnectorError> {
     Ok(match spec {
@@ -172,6 +184,9 @@ pub fn open_sink(
         }
         SinkConnector::Stdout { key } => Box::new(StdoutSink::open(*key)),
         SinkConnector::Discard => Box::new(DiscardSink),
+        SinkConnector::Http(spec) => {
+            Box::new(HttpSink::open(spec, name.as_str(), context, around, restore)?)
+        }
     })
 }
 
@@ -225,6 +240,27 @@ pub enum ConnectorError {
         limit: u64,
         /// The last reason.
         last: String,
+    },
+    /// Whoever is to receive something does not want it.
+    #[error("{by} refuses request {id} for good: {why}")]
+    Refused {
+        /// Who.
+        by: String,
+        /// Which request.
+        id: String,
+        /// What was said.
+        why: String,
+    },
+    /// A sink holds more than it may until the next checkpoint.
+    #[error(
+        "{waiting} bytes wait for a checkpoint, and {most} may: take checkpoints more often, or \
+         lower `channel_capacity`"
+    )]
+    TooMuchWaits {
+        /// How many bytes.
+        waiting: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// A record cannot be written in the sink's format.
     #[error("record {record} cannot be written: {reason}")]

@@ -72,7 +72,13 @@ impl Reader {
     }
 
     /// All of it, as text.
-    pub(super) async fn text(mut self, what: &str, limit: usize) -> Result<String, Problem> {
+    pub(super) async fn text(self, what: &str, limit: usize) -> Result<String, Problem> {
+        String::from_utf8(self.bytes(what, limit).await?)
+            .map_err(|_| Problem::invalid(format!("{what} must be text in UTF-8")))
+    }
+
+    /// All of it.
+    pub(super) async fn bytes(mut self, what: &str, limit: usize) -> Result<Vec<u8>, Problem> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.next().await? {
             bytes.extend_from_slice(&piece);
@@ -81,7 +87,6 @@ impl Reader {
                 return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
             }
         }
-        String::from_utf8(bytes)
-            .map_err(|_| Problem::invalid(format!("{what} must be text in UTF-8")))
+        Ok(bytes)
     }
 }

@@ -140,6 +140,9 @@ async fn written_down(
     if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
         return Ok(next.run(request).await);
     }
+    if !service.is_audited(&caller, request.uri().path()) {
+        return Ok(next.run(request).await);
+    }
     let call = Call {
         tenant: named_tenant(request.uri().query().unwrap_or_default()),
         method: request.method().to_string(),

@@ -11,9 +11,10 @@
 //! | [`problem`] | errors as problem details |
 //! | `body` | request bodies, bounded in length and in patience |
 //! | [`openapi`] | the OpenAPI document |
+//! | `events` | answers that go on: server-sent events |
 //! | `preconditions` | `If-Match` and `If-None-Match` |
 //! | `given` | paths and queries, read with errors that say what to do |
-//! | `artifacts`, `jobs`, `checkpoints`, `look`, `overview`, `tenants`, `keys`, `audit`, `tokens`, `health`, `trial` | the endpoints |
+//! | `artifacts`, `jobs`, `checkpoints`, `sources`, `watch`, `look`, `overview`, `tenants`, `keys`, `audit`, `tokens`, `health`, `trial` | the endpoints |
 //! | `console` | the web console: pages for people |
 //! | `shapes` | what answers of other rooms look like, for the document |
 //! | `metrics` | what Prometheus reads |
@@ -24,6 +25,7 @@ mod body;
 mod checkpoints;
 mod console;
 mod door;
+mod events;
 mod given;
 mod health;
 mod jobs;
@@ -36,10 +38,12 @@ mod preconditions;
 pub mod problem;
 pub mod server;
 mod shapes;
+mod sources;
 mod tenants;
 pub mod tls;
 mod tokens;
 mod trial;
+mod watch;
 
 use std::sync::Arc;
 
@@ -83,6 +87,7 @@ impl Routes {
     #[must_use]
     pub fn all() -> Self {
         const VERSION: &str = "/v1/artifacts/{name}/versions/{version}";
+        const SOURCE: &str = "/v1/jobs/{id}/sources/{operator}";
         const CHECKPOINTS: &str = "/v1/jobs/{id}/checkpoints";
         const SAVEPOINTS: &str = "/v1/jobs/{id}/savepoints";
         const SAVEPOINT: &str = "/v1/jobs/{id}/savepoints/{savepoint}";
@@ -109,6 +114,9 @@ impl Routes {
             .add(Method::POST, "/v1/jobs/{id}/restart", jobs::restart)
             .add(Method::DELETE, "/v1/jobs/{id}", jobs::delete)
             .add(Method::POST, "/v1/jobs/{id}/rescale", jobs::rescale)
+            .add(Method::GET, SOURCE, sources::show)
+            .add(Method::POST, SOURCE, sources::post)
+            .add(Method::POST, "/v1/jobs/{id}/sources/{operator}/end", sources::end)
             .add(Method::GET, CHECKPOINTS, checkpoints::list)
             .add(Method::POST, CHECKPOINTS, checkpoints::trigger)
             .add(Method::GET, "/v1/jobs/{id}/checkpoints/config", checkpoints::config)
@@ -121,6 +129,8 @@ impl Routes {
             .add(Method::GET, "/v1/jobs/{id}/exceptions", look::exceptions)
             .add(Method::GET, "/v1/jobs/{id}/capsules", look::capsules)
             .add(Method::GET, "/v1/jobs/{id}/capsules/{capsule}", look::capsule)
+            .add(Method::GET, "/v1/jobs/{id}/logs", watch::logs)
+            .add(Method::GET, "/v1/jobs/{id}/vertices/{operator}/tail", watch::tail)
             .add(Method::GET, "/v1/jobs/{id}/vertices", look::vertices)
             .add(Method::GET, "/v1/jobs/{id}/vertices/{operator}", look::vertex)
             .add(Method::GET, "/v1/overview", overview::overview)

@@ -23,7 +23,7 @@ use super::{
     given::Query,
     health, jobs, keys, look, metrics, overview,
     problem::ProblemDetails,
-    tenants, tokens, trial,
+    sources, tenants, tokens, trial, watch,
 };
 use crate::{
     ids::{
@@ -60,6 +60,9 @@ use crate::{
         jobs::restart,
         jobs::delete,
         jobs::rescale,
+        sources::show,
+        sources::post,
+        sources::end,
         checkpoints::list,
         checkpoints::trigger,
         checkpoints::config,
@@ -72,6 +75,8 @@ use crate::{
         look::exceptions,
         look::capsules,
         look::capsule,
+        watch::logs,
+        watch::tail,
         look::vertices,
         look::vertex,
         overview::overview,

@@ -34,6 +34,17 @@ pub(super) struct ProblemDetails {
     /// The mistakes of a job file.
     #[schema(required = false)]
     errors: Option<Vec<Mistake>>,
+    /// The lines that are no records.
+    #[schema(required = false)]
+    lines: Option<Vec<BadRecord>>,
+}
+
+/// A line that is no record.
+#[derive(Debug, Serialize, ToSchema)]
+struct BadRecord {
+    /// Which line of the body, from 1.
+    line: u64,
+    reason: String,
 }
 
 /// A mistake of a job file.
@@ -171,6 +182,9 @@ impl From<ServiceError> for Problem {
             ServiceError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             ServiceError::OverQuota(_) => (StatusCode::FORBIDDEN, "over-quota"),
             ServiceError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            ServiceError::BadRecords(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad-records"),
+            ServiceError::KeyReused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "key-reused"),
+            ServiceError::Full(_) => (StatusCode::TOO_MANY_REQUESTS, "source-full"),
             ServiceError::JobSaysNo(_) => (StatusCode::CONFLICT, "job-says-no"),
             ServiceError::NotYet(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-yet"),
             ServiceError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
@@ -180,6 +194,15 @@ impl From<ServiceError> for Problem {
         let problem = Self::new(status, kind, error.to_string());
         match error {
             ServiceError::JobFile(errors) => problem.with("errors", mistakes(&errors)),
+            ServiceError::BadRecords(bad) => {
+                let lines = bad.iter().map(|bad| {
+                    json!(BadRecord {
+                        line: bad.line,
+                        reason: bad.reason.chars().take(1_000).collect()
+                    })
+                });
+                problem.with("lines", lines.collect())
+            }
             _ => problem,
         }
     }

@@ -10,9 +10,11 @@ use crate::{
     capsule::compare::Comparison,
     checkpoint::summary::Summary,
     ids::{CheckpointId, JobId, OperatorName, SlotId, TenantId},
+    intake::Intakes,
     job_manager::status::JobStatus,
     task_manager::{TaskManager, TaskManagerSettings, slots::health::SlotCondition},
     tenancy::usage::ledger::Ledger,
+    watching::Watching,
 };
 
 /// How to run a job, beyond what its file says.
@@ -40,6 +42,10 @@ pub struct RunOptions {
     pub usage: Option<Ledger>,
     /// What it is called by in logs, beside others of the same name; nothing if not given.
     pub id: Option<JobId>,
+    /// What was posted to its sources `http`.
+    pub intakes: Intakes,
+    /// Where what there is to see of it goes.
+    pub watching: Watching,
 }
 
 /// What a running job is asked to do.

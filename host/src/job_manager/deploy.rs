@@ -17,6 +17,7 @@ use crate::{
     config::job::JobSpec,
     failure::{Failure, FailureKind},
     ids::{JobId, OperatorName, SubtaskIndex, TenantId},
+    intake::Intakes,
     job_manager::{
         crashes::CrashBook,
         deployment::{DeployedRegion, Deployment, Member, Shared},
@@ -38,6 +39,7 @@ use crate::{
         operator_task::out_of_memory,
         source_task::{EmittedRecords, RejectedLimit},
     },
+    watching::Watching,
 };
 
 /// How many commands may wait for a subtask. One checkpoint at a time needs two.
@@ -65,6 +67,10 @@ pub struct Deployer {
     pub logs: BTreeMap<SubtaskId, LogBudget>,
     /// Where chunks of a checkpoint are read.
     pub store: SharedStore,
+    /// What was posted to its sources.
+    pub intakes: Intakes,
+    /// What there is to see of it while it runs.
+    pub watching: Watching,
     /// Who crashed since the last checkpoint.
     pub crashes: Mutex<CrashBook>,
     /// Whether crashes are kept, to be replayed.

@@ -41,6 +41,7 @@ pub mod regions;
 mod restored;
 pub mod status;
 mod subtasks;
+pub mod trimmer;
 pub mod usage;
 mod wiring;
 pub mod writer;

@@ -45,6 +45,12 @@ pub fn of_run(spec: &JobSpec, options: &RunOptions) -> Needs {
     let mut needs = of_operators(spec, options);
     needs.read.extend(spec.sources.iter().filter_map(|s| input(&s.connector)).flatten().cloned());
     needs.read.extend(options.from_savepoint.clone());
+    for sink in &spec.sinks {
+        if let SinkConnector::Http(webhook) = &sink.connector {
+            needs.tcp_ports.push(webhook.url.port);
+            needs.looks_up_names |= webhook.url.host.parse::<IpAddr>().is_err();
+        }
+    }
     let outputs = spec.sinks.iter().filter_map(|sink| output(&sink.connector));
     let capsules = capsules::directory(spec.job.capsules, options);
     let directories = outputs.filter_map(directory_of).chain(options.state.clone()).chain(capsules);
@@ -58,7 +64,9 @@ fn input(connector: &SourceConnector) -> Option<&[PathBuf]> {
         SourceConnector::Csv(csv) => &csv.files,
         SourceConnector::JsonLines(jsonl) => &jsonl.files,
         SourceConnector::Lines(files) => files,
-        SourceConnector::Generator(_) | SourceConnector::Stdin => return None,
+        SourceConnector::Generator(_) | SourceConnector::Stdin | SourceConnector::Http(_) => {
+            return None;
+        }
     };
     Some(&files.paths)
 }
@@ -68,7 +76,7 @@ fn output(connector: &SinkConnector) -> Option<&FileOutput> {
         SinkConnector::Csv { file, .. }
         | SinkConnector::JsonLines(file)
         | SinkConnector::Lines(file) => Some(file),
-        SinkConnector::Stdout { .. } | SinkConnector::Discard => None,
+        SinkConnector::Stdout { .. } | SinkConnector::Discard | SinkConnector::Http(_) => None,
     }
 }
 

@@ -129,6 +129,7 @@ fn source_detail(connector: &SourceConnector) -> String {
         SourceConnector::Lines(lines) => files("lines", lines.paths.len()),
         SourceConnector::Generator(_) => "generator".to_owned(),
         SourceConnector::Stdin => "stdin".to_owned(),
+        SourceConnector::Http(_) => "http".to_owned(),
     }
 }
 
@@ -139,6 +140,7 @@ fn sink_detail(connector: &SinkConnector) -> String {
         SinkConnector::Lines(_) => "lines",
         SinkConnector::Stdout { .. } => "stdout",
         SinkConnector::Discard => "discard",
+        SinkConnector::Http(_) => "http",
     }
     .to_owned()
 }

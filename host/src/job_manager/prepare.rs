@@ -28,11 +28,13 @@ use crate::{
         images, placement,
         plan::{Plan, Role},
         regions::Regions,
+        trimmer::Trimmer,
         writer::{SharedStore, Writer},
     },
     sandbox::{Artifact, CpuMeter, LoadError, LogBudget, OperatorKind},
     task_manager::{SubtaskId, TaskManager, TaskManagerSettings},
     tenancy::{book::EnteredJob, usage::ledger::Ledger},
+    watching::log_book::LogBook,
 };
 
 /// A job that is ready to be deployed.
@@ -90,10 +92,12 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         retain: spec.checkpoints.retain,
         clock: clock.clone(),
         pinned: Arc::default(),
+        trimmer: Arc::new(Trimmer::new(options.intakes.clone(), options.state.as_deref())),
     };
     let capsules = capsules::directory(spec.job.capsules, options);
     let meters = meters(&plan, &options.tenant, &task_manager);
-    let logs = logs(&plan, &clock, &options.tenant, options.id);
+    let book = &options.watching.book;
+    let logs = logs(&plan, &clock, (&options.tenant, options.id), book);
     let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
         id: options.id,
@@ -105,6 +109,8 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         meters,
         logs,
         store,
+        intakes: options.intakes.clone(),
+        watching: options.watching.clone(),
         crashes: Mutex::default(),
         keeps_capsules: capsules.is_some(),
         clock,
@@ -133,15 +139,16 @@ fn meters(
 fn logs(
     plan: &Plan,
     clock: &Clock,
-    tenant: &TenantId,
-    id: Option<JobId>,
+    (tenant, id): (&TenantId, Option<JobId>),
+    book: &LogBook,
 ) -> BTreeMap<SubtaskId, LogBudget> {
     of_each_slot(plan, |spec, index| {
         let log = LogBudget::new(Arc::from(spec.name.as_str()), index.0, clock.clone());
-        match id {
+        let log = match id {
             Some(id) => log.of_job(tenant.as_str().into(), id.to_string().into()),
             None => log,
-        }
+        };
+        log.with_book(book.clone())
     })
 }
 
@@ -222,7 +229,7 @@ impl Prepared {
         let now = &self.deployer;
         let mut meters = meters(&plan, &now.tenant, &now.task_manager);
         meters.extend(now.meters.iter().map(|(id, meter)| (*id, meter.clone())));
-        let mut logs = logs(&plan, &now.clock, &now.tenant, now.id);
+        let mut logs = logs(&plan, &now.clock, (&now.tenant, now.id), &now.watching.book);
         logs.extend(now.logs.iter().map(|(id, log)| (*id, log.clone())));
         Deployer {
             tenant: now.tenant.clone(),
@@ -235,6 +242,8 @@ impl Prepared {
             meters,
             logs,
             store: now.store.clone(),
+            intakes: now.intakes.clone(),
+            watching: now.watching.clone(),
             // Its subtasks are others.
             crashes: Mutex::default(),
             keeps_capsules: now.keeps_capsules,

@@ -108,7 +108,8 @@ impl Builder<'_> {
 
     fn outputs(&mut self) -> Outputs {
         let edges = std::mem::take(&mut self.wiring.outputs);
-        Outputs::new(edges, self.metrics.clone(), self.vertex.name.as_str())
+        let tap = self.deployer.watching.taps.of(&self.vertex.name);
+        Outputs::new(edges, self.metrics.clone(), self.vertex.name.as_str(), tap)
     }
 
     fn input(&mut self) -> Result<Input, Failure> {
@@ -141,9 +142,10 @@ impl Builder<'_> {
             all.map(|(split, at)| (split.clone(), at.clone())).collect()
         });
         let clock = &self.deployer.clock;
-        let source =
-            connectors::open_source(&spec.connector, self.context(), clock, positions.as_ref())
-                .map_err(|e| failure(&e))?;
+        let log = self.deployer.intakes.get(&spec.name);
+        let (context, positions) = (self.context(), positions.as_ref());
+        let source = connectors::open_source(&spec.connector, context, clock, log, positions)
+            .map_err(|e| failure(&e))?;
         let bound = i64::try_from(spec.max_out_of_orderness.as_millis()).unwrap_or(i64::MAX);
         let newest = match (self.own_state(), self.saved) {
             (Some(own), _) => own.newest,
@@ -172,7 +174,9 @@ impl Builder<'_> {
     fn sink(&mut self, spec: &SinkSpec) -> Result<SinkTask, Failure> {
         let states: Option<Vec<Vec<u8>>> =
             self.saved.map(|saved| saved.subtasks.iter().filter_map(|s| s.sink.clone()).collect());
-        let sink = connectors::open_sink(&spec.connector, self.context(), states.as_deref())
+        let around = (&self.deployer.clock, self.emitted.due.clone());
+        let (context, states) = (self.context(), states.as_deref());
+        let sink = connectors::open_sink(&spec.connector, &spec.name, context, around, states)
             .map_err(|e| failure(&e))?;
         Ok(SinkTask {
             sink,

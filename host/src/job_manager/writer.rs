@@ -18,6 +18,7 @@ use crate::{
         images,
         pieces::Pieces,
         plan::Plan,
+        trimmer::Trimmer,
     },
     state::merge::{merge, merge_from},
     stream::keys::KeyGroup,
@@ -50,6 +51,8 @@ pub struct Writer {
     pub clock: Clock,
     /// Checkpoints that somebody reads, and which are kept for so long.
     pub pinned: Arc<Mutex<Vec<CheckpointId>>>,
+    /// Removes what was posted to sources and is covered.
+    pub trimmer: Arc<Trimmer>,
 }
 
 /// Keeps a checkpoint in its store for as long as it lives.
@@ -198,6 +201,7 @@ impl Writer {
         if let Err(error) = store.tidy() {
             tracing::warn!("the state directory takes more room than it needs: {error}");
         }
+        self.trimmer.trim(&**store);
     }
 
     /// Keeps a checkpoint, superseded or not, while the pin lives.

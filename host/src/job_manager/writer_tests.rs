@@ -96,6 +96,7 @@ fn writer(store: Box<dyn CheckpointStore>, script: &Arc<Mutex<Vec<bool>>>, retai
         retain,
         clock: Clock::System,
         pinned: Arc::default(),
+        trimmer: Arc::default(),
     }
 }
 

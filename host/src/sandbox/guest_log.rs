@@ -17,7 +17,10 @@ use std::{
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-use crate::sandbox::{GuestMetrics, LogBudget, abi::Level};
+use crate::{
+    sandbox::{GuestMetrics, LogBudget, abi::Level},
+    watching::log_book as watching,
+};
 
 /// The longest log message that is kept, in bytes.
 const MAX_MESSAGE: usize = 4 * 1024;
@@ -58,7 +61,8 @@ impl GuestLog {
         let before = self.lines.fetch_add(1, Ordering::Relaxed);
         let kept = self.budget.kept();
         // What nobody reads costs nobody anything.
-        if kept.is_none() && !is_read(level) {
+        let noted = noted_as(level).filter(|_| self.budget.has_book());
+        if kept.is_none() && noted.is_none() && !is_read(level) {
             return;
         }
         if before >= MAX_LINES {
@@ -67,6 +71,8 @@ impl GuestLog {
                     target: "guest", tenant, job, operator, subtask,
                     "more than {MAX_LINES} lines in one call: the rest of them is dropped"
                 );
+                let said = format!("more than {MAX_LINES} lines in one call: the rest is dropped");
+                self.budget.note(watching::Level::Warn, &said);
             }
             self.budget.drop_line(message.len());
             return self.count_dropped();
@@ -77,6 +83,9 @@ impl GuestLog {
         }
         if let Some(kept) = kept {
             return kept.put(level.word(), &message);
+        }
+        if let Some(level) = noted {
+            self.budget.note(level, &message);
         }
         match level {
             Level::Trace => {
@@ -100,6 +109,16 @@ impl GuestLog {
     /// A WASI stream whose lines are logged at a level.
     pub(super) fn stream(&self, level: Level) -> LoggedStream {
         LoggedStream { log: self.clone(), level }
+    }
+}
+
+/// How a line stands in the book of the job, if it does.
+fn noted_as(level: Level) -> Option<watching::Level> {
+    match level {
+        Level::Trace | Level::Debug => None,
+        Level::Info => Some(watching::Level::Info),
+        Level::Warn => Some(watching::Level::Warn),
+        Level::Error => Some(watching::Level::Error),
     }
 }
 

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock::Clock, sandbox::kept_log::KeptLog};
+use crate::{
+    clock::Clock,
+    sandbox::kept_log::KeptLog,
+    watching::log_book::{Level, LogBook},
+};
 
 /// Lines that may be written a second, for ever.
 const LINES_PER_SECOND: i64 = 100;
@@ -24,7 +28,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What one slot may log. Clones share it.
 #[derive(Debug, Clone)]
-pub struct LogBudget(Arc<Slot>);
+pub struct LogBudget(Arc<Slot>, Option<LogBook>);
 
 #[derive(Debug)]
 struct Slot {
@@ -142,7 +146,7 @@ impl LogBudget {
     #[must_use]
     pub fn new(operator: Arc<str>, subtask: u32, clock: Clock) -> Self {
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
-        Self(Arc::new(Slot { operator, subtask, of: None, clock, bucket, kept: None }))
+        Self(Arc::new(Slot { operator, subtask, of: None, clock, bucket, kept: None }), None)
     }
 
     /// A full one for a slot whose lines, of every level, are kept for whoever tries the
@@ -150,7 +154,8 @@ impl LogBudget {
     #[must_use]
     pub fn keeping(operator: Arc<str>, clock: Clock, kept: Arc<KeptLog>) -> Self {
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
-        Self(Arc::new(Slot { operator, subtask: 0, of: None, clock, bucket, kept: Some(kept) }))
+        let kept = Some(kept);
+        Self(Arc::new(Slot { operator, subtask: 0, of: None, clock, bucket, kept }), None)
     }
 
     /// A full one of the same slot, whose lines say of which tenant's job they are.
@@ -158,14 +163,15 @@ impl LogBudget {
     pub fn of_job(&self, tenant: Arc<str>, job: Arc<str>) -> Self {
         let Slot { operator, subtask, clock, kept, .. } = &*self.0;
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
-        Self(Arc::new(Slot {
+        let slot = Slot {
             operator: operator.clone(),
             subtask: *subtask,
             of: Some((tenant, job)),
             clock: clock.clone(),
             bucket,
             kept: kept.clone(),
-        }))
+        };
+        Self(Arc::new(slot), self.1.clone())
     }
 
     /// Whose lines these are, where there are several: tenant and job.
@@ -176,6 +182,26 @@ impl LogBudget {
     /// Where lines go instead of into the program's own log, if anywhere.
     pub(super) fn kept(&self) -> Option<&KeptLog> {
         self.0.kept.as_deref()
+    }
+
+    /// What is written goes into this book, too.
+    #[must_use]
+    pub fn with_book(mut self, book: LogBook) -> Self {
+        self.1 = Some(book);
+        self
+    }
+
+    /// Whether there is a book for lines.
+    pub(super) fn has_book(&self) -> bool {
+        self.1.is_some()
+    }
+
+    /// Writes a line into the book, if there is one. It was allowed.
+    pub(super) fn note(&self, level: Level, message: &str) {
+        if let Some(book) = &self.1 {
+            let whose = (self.0.operator.clone(), self.0.subtask);
+            book.write(self.0.clock.now_millis(), level, whose, message);
+        }
     }
 
     /// The operator's name.

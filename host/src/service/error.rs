@@ -6,6 +6,7 @@ use std::io;
 
 use crate::{
     config::JobFileErrors,
+    connectors::http_source::BadLine,
     database::guarded::is_full,
     ids::{InvalidName, TenantId},
     registry::{RegistryError, records::Role},
@@ -63,6 +64,15 @@ pub enum ServiceError {
     /// There is too much going on; it may work later.
     #[error("{0}")]
     Busy(String),
+    /// What was posted is not all records.
+    #[error("{}", super::intake::describe(.0))]
+    BadRecords(Vec<BadLine>),
+    /// An idempotency key stands for something else already.
+    #[error("{0}")]
+    KeyReused(String),
+    /// A source holds as much as it may; there will be room later.
+    #[error("{0}")]
+    Full(String),
     /// The job did not do it, and said why.
     #[error("{0}")]
     JobSaysNo(String),

@@ -8,6 +8,7 @@
 //!  DIR/registry/                      artifacts, tags, jobs, tokens: records in sled
 //!  DIR/artifacts/sha256-DIGEST.wasm   what was uploaded, each once
 //!  DIR/jobs/ID/state/                 a job's checkpoints, savepoints and capsules
+//!  DIR/jobs/ID/sources/NAME/          what was posted to a source of it
 //!  DIR/files/TENANT/                  what that tenant's job files read and write
 //!  DIR/compiled/                      compiled code
 //!  DIR/admin-token                    the first token, if nobody has removed it
@@ -30,8 +31,10 @@
 //! | `running` | the jobs that run: starting, watching, bringing back |
 //! | [`seen`] | what there is to see of all of it, for those who watch it |
 //! | [`precondition`] | on what condition something is changed |
+//! | [`intake`] | what is posted to sources of jobs |
 //! | [`control`] | what a job that runs is asked: another parallelism, checkpoints |
 //! | [`savepoints`] | taking, showing and disposing of savepoints; stopping with one |
+//! | `watching` | logs and tails of jobs that run |
 //! | [`look`] | why jobs failed, capsules, vertices |
 //! | [`overview`] | the server as a whole: slots, memory, cores, configuration |
 //! | [`tenants`](mod@tenants), [`quotas`] | tenants and their quotas, and what they have used |
@@ -46,6 +49,7 @@ mod blobs;
 pub mod conditions;
 pub mod control;
 pub mod error;
+pub mod intake;
 pub mod jobs;
 pub mod keys;
 pub mod limits;
@@ -63,6 +67,7 @@ mod shown;
 pub mod submission;
 pub mod tenants;
 pub mod trial;
+pub mod watching;
 
 use std::{
     fs,
@@ -81,6 +86,7 @@ use self::{
     blobs::Blobs,
     conditions::Watched,
     error::ServiceError,
+    intake::Posts,
     limits::Limits,
     places::Places,
     running::Jobs,
@@ -130,6 +136,8 @@ pub struct Service {
     tenants: Tenants,
     blobs: Blobs,
     jobs: Jobs,
+    posts: Posts,
+    looking_on: Places,
     task_manager: TaskManager,
     ledger: Ledger,
     clock: Clock,
@@ -192,6 +200,8 @@ impl Service {
             tenants,
             blobs,
             jobs,
+            posts: Posts::new(),
+            looking_on: Places::new(watching::MOST),
             task_manager,
             ledger,
             clock,

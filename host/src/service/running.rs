@@ -38,6 +38,7 @@ use crate::{
         Changes, Registry, RegistryError,
         records::{Desired, Ended, EndedAs, JobRecord, Pin, SavepointRecord},
     },
+    watching::Watching,
 };
 
 /// How many jobs are made ready to run at a time: after a restart all of them want to.
@@ -65,11 +66,17 @@ pub(super) struct Entry {
     pub(super) stopping: Option<String>,
     /// An operator whose version of an artifact was deleted, and that version.
     pub(super) deleted: Option<(OperatorName, String)>,
+    /// What there is to see of it.
+    pub(super) watching: Watching,
 }
 
 impl Entry {
     fn of(record: JobRecord) -> Self {
-        Self { record: Arc::new(record), live: None, stopping: None, deleted: None }
+        let watching = Watching::default();
+        if record.ended.is_some() {
+            watching.close();
+        }
+        Self { record: Arc::new(record), live: None, stopping: None, deleted: None, watching }
     }
 }
 
@@ -214,6 +221,15 @@ impl Jobs {
         }
     }
 
+    /// What is to be seen of a job that is being started, maybe not for the first time.
+    fn watch_again(&self, id: JobId) -> Watching {
+        let mut entries = self.lock();
+        entries.get_mut(&id).map_or_else(Watching::default, |entry| {
+            entry.watching = entry.watching.opened();
+            entry.watching.clone()
+        })
+    }
+
     fn are_live(&self) -> bool {
         self.lock().values().any(|entry| entry.live.is_some())
     }
@@ -317,6 +333,8 @@ impl Service {
         let mut spec = self.read(&record.tenant, &submission)?;
         self.pin_again(&mut spec, &record.pins)?;
         let mut options = self.options_of(&record.tenant, Some(id));
+        options.intakes = self.intakes_of(id, &spec)?;
+        options.watching = self.jobs.watch_again(id);
         if let Some(from) = record.from_savepoint.as_ref().filter(|_| !self.has_state(id)) {
             options.from_savepoint = Some(self.savepoint_path(from.job, &from.savepoint));
             options.allow_non_restored_state = from.allow_non_restored_state;
@@ -351,6 +369,14 @@ impl Service {
 
     /// A job's task has ended.
     async fn note_end(self: &Arc<Self>, id: JobId, outcome: Outcome) {
+        // Whoever is answered after this is told that the job has ended.
+        let closing_posts = self.blocking(move |service| {
+            service.close_posts(id);
+            Ok(())
+        });
+        if let Err(error) = closing_posts.await {
+            tracing::error!("what is posted to job {id} cannot be settled: {error}");
+        }
         let Some(entry) = self.jobs.get(id) else { return };
         let closing = self.is_closing();
         let stopping = entry.stopping.as_deref().filter(|name| {
@@ -396,10 +422,18 @@ impl Service {
         }
         if let Some(entry) = self.jobs.lock().get_mut(&id) {
             (entry.live, entry.stopping) = (None, None);
+            entry.watching.close();
         }
+        self.forget_posts(id);
         self.jobs.ended.send_modify(|ended| *ended += 1);
         let tenant = entry.record.tenant.clone();
-        let forgotten = self.blocking(move |service| service.forget_oldest(&tenant)).await;
+        let forgotten = self.blocking(move |service| {
+            if let Some(entry) = service.jobs.get(id) {
+                service.remove_posts(&entry.record);
+            }
+            service.forget_oldest(&tenant)
+        });
+        let forgotten = forgotten.await;
         if let Err(error) = forgotten {
             tracing::warn!("jobs that ended long ago cannot be forgotten: {error}");
         }

@@ -9,7 +9,8 @@ use super::{Service, error::ServiceError};
 use crate::{
     config::{
         self, HOSTED_ORIGIN, OperatorFault, Override,
-        job::{ArtifactRef, JobSpec, SourceConnector},
+        job::{ArtifactRef, HttpHost, JobSpec, SinkConnector, SourceConnector},
+        webhook::Reach,
     },
     ids::{JobId, OperatorName, TenantId},
     job_manager::{check::check, control::RunOptions, plan::Plan},
@@ -74,14 +75,31 @@ impl Service {
         let home = self.home_of(tenant)?;
         let others = self.spec.files_of(tenant);
         let Submission { file, overrides } = submission;
-        let spec =
-            config::parse_hosted(file, &home, &others, overrides).map_err(ServiceError::JobFile)?;
+        let secrets = self.dir.join("secrets").join(tenant.as_str());
+        let mut spec = config::parse_hosted(file, &home, &others, &secrets, overrides)
+            .map_err(ServiceError::JobFile)?;
+        self.open_webhooks(&mut spec);
         let refused = grants::refused(&about, &spec);
         if !refused.is_empty() {
             return Err(submission.mistakes(&refused));
         }
         check_size(&spec, self.spec.max_subtasks)?;
         Ok(spec)
+    }
+
+    /// Lets sinks reach the hosts that the configuration lists, wherever they are.
+    fn open_webhooks(&self, spec: &mut JobSpec) {
+        for sink in &mut spec.sinks {
+            if let SinkConnector::Http(webhook) = &mut sink.connector {
+                let url = &webhook.url;
+                let is_it = |host: &HttpHost| {
+                    host.name == url.host && host.ports().any(|port| port == url.port)
+                };
+                if self.spec.webhook_hosts.iter().any(is_it) {
+                    webhook.reach = Reach::Any;
+                }
+            }
+        }
     }
 
     /// Finds the artifacts that a job names, and puts their files into it. Blocks.
@@ -235,6 +253,7 @@ fn check_size(spec: &JobSpec, most: u32) -> Result<(), ServiceError> {
             SourceConnector::Csv(csv) => csv.files.max_line,
             SourceConnector::JsonLines(jsonl) => jsonl.files.max_line,
             SourceConnector::Lines(files) => files.max_line,
+            SourceConnector::Http(http) => http.max_line,
             SourceConnector::Generator(_) | SourceConnector::Stdin => 0,
         };
         if max_line > LONGEST_LINE {

@@ -315,7 +315,7 @@ impl Service {
         given.entry("deadline").or_insert_with(deadline);
         let home = self.home_of(tenant)?;
         let text = job_file(found, inputs, given)?;
-        let mut job = config::parse_hosted(&text, &home, &[], &[]).map_err(|errors| {
+        let mut job = config::parse_hosted(&text, &home, &[], &home, &[]).map_err(|errors| {
             let told = errors.errors.iter().take(10).map(|error| match &error.help {
                 Some(help) => format!("{} ({help})", error.message),
                 None => error.message.clone(),

@@ -1,12 +1,13 @@
 //! A subtask's outputs: what goes to which edge.
 
-use std::{collections::BTreeMap, future::poll_fn, pin::pin, task::Poll};
+use std::{collections::BTreeMap, fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use crate::{
     clock::Stopwatch,
     ids::Hex,
     metrics::{SharedMetrics, SubtaskMetrics, add},
     stream::{Batch, BatchBuilder, DeadLetter, Element, channel::Closed, exchange::EdgeOutput},
+    watching::tap::Tap,
 };
 
 /// An output of a source or operator.
@@ -20,6 +21,16 @@ pub enum OutputPort {
     DeadLetters,
 }
 
+impl fmt::Display for OutputPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Late => f.write_str("late"),
+            Self::DeadLetters => f.write_str("dead-letters"),
+        }
+    }
+}
+
 /// The outputs of a subtask.
 #[derive(Debug)]
 pub struct Outputs {
@@ -27,6 +38,8 @@ pub struct Outputs {
     metrics: SharedMetrics,
     /// The source's or operator's name, which dead letters carry.
     name: String,
+    /// Shows them to whoever watches.
+    tap: Arc<Tap>,
 }
 
 /// Sends, and counts how long there was no room (backpressure). The clock is only looked at
@@ -46,12 +59,17 @@ async fn held_back<T>(metrics: &SubtaskMetrics, sends: impl Future<Output = T>) 
 impl Outputs {
     /// The edges that lead away from each port.
     #[must_use]
-    pub fn new(edges: Vec<(OutputPort, EdgeOutput)>, metrics: SharedMetrics, name: &str) -> Self {
+    pub fn new(
+        edges: Vec<(OutputPort, EdgeOutput)>,
+        metrics: SharedMetrics,
+        name: &str,
+        tap: Arc<Tap>,
+    ) -> Self {
         let mut by_port: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (port, edge) in edges {
             by_port.entry(port).or_default().push(edge);
         }
-        Self { edges: by_port, metrics, name: name.to_owned() }
+        Self { edges: by_port, metrics, name: name.to_owned(), tap }
     }
 
     /// Sends a batch along every edge of a port. What nothing reads is counted.
@@ -61,6 +79,9 @@ impl Outputs {
     pub async fn emit(&mut self, port: OutputPort, batch: Batch) -> Result<(), Closed> {
         if batch.is_empty() {
             return Ok(());
+        }
+        if self.tap.is_watched() && port != OutputPort::DeadLetters {
+            self.tap.show(&port.to_string(), &batch, |_| None);
         }
         let Some(edges) = self.edges.get_mut(&port) else {
             add(&self.metrics.records_unread, batch.len());
@@ -89,6 +110,7 @@ impl Outputs {
             return Ok(());
         }
         add(&self.metrics.rejected, letters.len());
+        self.show(letters);
         if !self.is_read(OutputPort::DeadLetters) {
             for letter in letters.iter().take(3) {
                 tracing::warn!(operator = self.name, "record rejected: {}", letter.reason);
@@ -115,6 +137,7 @@ impl Outputs {
         backtrace: &[String],
     ) -> Result<(), Closed> {
         add(&self.metrics.rejected, 1);
+        self.show(std::slice::from_ref(letter));
         if !self.is_read(OutputPort::DeadLetters) {
             return Ok(());
         }
@@ -122,6 +145,19 @@ impl Outputs {
         let value = self.encode(letter, backtrace);
         builder.push(Some(&letter.key), &value, Some(letter.timestamp.unwrap_or(0)));
         self.emit(OutputPort::DeadLetters, builder.take()).await
+    }
+
+    /// Shows rejected records as they came, with why.
+    fn show(&self, letters: &[DeadLetter]) {
+        if !self.tap.is_watched() {
+            return;
+        }
+        let mut builder = BatchBuilder::new();
+        for letter in letters {
+            builder.push(Some(&letter.key), &letter.value, Some(letter.timestamp.unwrap_or(0)));
+        }
+        let reason = |i: usize| letters.get(i).map(|letter| letter.reason.clone());
+        self.tap.show(&OutputPort::DeadLetters.to_string(), &builder.take(), reason);
     }
 
     /// A dead letter as a record: a JSON object. Bytes that are no UTF-8 are

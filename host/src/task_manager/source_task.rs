@@ -34,8 +34,8 @@ pub struct EmittedRecords {
     total: AtomicU64,
     /// A checkpoint is due each time that the total passes a multiple of this.
     every: Option<u64>,
-    /// Told when one is due.
-    pub due: Notify,
+    /// Told when one is due, or would be welcome to a sink.
+    pub due: Arc<Notify>,
 }
 
 impl EmittedRecords {

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "here time is what is measured")]
 
 mod checkpoints;
+mod ingest;
 mod isolation;
 mod jobs;
 mod machine;

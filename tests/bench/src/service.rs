@@ -1,4 +1,4 @@
-//! The service: from an upload to the first record, and a thousand small jobs of a hundred
+//! The service: from an upload to the first record, records that are posted (`ingest`), and a thousand small jobs of a hundred
 //! tenants on one server.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 use cofferdam_tests::Served;
 
 use crate::{
-    Places,
+    Places, ingest,
     machine::{median_and_p99, resident_kib},
     report::{Bar, Report},
 };
@@ -21,6 +21,8 @@ const JOBS: usize = 1_000;
 
 pub(crate) fn measure(places: &Places, report: &mut Report) -> anyhow::Result<()> {
     upload(places, report)?;
+    ingest::measure(places, report)?;
+    ingest::watched(places, report)?;
     crowd(places, report)
 }
 

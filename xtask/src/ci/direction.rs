@@ -30,8 +30,8 @@ const FLOORS: [&[&str]; 15] = [
     ],
     // What a client knows of a server is what the API says.
     &["client", "stream"],
-    &["state"],
-    &["checkpoint", "registry"],
+    &["state", "watching"],
+    &["checkpoint", "intake", "registry"],
     &["connectors"],
     &["sandbox"],
     &["catalog", "tenancy"],

@@ -15,6 +15,7 @@
 //! | `tenants`, `tenant_read` | `cofferdam tenant …` and `cofferdam usage`, and what a server says of them |
 //! | [`top_args`], `top`, `dashboard` | `cofferdam top` and `cofferdam dashboard` |
 //! | `way` | whether a server is asked, or a job of this machine |
+//! | [`looking_on_args`], `looking_on` | `cofferdam job logs`, `tail` |
 //! | `which` | the job that is meant by a name |
 //! | [`token_args`], `tokens` | `cofferdam token …` |
 //! | [`profile_args`], `profiles` | `cofferdam profile …` |
@@ -30,6 +31,8 @@ mod job_view;
 pub(super) mod jobs;
 pub mod key_args;
 pub(super) mod keys;
+pub(super) mod looking_on;
+pub mod looking_on_args;
 pub mod operator_args;
 pub(super) mod operators;
 pub mod profile_args;

@@ -1,0 +1,114 @@
+//! What was posted to the sources of jobs, and acknowledged: a log on disk for each source. It is
+//! what makes such a source one that can be read again: after a crash, a restart, from a savepoint.
+//! Knows neither jobs nor what stands in the records.
+//!
+//! ```text
+//!  post ──▶ append ──▶ pending ──▶ written and synced, all that waits at once ──▶ acknowledged
+//!                                            │
+//!                        the source reads ◀──┘      a checkpoint covers it ──▶ trimmed
+//! ```
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | [`frame`] | the bytes of one request |
+//! | `segment` | the files of a log, found again after a crash |
+//! | [`log`] | appending, syncing together, trimming |
+//! | `keys` | which requests were taken already |
+//! | [`cursor`] | reading from a position |
+//! | [`transfer`] | a log for a job that begins with another one's savepoint |
+
+pub mod cursor;
+pub mod frame;
+mod keys;
+pub mod log;
+mod segment;
+#[cfg(test)]
+mod tests;
+pub mod transfer;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use self::log::Log;
+use crate::ids::OperatorName;
+
+/// The logs of a job's sources. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Intakes(Arc<BTreeMap<OperatorName, Arc<Log>>>);
+
+impl Intakes {
+    /// These.
+    #[must_use]
+    pub fn new(logs: BTreeMap<OperatorName, Arc<Log>>) -> Self {
+        Self(Arc::new(logs))
+    }
+
+    /// The log of a source.
+    #[must_use]
+    pub fn get(&self, source: &OperatorName) -> Option<&Arc<Log>> {
+        self.0.get(source)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&OperatorName, &Arc<Log>)> {
+        self.0.iter()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Why something is not taken, or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// What is there was not read yet, and there is no room for more.
+    #[error(
+        "{held} bytes are kept that no checkpoint covers yet, or that a savepoint needs, and {limit} \
+         may be"
+    )]
+    Full {
+        /// How many bytes there are.
+        held: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// It was said that no more will come.
+    #[error("the source was ended: nothing more can be posted to it")]
+    Ended,
+    /// The job has ended.
+    #[error("the job has ended")]
+    Closed,
+    /// The key was used for something else.
+    #[error("the idempotency key was used before, with another body")]
+    OtherBody,
+    /// The disk says no.
+    #[error("{path}: {reason}", path = path.display())]
+    Disk {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+        /// Whether it is full.
+        full: bool,
+    },
+    /// What was written is not there any more as it was.
+    #[error("{path} is damaged: {reason}", path = path.display())]
+    Damaged {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl IntakeError {
+    fn disk(path: &std::path::Path) -> impl Fn(std::io::Error) -> Self + '_ {
+        move |error| {
+            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+            let full = matches!(error.kind(), StorageFull | QuotaExceeded);
+            Self::Disk { path: path.to_owned(), reason: error.to_string(), full }
+        }
+    }
+}
