@@ -9,8 +9,8 @@ use super::{
     jobs::lasted,
     page::{Page, Section, may},
     parts::{
-        action, ago, asking, at, badge, bytes, count, float, lasting, list, number, part, share,
-        text,
+        action, ago, asking, at, badge, bytes, conditions, count, float, lasting, list, number,
+        part, share, text,
     },
     rates::{self, Rates},
     visit::Visit,
@@ -59,6 +59,7 @@ pub(super) fn head(visit: &Visit, job: &JobView, tab: Tab) -> Markup {
                 div { dt { "Began with" } dd { "savepoint " (from.savepoint) } }
             }
         }
+        div #job-conditions data-live { (conditions(visit.now, &job.conditions)) }
         div #job-ended data-live { (ending(job)) }
         (actions(visit, job, &home))
         nav.tabs aria-label="About this job" {
