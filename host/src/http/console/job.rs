@@ -9,8 +9,8 @@ use super::{
     jobs::lasted,
     page::{Page, Section, may},
     parts::{
-        action, ago, asking, at, badge, bytes, conditions, count, lasting, list, number,
-        part, share, text,
+        action, ago, asking, at, badge, bytes, conditions, count, lasting, list, number, part,
+        share, text,
     },
     rates::{self, Rates},
     visit::Visit,
