@@ -190,6 +190,8 @@ impl Scene {
             ("artifact", at("/console/artifacts/count?tenant=acme")),
             ("version", at("/console/artifacts/count/2?tenant=acme")),
             ("upload", at("/console/artifacts/new?tenant=acme")),
+            ("playground", at("/console/playground?tenant=acme")),
+            ("playground-try", at("/console/artifacts/count/2/try?tenant=acme")),
             ("slots", at("/console/slots")),
             ("tenants", at("/console/tenants")),
             ("tenant", at("/console/tenants/acme")),

@@ -263,6 +263,7 @@ fn another_tenants_pages_are_not_there_and_nothing_of_them_is_shown() {
         (of("/savepoints/before-lunch/delete"), ""),
         (of("/restart"), ""),
         (of("/delete"), ""),
+        ("/console/artifacts/count/2/try?tenant=acme".to_owned(), "lines=1"),
         ("/console/artifacts/count/2/tag?tenant=acme".to_owned(), "tag=mine"),
         ("/console/artifacts/count/1/delete?tenant=acme".to_owned(), ""),
         ("/console/artifacts/count/1/delete".to_owned(), ""),
@@ -339,6 +340,27 @@ fn what_is_done_on_pages_is_done_and_what_is_refused_is_told() {
     assert_eq!(to(tag), format!("{taken}&said=tagged"));
     let deleted = visitor.post("/console/artifacts/mine/1/delete?tenant=acme", "");
     assert_eq!(to(deleted), "/console/artifacts?tenant=acme&said=deleted");
+
+    // The playground: what an operator makes of records, and what it fails with.
+    let lines = "%7B%22k%22%3A%22a%22%7D%0D%0A%7B%22k%22%3A%22a%22%7D%0D%0A%7B%22k%22%3A%22b%22%7D";
+    let path = "/console/artifacts/count/2/try?tenant=acme";
+    let tried = visitor.post(path, &format!("lines={lines}&key=k")).expect(200);
+    let page = Html::read(&tried.text).unwrap();
+    assert_eq!(page.faults(), Vec::<String>::new());
+    let outcome = &page.0.iter().find(|e| e.get("id") == Some("outcome")).unwrap().text;
+    assert_eq!(outcome, "It took all records.");
+    let cells: Vec<_> = page.named("td").map(|cell| cell.text.as_str()).collect();
+    assert!(cells.contains(&"a") && cells.contains(&"b"), "{cells:?}");
+    assert!(page.named("textarea").next().unwrap().text.starts_with("{\"k\":\"a\"}\n"));
+    let path = "/console/artifacts/crasher/1/try?tenant=acme";
+    let crashed = visitor.post(
+        path,
+        &format!("lines={lines}&settings=%7B%22config%22%3A%7B%22trap_at%22%3A1%7D%7D"),
+    );
+    let page = Html::read(&crashed.expect(200).text).unwrap();
+    assert!(page.named("pre").any(|pre| pre.text.contains("trap_at = 1")), "{page:?}");
+    let wrong = visitor.post(path, &format!("lines={lines}&settings=none")).expect(400);
+    assert!(wrong.text.contains("must be a JSON object"), "{}", wrong.text);
 
     // A job file: mistakes with their lines, and what was written stays.
     let file = "tenant=acme&file=%5Bjob%5D%0D%0Aname+%3D+%22x%22%0D%0Aparalelism+%3D+2%0D%0A";

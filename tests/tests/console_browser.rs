@@ -129,6 +129,27 @@ fn a_page_follows_its_job_and_leaves_alone_what_somebody_does() {
     assert_eq!(said, "The job goes on with another parallelism.");
     browser.wait("/×3/.test(document.getElementById('graph').textContent)");
 
+    // What an operator makes of some records.
+    browser.go(&format!("{home}/console/artifacts/crasher/1/try?tenant=acme"));
+    let _ = browser.eval(
+        "document.getElementById('lines').value = '{\"n\":1}\\n{\"n\":2}\\n{\"n\":3}'; \
+         document.getElementById('settings').value = '{\"config\":{\"trap_at\":1}}'",
+    );
+    browser.leads("document.querySelector('main form button').click()");
+    assert_eq!(browser.eval("document.getElementById('outcome').textContent"), "It failed.");
+    look(&mut browser, "playground-crashed");
+    browser.go(&format!("{home}/console/artifacts/count/2/try?tenant=acme"));
+    let _ = browser.eval(
+        "document.getElementById('lines').value = '{\"k\":\"a\"}\\n{\"k\":\"b\"}\\n{\"k\":\"a\"}'; \
+         document.getElementById('key').value = 'k'",
+    );
+    browser.leads("document.querySelector('main form button').click()");
+    assert_eq!(
+        browser.eval("document.getElementById('outcome').textContent"),
+        "It took all records."
+    );
+    look(&mut browser, "playground-tried");
+
     // What is dropped is taken, and what is wrong with it is said.
     browser.go(&format!("{home}/console/artifacts/new?tenant=acme"));
     let _ = browser.eval(

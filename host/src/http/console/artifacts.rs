@@ -126,7 +126,7 @@ fn table(visit: &Visit, artifacts: &[ArtifactView]) -> Markup {
     }
 }
 
-fn kind(inspection: &Inspection) -> &str {
+pub(super) fn kind(inspection: &Inspection) -> &str {
     match inspection.kind.as_str() {
         "keyed-processor" => "keyed",
         "processor" => "stateless",
@@ -192,7 +192,10 @@ pub(super) async fn version(visit: Visit) -> Answer<Page> {
             a href="/console/artifacts" { "Operators" } " / " a href=(all) { (found.name) } " / "
         }
         (notice(&visit))
-        h1 { (found.name) "@" (found.version) }
+        div.title {
+            h1 { (found.name) "@" (found.version) }
+            @if may(&visit.caller, Role::Author) { a.button.primary href=(version_href(&found, "/try")) { "Try it" } }
+        }
         (inspected(&visit, &found))
         @if may(&visit.caller, Role::Author) {
             div.actions {

@@ -43,7 +43,7 @@ pub(super) async fn page(visit: Visit) -> Answer<Page> {
 }
 
 /// What something is called in what the API answers.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

@@ -9,8 +9,8 @@ use super::{
     jobs::lasted,
     page::{Page, Section, may},
     parts::{
-        action, ago, asking, at, badge, bytes, count, float, lasting, list, number, part, share,
-        text,
+        action, ago, asking, at, badge, bytes, conditions, count, lasting, list, number, part,
+        share, text,
     },
     rates::{self, Rates},
     visit::Visit,
@@ -59,6 +59,7 @@ pub(super) fn head(visit: &Visit, job: &JobView, tab: Tab) -> Markup {
                 div { dt { "Began with" } dd { "savepoint " (from.savepoint) } }
             }
         }
+        div #job-conditions data-live { (conditions(visit.now, &job.conditions)) }
         div #job-ended data-live { (ending(job)) }
         (actions(visit, job, &home))
         nav.tabs aria-label="About this job" {
@@ -183,7 +184,7 @@ pub(super) async fn page(visit: Visit) -> Answer<Page> {
             div #vertices data-live { (vertices(&job.status, &rates, live)) }
         }
         section aria-labelledby="subtasks-title" {
-            h2 #subtasks-title { "Subtasks in their slots" }
+            h2 #subtasks-title { "Subtasks" }
             div #subtasks data-live { (subtasks(&job.status)) }
         }
         section aria-labelledby="streams-title" {
@@ -287,32 +288,21 @@ fn vertices(status: &Value, rates: &Rates, live: bool) -> Markup {
     }
 }
 
-/// The subtasks of the operators, as full as their slots are.
+/// The subtasks that run, as busy as they are.
 fn subtasks(status: &Value) -> Markup {
-    let slots = list(&status["memory"], "slots");
-    if slots.is_empty() {
-        return html! { p.fine { "It holds no slots." } };
+    let vertices = list(status, "vertices");
+    if vertices.iter().all(|vertex| list(vertex, "subtasks").is_empty()) {
+        return html! { p.fine { "None runs." } };
     }
-    let mut operators: Vec<&str> = slots.iter().map(|slot| text(slot, "operator")).collect();
-    operators.dedup();
+    let slots = list(&status["memory"], "slots");
     html! {
-        p.fine { "Each cell is a subtask in its slot: the fuller its memory, the darker." }
+        p.fine { "Each cell is a subtask: the busier it is, the darker." }
         dl.heat {
-            @for operator in operators {
+            @for vertex in vertices {
                 div {
-                    dt { (operator) }
+                    dt { (text(vertex, "name")) " " span.fine { (text(vertex, "kind")) } }
                     dd { ul.cells {
-                        @for slot in slots.iter().filter(|slot| text(slot, "operator") == operator) {
-                            @let full = part(slot, "utilisation") / 100.0;
-                            @let subtask = number(slot, "subtask");
-                            @let guest = guest_millis(status, operator, subtask);
-                            li class={ "cell heat-" (level(full)) }
-                                title={ (human::bytes(float(number(slot, "used")))) " of " (human::bytes(float(number(slot, "limit")))) ", at most " (human::bytes(float(number(slot, "peak")))) ", guest CPU " (human::millis(guest)) } {
-                                span.which { (subtask) }
-                                span { (share(full)) }
-                                span { (human::millis(guest)) " CPU" }
-                            }
-                        }
+                        @for subtask in list(vertex, "subtasks") { (cell(vertex, subtask, slots)) }
                     } }
                 }
             }
@@ -320,12 +310,26 @@ fn subtasks(status: &Value) -> Markup {
     }
 }
 
-fn guest_millis(status: &Value, operator: &str, subtask: u64) -> u64 {
-    let mut vertices = list(status, "vertices").iter();
-    let vertex = vertices.find(|vertex| text(vertex, "name") == operator);
-    let all = vertex.map(|vertex| list(vertex, "guest_millis")).unwrap_or_default();
-    let at = usize::try_from(subtask).unwrap_or(usize::MAX);
-    all.get(at).and_then(Value::as_u64).unwrap_or(0)
+fn cell(vertex: &Value, subtask: &Value, slots: &[Value]) -> Markup {
+    let (name, which) = (text(vertex, "name"), number(subtask, "subtask"));
+    let (busy, waits) = (part(subtask, "busy"), part(subtask, "backpressured"));
+    let at = usize::try_from(which).unwrap_or(usize::MAX);
+    let guest = list(vertex, "guest_millis").get(at).and_then(Value::as_u64);
+    let slot = slots.iter().find(|s| text(s, "operator") == name && number(s, "subtask") == which);
+    let exact = |name| human::exact(number(subtask, name));
+    html! {
+        li class={ "cell heat-" (level(busy)) }
+            title={ (exact("records_in")) " records in, " (exact("records_out")) " out, " (exact("rejected")) " rejected, " (exact("late")) " late" } {
+            span.which { (which) }
+            span { "busy " (share(busy)) @if waits >= 0.01 { ", waits " (share(waits)) } }
+            @if text(vertex, "kind") == "sink" { span { (count(number(subtask, "records_in"))) " in" } }
+            @else { span { (count(number(subtask, "records_out"))) " out" } }
+            @if let Some(guest) = guest { span { "guest " (human::millis(guest)) } }
+            @if let Some(slot) = slot {
+                span { (bytes(number(slot, "used"))) ", " (share(part(slot, "utilisation") / 100.0)) }
+            }
+        }
+    }
 }
 
 /// How dark a cell is, 0 to 5.

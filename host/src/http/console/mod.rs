@@ -15,6 +15,7 @@
 //! | `actions` | what is done to a job, and how a page says so |
 //! | `submit` | submitting a job |
 //! | `artifacts`, `upload` | the catalogue, and what gets into it |
+//! | `playground` | trying an operator |
 //! | `tenants` | tenants, their quotas, and what they used |
 //! | `graph` | a job's plan as a drawing |
 //! | `rates` | what happened between two looks |
@@ -32,6 +33,7 @@ mod jobs;
 mod overview;
 mod page;
 mod parts;
+mod playground;
 mod rates;
 pub(super) mod session;
 mod slots;
@@ -106,6 +108,11 @@ fn of_artifacts() -> Router<Shared> {
         .route("/console/artifacts/new", get(upload::page).post(upload::upload))
         .route("/console/artifacts/{name}", get(artifacts::show))
         .route("/console/artifacts/{name}/{version}", get(artifacts::version))
+        .route("/console/playground", get(playground::list))
+        .route(
+            "/console/artifacts/{name}/{version}/try",
+            get(playground::page).post(playground::run),
+        )
         .route("/console/artifacts/{name}/{version}/tag", post(artifacts::tag))
         .route("/console/artifacts/{name}/{version}/delete", post(artifacts::delete))
 }

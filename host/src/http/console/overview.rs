@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{
     jobs,
     page::{Page, Section, may},
-    parts::{bytes, command, count, empty, figure, float, meter, share},
+    parts::{bytes, command, conditions, count, empty, figure, float, meter, share},
     visit::Visit,
 };
 use crate::{
@@ -38,6 +38,7 @@ pub(super) async fn page(visit: Visit) -> Answer<Page> {
         @if !overview.ready {
             div.notice.warn role="status" { "The server is starting its jobs again, or ending." }
         }
+        div #conditions data-live { (conditions(visit.now, &overview.conditions)) }
         section #figures data-live aria-label="Figures" { (figures(&overview, &machine)) }
         @if !failed.jobs.is_empty() {
             section aria-labelledby="failed-title" {

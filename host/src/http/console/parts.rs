@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::human;
+use super::{jobs, page};
+use crate::{human, service::conditions::Condition};
 
 /// A count: `337 k`.
 pub(super) fn count(n: u64) -> Markup {
@@ -64,8 +65,8 @@ pub(super) fn badge(word: &str) -> Markup {
     let tone = match word {
         "running" | "finished" | "completed" | "good" | "free" => "good",
         "created" | "queued" | "restarting" | "stopping" | "cancelling" | "in-progress"
-        | "drained" => "warn",
-        "failed" | "quarantined" | "revoked" | "expired" => "bad",
+        | "drained" | "warn" => "warn",
+        "failed" | "quarantined" | "revoked" | "expired" | "error" => "bad",
         _ => "plain",
     };
     html! { span class={ "badge " (tone) } { (word) } }
@@ -84,6 +85,21 @@ pub(super) fn command(text: &str) -> Markup {
 /// A figure with its name.
 pub(super) fn figure(name: &str, value: &Markup, about: &Markup) -> Markup {
     html! { div.figure { dt { (name) } dd { (value) span.about { (about) } } } }
+}
+
+/// What is not as it should be, and what to do about it.
+pub(super) fn conditions(now: i64, conditions: &[Condition]) -> Markup {
+    html! {
+        @for condition in conditions {
+            div.notice.warn {
+                strong { (page::sentence(&condition.message)) } " " (page::sentence(&condition.help))
+                div.fine {
+                    "Since " (ago(now, condition.since))
+                    @if let Some(job) = condition.job { " · " a href={ "/console/jobs/" (job) } { "job " (jobs::short(&job.to_string())) } }
+                }
+            }
+        }
+    }
 }
 
 /// How much of a limit is taken, as a bar and in words.

@@ -75,6 +75,12 @@
     setTimeout(follow, EVERY);
   }
 
+  // Where one is stays in sight, also on a phone.
+  for (const here of document.querySelectorAll("nav [aria-current]")) {
+    const row = here.closest("ul");
+    row.scrollLeft = here.offsetLeft - row.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
+  }
+
   // A drawing that is wider than its place begins in its middle.
   for (const drawing of document.querySelectorAll(".drawing")) {
     drawing.scrollLeft = (drawing.scrollWidth - drawing.clientWidth) / 2;
