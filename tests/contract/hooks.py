@@ -8,7 +8,7 @@ from schemathesis.transport.requests import REQUESTS_TRANSPORT
 from schemathesis.transport.wsgi import WSGI_TRANSPORT
 
 GIVEN = os.environ["COFFERDAM_CONTRACT"]
-BODIES = {"application/toml": "job.toml", "application/wasm": "component.wasm"}
+BODIES = {"application/toml": "job.toml", "application/wasm": "component.wasm", "application/x-ndjson": "lines.jsonl"}
 
 
 def body_of(kind):

@@ -19,6 +19,17 @@ use crate::ids::{
 #[schema(value_type = String, format = Binary)]
 pub(super) struct Bytes(String);
 
+/// One of a stream of server-sent events.
+#[derive(ToSchema)]
+pub(super) struct Event {
+    /// What it is.
+    event: Option<String>,
+    /// What the header `Last-Event-ID` takes, where the stream can be taken up again.
+    id: Option<String>,
+    /// JSON.
+    data: String,
+}
+
 /// The checkpoints of a job, since it was started in this process.
 #[derive(ToSchema)]
 pub(super) struct Checkpoints {

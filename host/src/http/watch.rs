@@ -14,6 +14,7 @@ use super::{
     events::{self, Events, Gone, SILENCE},
     given::{InPath, Query},
     problem::Problem,
+    shapes,
 };
 use crate::{
     service::access::Caller,
@@ -76,7 +77,7 @@ impl From<&Line> for LogLine {
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "How many; 100 if not given"),
         ("follow" = Option<bool>, Query, description = "Whether to send lines as they come")),
     responses((status = 200, description = "A page, or events",
-        content((LogPage = "application/json"), (String = "text/event-stream")))))]
+        content((LogPage = "application/json"), (shapes::Event = "text/event-stream")))))]
 pub(super) async fn logs(
     State(service): State<Shared>,
     caller: Caller,
@@ -199,7 +200,7 @@ struct Missed {
 /// Samples, from now on: events `records`, with a few records of a batch, at most twenty a second
 /// of each output; `missed`, if they are read too slowly; and `end` when the job has ended.
 #[utoipa::path(get, path = "/v1/jobs/{id}/vertices/{operator}/tail", operation_id = "tailVertex",
-    responses((status = 200, description = "Events", body = String, content_type = "text/event-stream")))]
+    responses((status = 200, description = "Events", body = shapes::Event, content_type = "text/event-stream")))]
 pub(super) async fn tail(
     State(service): State<Shared>,
     caller: Caller,
