@@ -117,6 +117,7 @@ fn whoever_may_do_everything_is_answered_as_the_document_says() {
         "deleteVersion",
         "deleteSavepoint",
         "tailVertex",
+        "showLogs",
     ];
     let options: Vec<&str> =
         without.iter().flat_map(|operation| ["--exclude-operation-id", *operation]).collect();
