@@ -292,6 +292,29 @@ fn another_tenants_pages_are_not_there_and_nothing_of_them_is_shown() {
 }
 
 #[test]
+fn what_operators_log_and_what_goes_by_is_shown_to_whoever_may_see_it() {
+    let place = Place::new();
+    let scene = Scene::new(&place, &[]);
+    let author = Visitor::new(&scene.served, &scene.token(Some("acme"), "author"));
+    let viewer = Visitor::new(&scene.served, &scene.token(Some("acme"), "viewer"));
+    let logs = format!("/console/jobs/{}/logs", scene.broken);
+    let page = viewer.get(&logs).expect(200).text;
+    assert!(page.contains("trap_at = 40") && page.contains("brittle"), "{page}");
+    let none = viewer.get(&format!("{logs}?operator=nobody")).expect(200).text;
+    assert!(none.contains("No line is like that."), "{none}");
+    assert_eq!(viewer.get(&format!("{logs}?level=loud")).status, 400);
+
+    let tail = format!("/console/jobs/{}/tail", scene.orders);
+    let records = author.get(&format!("{tail}?vertex=copied")).expect(200).text;
+    assert!(records.contains("Samples of ") && records.contains("Event time"), "{records}");
+    let hidden = viewer.get(&format!("{tail}?vertex=copied")).expect(200).text;
+    assert!(hidden.contains("token of role author") && !hidden.contains("Samples of "), "{hidden}");
+    assert_eq!(author.get(&format!("{tail}?vertex=nobody")).status, 404);
+    let ended = author.get(&format!("/console/jobs/{}/tail?vertex=x", scene.flights));
+    assert!(ended.expect(200).text.contains("The job has ended"));
+}
+
+#[test]
 fn what_is_done_on_pages_is_done_and_what_is_refused_is_told() {
     let place = Place::new();
     let scene = Scene::new(&place, &[]);

@@ -2,7 +2,7 @@
 //! written to (`intake`). Who posts is answered by `http`; what may be posted is said here, by the
 //! same code that makes records of it later.
 //!
-//! The log is dealt to [`SPLITS`] splits, request by request: the requests of a split are read by
+//! The log is dealt to 64 splits, request by request: the requests of a split are read by
 //! one subtask, in the order in which they were acknowledged. A subtask goes through the log once,
 //! and passes over what is not its own.
 

@@ -14,7 +14,7 @@
 //! | [`slot`] | the slot: asked for, held, given back |
 //! | `drive` | what is done with the operator, in order |
 //! | [`report`] | what is told, within bounds |
-//! | [`run`] | the whole of it, and its end |
+//! | [`run`](mod@run) | the whole of it, and its end |
 //!
 //! A trial cannot hurt what runs: it takes a slot that is free, of its tenant's quotas, after
 //! every job that waits for one; its guest has its tenant's turns on the cores, behind the

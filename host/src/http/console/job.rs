@@ -28,14 +28,18 @@ pub(super) enum Tab {
     Now,
     Checkpoints,
     Exceptions,
+    Logs,
+    Tail,
     Config,
 }
 
 impl Tab {
-    const ALL: [(Self, &'static str, &'static str); 4] = [
+    const ALL: [(Self, &'static str, &'static str); 6] = [
         (Self::Now, "", "Now"),
         (Self::Checkpoints, "/checkpoints", "Checkpoints"),
         (Self::Exceptions, "/exceptions", "Exceptions"),
+        (Self::Logs, "/logs", "Logs"),
+        (Self::Tail, "/tail", "Records"),
         (Self::Config, "/config", "Job file and plan"),
     ];
 }

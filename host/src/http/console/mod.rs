@@ -11,7 +11,7 @@
 //! | `parts` | small things that many pages show: times, sizes, states, tables, actions |
 //! | `assets` | the style sheet, the script and the icon |
 //! | `overview`, `jobs`, `slots`, `tokens`, `audit` | a page each |
-//! | `job`, `checkpoints`, `exceptions`, `config` | the pages of a job |
+//! | `job`, `checkpoints`, `exceptions`, `looking_on`, `config` | the pages of a job |
 //! | `actions` | what is done to a job, and how a page says so |
 //! | `submit` | submitting a job |
 //! | `artifacts`, `upload` | the catalogue, and what gets into it |
@@ -30,6 +30,7 @@ mod exceptions;
 mod graph;
 mod job;
 mod jobs;
+mod looking_on;
 mod overview;
 mod page;
 mod parts;
@@ -90,6 +91,8 @@ fn of_jobs() -> Router<Shared> {
         .route("/console/jobs/new", get(submit::page).post(submit::submit))
         .route("/console/jobs/{id}", get(job::page))
         .route("/console/jobs/{id}/exceptions", get(exceptions::page))
+        .route("/console/jobs/{id}/logs", get(looking_on::logs))
+        .route("/console/jobs/{id}/tail", get(looking_on::tail))
         .route("/console/jobs/{id}/config", get(config::page))
         .route("/console/jobs/{id}/checkpoints", get(checkpoints::page).post(actions::checkpoint))
         .route("/console/jobs/{id}/savepoints", post(actions::take_savepoint))
