@@ -328,7 +328,7 @@ mod tests {
         /// by less than a window: the rate is held, and it can be used.
         #[test]
         fn the_rate_is_held_and_bursts_are_bounded(
-            rate in 100_u64..1_000_000,
+            rate in 100_u64..200_000,
             batches in prop::collection::vec(1_u64..2_000, 1..20),
             sources in 1_usize..5,
             late in 0_u64..20 * MILLI,
@@ -340,8 +340,10 @@ mod tests {
             let allowed = rate * 10;
             prop_assert!(all <= allowed + burst, "{all} of {allowed}");
             prop_assert!(all + burst >= allowed, "{all} of {allowed} could have been read");
-            // The same in every interval, not only from the start.
-            for (i, (from, _, _)) in read.iter().enumerate().step_by(7) {
+            // The same in every interval, not only from the start: of small batches at a high rate
+            // there are millions, of which not each can be the first.
+            let step = (read.len() / 50).max(7);
+            for (i, (from, _, _)) in read.iter().enumerate().step_by(step) {
                 let mut sum = 0;
                 for (until, size, _) in &read[i..] {
                     sum += size;

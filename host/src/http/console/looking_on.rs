@@ -26,7 +26,7 @@ use crate::{
 const LINES: usize = 200;
 /// How long is looked at what goes by, for one picture of it, and how many records it has.
 const WHILE: Duration = Duration::from_secs(1);
-const RECORDS: usize = 50;
+const RECORDS: usize = 30;
 
 /// The last lines that operators logged.
 pub(super) async fn logs(visit: Visit) -> Answer<Page> {
@@ -114,7 +114,7 @@ fn table(visit: &Visit, lines: &[Line]) -> Markup {
                             td { (ago(visit.now, line.at)) }
                             td { (word(line.level)) }
                             th scope="row" { (line.operator) " " span.fine { (line.subtask) } }
-                            td { pre.wrap { (line.message) } }
+                            td.said { (line.message) }
                         }
                     }
                 }
@@ -206,8 +206,8 @@ fn samples(seen: &[Arc<Samples>]) -> Markup {
                         tr {
                             th scope="row" { (samples.output) }
                             td { @if let Some(time) = record.timestamp { (at(time)) } }
-                            td.mono { (String::from_utf8_lossy(&record.key)) }
-                            td { (value(record)) }
+                            td.mono.key { (String::from_utf8_lossy(&record.key)) }
+                            td.said { (value(record)) }
                             @if rejects { td { @if let Some(reason) = &record.reason { (reason) } } }
                         }
                     }
@@ -220,7 +220,7 @@ fn samples(seen: &[Arc<Samples>]) -> Markup {
 fn value(record: &Sample) -> Markup {
     let rest = record.value_bytes.saturating_sub(record.value.len());
     html! {
-        pre.wrap { (String::from_utf8_lossy(&record.value)) }
-        @if rest > 0 { span.fine { "and " (bytes(rest as u64)) " more" } }
+        (String::from_utf8_lossy(&record.value))
+        @if rest > 0 { span.fine { " and " (bytes(rest as u64)) " more" } }
     }
 }
