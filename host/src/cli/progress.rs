@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use super::human;
 use crate::{
     job_manager::status::{JobState, JobStatus, VertexKind, VertexStatus},
-    memory::JobMemoryReport,
+    memory::MemoryReport,
 };
 
 /// The lines of the live display. Rates are those between the two snapshots.
@@ -103,7 +103,7 @@ pub(super) fn summary(end: &JobStatus) -> String {
 
 /// `memory: at most 68.1 MiB of 5.80 GiB reserved (1.2 %), 512 MiB promised; the
 /// largest slot, count (subtask 0), had 34.1 MiB of 256 MiB`
-fn memory(memory: &JobMemoryReport) -> String {
+fn memory(memory: &MemoryReport) -> String {
     let Some(largest) = &memory.largest_slot else { return String::new() };
     let bytes = |n: usize| human::bytes(float(n as u64));
     let share = match memory.limit {

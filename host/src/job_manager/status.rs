@@ -10,7 +10,7 @@ use crate::{
     checkpoint::Trigger,
     failure::{Failure, FailureKind, Fault},
     ids::{CheckpointId, JobName, OperatorName, SlotId, SubtaskIndex, TenantId},
-    memory::JobMemoryReport,
+    memory::MemoryReport,
     metrics::Counters,
     sandbox::GuestMetrics,
     task_manager::slots::Waiting,
@@ -35,8 +35,8 @@ pub struct JobStatus {
     pub restarts: RestartStatus,
     /// Slots.
     pub placement: PlacementStatus,
-    /// The memory of its slots.
-    pub memory: JobMemoryReport,
+    /// The TaskManager's memory, with the slots of this job.
+    pub memory: MemoryReport,
     /// Whose job it is, and what that tenant's jobs have used of the cores.
     pub tenant: TenantStatus,
 }
@@ -69,7 +69,7 @@ impl JobStatus {
             checkpoints: CheckpointStatus::default(),
             restarts: RestartStatus::default(),
             placement: PlacementStatus::default(),
-            memory: JobMemoryReport::default(),
+            memory: MemoryReport::default(),
             tenant: TenantStatus::default(),
         }
     }

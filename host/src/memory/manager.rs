@@ -13,7 +13,7 @@ use std::{
 use super::{
     budget::{Budget, Scope, TenantBudget},
     machine::this_machine,
-    report::{JobMemoryReport, LargestSlot, MemoryReport, SlotReport, TenantReport},
+    report::{LargestSlot, MemoryReport, SlotReport, TenantReport},
     slot::{Refusal, SlotMeter},
     time::ByteTime,
 };
@@ -167,6 +167,19 @@ impl Book {
 
     fn promised_to_all(&self) -> usize {
         self.promised.values().copied().fold(0, usize::saturating_add)
+    }
+
+    fn tenant_report(&self, id: &TenantId, budget: &TenantBudget) -> TenantReport {
+        let limited = |budget: &Budget| Some(budget.limit()).filter(|limit| *limit != usize::MAX);
+        TenantReport {
+            tenant: id.clone(),
+            limit: limited(&budget.memory),
+            promised: self.promised_to(id),
+            reserved: budget.memory.reserved(),
+            peak: budget.memory.peak(),
+            state_limit: limited(&budget.state),
+            state: budget.state.reserved(),
+        }
     }
 }
 
@@ -359,22 +372,12 @@ impl TaskManagerMemory {
         }
         let used = slots.iter().map(|slot| slot.used).fold(0, usize::saturating_add);
         let largest_slot = largest(book.jobs.values().flat_map(Job::peaks));
-        let limited = |budget: &Budget| Some(budget.limit()).filter(|limit| *limit != usize::MAX);
         // Others may have a limit, and nothing that it could be compared with.
         let used_some = |id: &TenantId, budget: &TenantBudget| {
             budget.memory.peak() > 0 || book.promised.contains_key(id)
         };
         let known = book.tenants.iter().filter(|(id, budget)| used_some(id, budget));
-        let tenants = known.map(|(id, budget)| TenantReport {
-            tenant: id.clone(),
-            limit: limited(&budget.memory),
-            promised: book.promised_to(id),
-            reserved: budget.memory.reserved(),
-            peak: budget.memory.peak(),
-            state_limit: limited(&budget.state),
-            state: budget.state.reserved(),
-        });
-        let tenants = tenants.collect();
+        let tenants = known.map(|(id, budget)| book.tenant_report(id, budget)).collect();
         let report = MemoryReport::new(&self.root, book.promised_to_all(), used, tenants, slots);
         MemoryReport { largest_slot, ..report }
     }
@@ -461,20 +464,19 @@ impl AdmittedJob {
         sums
     }
 
-    /// The slots of this job, and what it shares the TaskManager's memory with.
-    /// Costs the same however many other jobs there are, since every job asks
-    /// for it several times a second.
+    /// The slots of this job, and the memory that it shares with others. Costs the same however
+    /// many others there are, since every job asks for it several times a second.
     #[must_use]
-    pub fn report(&self) -> JobMemoryReport {
+    pub fn report(&self) -> MemoryReport {
         let book = self.memory.lock();
         let job = book.jobs.get(&self.id);
-        JobMemoryReport {
-            limit: self.memory.root.limit(),
-            promised: book.promised_to_all(),
-            peak: self.memory.root.peak(),
-            slots: job.into_iter().flat_map(Job::slot_reports).collect(),
-            largest_slot: largest(job.into_iter().flat_map(Job::peaks)),
-        }
+        let slots: Vec<_> = job.into_iter().flat_map(Job::slot_reports).collect();
+        let used = slots.iter().map(|slot| slot.used).fold(0, usize::saturating_add);
+        let tenant = job.map(|job| book.tenant_report(&job.tenant, &self.budget));
+        let tenants = tenant.into_iter().collect();
+        let promised = book.promised_to_all();
+        let report = MemoryReport::new(&self.memory.root, promised, used, tenants, slots);
+        MemoryReport { largest_slot: largest(job.into_iter().flat_map(Job::peaks)), ..report }
     }
 
     /// Bytes that an input queue may take at most of a slot with such a limit: a
@@ -667,7 +669,7 @@ mod tests {
         let slot = admitted.open_slot(&operator("o"), SubtaskIndex(0), 0).unwrap();
         slot.grow_guest(25 * SEGMENT).unwrap();
         let report = memory.report();
-        assert_eq!(admitted.report().slots, report.slots);
+        assert_eq!(admitted.report(), report);
         let reserved = whole_segments(25 * SEGMENT + 50 * SEGMENT / 8);
         assert_eq!((report.reserved, report.used), (reserved, 25 * SEGMENT));
         assert_eq!(report.free, 100 * SEGMENT - reserved);

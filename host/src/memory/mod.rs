@@ -56,7 +56,7 @@ mod time;
 pub use budget::{Scope, Shortage};
 pub use machine::{MachineMemory, this_machine};
 pub use manager::{Admission, AdmittedJob, NotAdmitted, TaskManagerMemory, UnknownOperator};
-pub use report::{JobMemoryReport, LargestSlot, MemoryReport, Segments, SlotReport, TenantReport};
+pub use report::{LargestSlot, MemoryReport, Segments, SlotReport, TenantReport};
 pub use slot::{Part, Refusal, SlotMeter, Usage};
 
 /// Bytes of a segment: what budgets are given out in above the slots, as Flink's

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::{SEGMENT, budget::Budget, slot::Usage};
 use crate::ids::{JobName, OperatorName, SubtaskIndex, TenantId};
 
-/// The memory of a TaskManager. Bytes, unless it says otherwise.
+/// The memory of a TaskManager, or of a job in one: then with its slots and its tenant only. Bytes,
+/// unless it says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct MemoryReport {
     /// What all slots may reserve: available managed memory.
@@ -14,7 +15,7 @@ pub struct MemoryReport {
     pub promised: usize,
     /// What slots have reserved.
     pub reserved: usize,
-    /// What they use of it.
+    /// What the slots that are shown use of it.
     pub used: usize,
     /// What nobody has reserved.
     pub free: usize,
@@ -27,21 +28,6 @@ pub struct MemoryReport {
     /// Tenants that have or had slots.
     pub tenants: Vec<TenantReport>,
     /// Slots, by job, operator and subtask.
-    pub slots: Vec<SlotReport>,
-    /// Which slot ever held the most, also if it is gone.
-    pub largest_slot: Option<LargestSlot>,
-}
-
-/// The memory of a job, in bytes.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct JobMemoryReport {
-    /// What all slots of the TaskManager may reserve.
-    pub limit: usize,
-    /// The sum of the limits of all slots of the jobs that were let in.
-    pub promised: usize,
-    /// The most that slots of the TaskManager ever had reserved.
-    pub peak: usize,
-    /// The job's slots, by operator and subtask.
     pub slots: Vec<SlotReport>,
     /// Which of them ever held the most, also if it is gone.
     pub largest_slot: Option<LargestSlot>,
