@@ -53,11 +53,10 @@ struct LogLine {
 
 impl From<&Line> for LogLine {
     fn from(line: &Line) -> Self {
-        let level = Level::ALL.iter().find(|(_, level)| *level == line.level);
         Self {
             id: line.id,
             at: line.at,
-            level: level.map_or("info", |(name, _)| name),
+            level: line.level.word(),
             operator: line.operator.to_string(),
             subtask: line.subtask,
             message: line.message.clone(),
@@ -87,13 +86,7 @@ pub(super) async fn logs(
 ) -> Answer<Response> {
     let query = query.only(&["operator", "level", "after", "limit", "follow"])?;
     let book = service.log_book(&caller, path.job()?)?;
-    let level = match query.get("level") {
-        None => Level::Info,
-        Some(word) => {
-            let found = Level::ALL.iter().find(|(name, _)| *name == word).map(|(_, level)| *level);
-            found.ok_or_else(|| Problem::invalid("`level` must be info, warn or error"))?
-        }
-    };
+    let level = least_level(query.get("level"))?;
     let wanted = Wanted { operator: query.get("operator").map(str::to_owned), level };
     let limit = query.number("limit", PAGE, LARGEST_PAGE)?;
     // A browser that comes back says where it was.
@@ -122,6 +115,12 @@ pub(super) async fn logs(
             Err(Problem::invalid(format!("`follow` must be true or false, not `{other}`")))
         }
     }
+}
+
+/// The level that is asked for, with those above it.
+pub(super) fn least_level(word: Option<&str>) -> Answer<Level> {
+    let Some(word) = word else { return Ok(Level::Info) };
+    Level::named(word).ok_or_else(|| Problem::invalid("`level` must be info, warn or error"))
 }
 
 async fn follow(

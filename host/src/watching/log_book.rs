@@ -25,9 +25,24 @@ pub enum Level {
 }
 
 impl Level {
-    /// All of them, with their names.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("info", Self::Info), ("warn", Self::Warn), ("error", Self::Error)];
+    /// All of them, what matters least first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warn, Self::Error];
+
+    /// Its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.word() == word)
+    }
 }
 
 /// A line.

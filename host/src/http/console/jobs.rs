@@ -1,5 +1,6 @@
 //! The list of jobs.
 
+use clap::ValueEnum as _;
 use maud::{Markup, html};
 
 use super::{
@@ -12,24 +13,11 @@ use super::{
 use crate::{
     http::{Answer, problem::Problem},
     registry::records::{EndedAs, Role},
-    service::jobs::{JobQuery, JobView},
+    service::jobs::{JobQuery, JobView, JobWord},
 };
 
 /// How many jobs a page has.
 const PAGE: usize = 50;
-/// What can be asked for, in the order of a job's life.
-const STATES: [&str; 10] = [
-    "created",
-    "queued",
-    "running",
-    "restarting",
-    "stopping",
-    "cancelling",
-    "finished",
-    "stopped",
-    "cancelled",
-    "failed",
-];
 
 /// The page.
 pub(super) async fn page(visit: Visit) -> Answer<Page> {
@@ -88,7 +76,7 @@ fn filter(visit: &Visit) -> Markup {
                 label for="state" { "State" }
                 select #state name="state" {
                     option value="" { "any" }
-                    @for state in STATES {
+                    @for state in JobWord::value_variants().iter().map(|state| state.word()) {
                         option value=(state) selected[visit.said("state") == Some(state)] { (state) }
                     }
                 }

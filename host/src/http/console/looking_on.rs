@@ -13,7 +13,7 @@ use super::{
     visit::Visit,
 };
 use crate::{
-    http::{Answer, problem::Problem},
+    http::{Answer, problem::Problem, watch::least_level},
     ids::OperatorName,
     registry::records::Role,
     watching::{
@@ -33,10 +33,7 @@ pub(super) async fn logs(visit: Visit) -> Answer<Page> {
     let id = visit.path.job()?;
     let job = visit.service.view(&visit.caller, id)?;
     let book = visit.service.log_book(&visit.caller, id)?;
-    let level = match visit.said("level") {
-        None => Level::Info,
-        Some(word) => level_of(word)?,
-    };
+    let level = least_level(visit.said("level"))?;
     let wanted = Wanted { operator: visit.said("operator").map(str::to_owned), level };
     let (lines, _) = book.after(book.before_last(&wanted, LINES), &wanted, LINES);
     let filtered = wanted.operator.is_some() || level != Level::Info;
@@ -58,13 +55,6 @@ pub(super) async fn logs(visit: Visit) -> Answer<Page> {
     Ok(visit.page(Section::Jobs, &format!("Logs of {}", job.record.name), body))
 }
 
-fn level_of(word: &str) -> Answer<Level> {
-    let known = Level::ALL.iter().find(|(name, _)| *name == word);
-    known.map(|(_, level)| *level).ok_or_else(|| {
-        Problem::invalid(format!("`level` must be info, warn or error, not `{word}`"))
-    })
-}
-
 fn log_filter(visit: &Visit, plan: &Value, level: Level) -> Markup {
     html! {
         form.filter method="get" role="search" aria-label="Which lines" {
@@ -78,8 +68,8 @@ fn log_filter(visit: &Visit, plan: &Value, level: Level) -> Markup {
             div.field {
                 label for="level" { "Level" }
                 select #level name="level" {
-                    @for (name, known) in Level::ALL {
-                        option value=(name) selected[known == level] { (name) @if known != Level::Error { " and above" } }
+                    @for known in Level::ALL {
+                        option value=(known.word()) selected[known == level] { (known.word()) @if known != Level::Error { " and above" } }
                     }
                 }
             }
@@ -100,7 +90,6 @@ fn vertices(plan: &Value, chosen: Option<&str>, kinds: &[&str]) -> Markup {
 }
 
 fn table(visit: &Visit, lines: &[Line]) -> Markup {
-    let word = |level| Level::ALL.iter().find(|(_, known)| *known == level).map_or("", |(w, _)| w);
     html! {
         div.scroll tabindex="0" role="region" aria-label="Lines that were logged" {
             table {
@@ -112,7 +101,7 @@ fn table(visit: &Visit, lines: &[Line]) -> Markup {
                     @for line in lines.iter().rev() {
                         tr {
                             td { (ago(visit.now, line.at)) }
-                            td { (word(line.level)) }
+                            td { (line.level.word()) }
                             th scope="row" { (line.operator) " " span.fine { (line.subtask) } }
                             td.said { (line.message) }
                         }

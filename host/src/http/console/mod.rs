@@ -195,7 +195,6 @@ impl Asked {
             back.push('?');
             back.push_str(query);
         }
-        let next: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
-        format!("{}?next={next}", session::SIGN_IN)
+        format!("{}?next={}", session::SIGN_IN, parts::encoded(&back))
     }
 }
