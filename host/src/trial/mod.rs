@@ -12,6 +12,8 @@
 //! | --- | --- |
 //! | [`feed`] | what it is fed |
 //! | [`slot`] | the slot: asked for, held, given back |
+//! | [`request`] | what is asked for, as it is written |
+//! | [`settings`] | what is said of the operator, as in a job file |
 //! | `drive` | what is done with the operator, in order |
 //! | [`report`] | what is told, within bounds |
 //! | [`run`](mod@run) | the whole of it, and its end |
@@ -24,10 +26,13 @@
 mod drive;
 pub mod feed;
 pub mod report;
+pub mod request;
 pub mod run;
+pub mod settings;
 pub mod slot;
 
 pub use feed::{Feed, Sample};
 pub use report::{Ended, Report};
+pub use request::TrialRequest;
 pub use run::{Limits, Trial, run};
 pub use slot::NotRun;
