@@ -25,6 +25,7 @@
 //! | [`capsule`] | crash capsules and recordings: their format, replaying and comparing them |
 //! | [`trial`] | an operator fed some records in a throw-away slot, and what it made of them |
 //! | [`job_manager`] | a job's life: plan, checkpoints, failover |
+//! | [`authoring`] | what an author does before anybody else sees it: make, build, try and measure an operator |
 //! | [`remote`] | how another process asks something of a job that runs |
 //! | [`service`] | the Dispatcher: many tenants' jobs in one process, who may do what |
 //! | [`http`] | the REST API: auth at the door, problem details |
@@ -32,6 +33,7 @@
 //! | [`cli`] | arguments, progress, exit codes |
 
 pub mod allocator;
+pub mod authoring;
 pub mod capsule;
 pub mod catalog;
 pub mod checkpoint;

@@ -450,6 +450,18 @@ impl Machine {
         Ok((culprits, true))
     }
 
+    /// Has a fresh instance go on with the state of this one, as after a restart: keyed state is
+    /// not the instance's; one without it says what it is to remember.
+    ///
+    /// # Errors
+    /// If it cannot say that, or the fresh one does not take it.
+    pub async fn restart(&mut self) -> Result<(), Failure> {
+        if let Calls::Processor(calls) = &mut self.calls {
+            calls.snapshot(true).await?;
+        }
+        self.renew().await
+    }
+
     async fn renew(&mut self) -> Result<(), Failure> {
         match &mut self.calls {
             Calls::Processor(calls) => calls.renew().await,

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{
+    authoring::args::{
+        BENCH_HELP, BUILD_HELP, BenchArgs, BuildArgs, DEV_HELP, DevArgs, NEW_HELP, NewArgs,
+        TEST_HELP, TestArgs,
+    },
     running_args::{JobArgs, operator},
     server::{
         args::AtServer,
@@ -53,13 +57,28 @@ pub struct ReplayArgs {
 /// `cofferdam operator …`
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
+    /// Make a project for an operator, in one of the languages
+    #[command(after_help = NEW_HELP)]
+    New(NewArgs),
+    /// Build an operator with the tools of its language, and check it against the contract
+    #[command(after_help = BUILD_HELP)]
+    Build(BuildArgs),
+    /// Build an operator and run its cases in a sandbox
+    #[command(after_help = TEST_HELP)]
+    Test(TestArgs),
+    /// Measure how fast an operator is
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
+    /// Build and test an operator again when its files change
+    #[command(after_help = DEV_HELP)]
+    Dev(DevArgs),
     /// Push an operator to a server
     // Its own `--version` says which version it is.
     #[command(after_help = PUSH_HELP, disable_version_flag = true)]
     Push(PushArgs),
     /// List the operators of a server, with their versions and tags
     List(AtServer),
-    /// Show what a server found out about an operator
+    /// Show what a server found out about an operator, or what one in a file is
     Inspect(InspectArgs),
     /// Delete a version of an operator that no job uses
     Rm(RemoveArgs),

@@ -15,6 +15,7 @@
 //! | `tenant`, [`tenant_args`], `tenant_view` | `cofferdam tenant …` |
 //! | `capsule`, [`capsule_args`], `capsule_view` | `cofferdam replay` and `cofferdam operator compare` |
 //! | [`server`] | commands that ask a server |
+//! | [`authoring`] | commands about an operator that is being written |
 //! | `shell` | completions and man pages |
 //! | `harden` | giving up what a command does not need |
 //! | `progress` | a job's numbers as text |
@@ -22,6 +23,7 @@
 //! | `terminal` | where text goes, live display, colours |
 
 pub mod args;
+pub mod authoring;
 mod capsule;
 pub mod capsule_args;
 mod capsule_view;
@@ -59,6 +61,7 @@ use self::{
     args::{Cli, Command, JobCommand},
     capsule_args::OperatorCommand,
     exit::Exit,
+    server::operator_args::Inspected,
 };
 use crate::{
     config::{
@@ -130,9 +133,26 @@ fn job(command: &JobCommand) -> Exit {
 
 fn operator(command: &OperatorCommand) -> Exit {
     match command {
+        OperatorCommand::New(args) => either(authoring::new::new(args)),
+        OperatorCommand::Build(args) => {
+            start_log();
+            either(authoring::build::build_project(args))
+        }
+        OperatorCommand::Test(args) => {
+            start_log();
+            either(authoring::test::test(args))
+        }
+        OperatorCommand::Bench(args) => {
+            start_log();
+            either(authoring::bench::bench_operator(args))
+        }
+        OperatorCommand::Dev(args) => either(authoring::dev::dev(args)),
         OperatorCommand::Push(args) => either(server::operators::push(args)),
         OperatorCommand::List(args) => either(server::operators::list(args)),
-        OperatorCommand::Inspect(args) => either(server::operators::inspect(args)),
+        OperatorCommand::Inspect(args) => either(match &args.operator {
+            Inspected::File(file) => authoring::build::inspect_file(file, args.at.json),
+            Inspected::Pushed(operator) => server::operators::inspect(args, operator),
+        }),
         OperatorCommand::Rm(args) => either(server::operators::remove(args)),
         OperatorCommand::Tag(args) => either(server::operators::tag(args)),
         OperatorCommand::Keygen(args) => either(server::keys::keygen(args)),

@@ -87,7 +87,10 @@ impl Seen {
     async fn feed_all(&self, machine: &mut Machine) -> Result<(), CrashedAt> {
         let mut times = BoundedOutOfOrderness::new(self.feed.out_of_orderness);
         let mut watermark = NONE;
-        for portion in self.feed.portions() {
+        for (i, portion) in self.feed.portions().into_iter().enumerate() {
+            if self.feed.restart_every.is_some_and(|every| i > 0 && i.is_multiple_of(every.max(1))) {
+                machine.restart().await?;
+            }
             let now = self.now(watermark, 0);
             let event_times = portion.batch.timestamps().cloned();
             self.take_batch(machine, now, portion).await?;

@@ -34,6 +34,9 @@ pub struct Feed {
     pub close: bool,
     /// By how many milliseconds the clock goes on then, for timers of processing time.
     pub advance_clock: i64,
+    /// After how many batches, again and again, a fresh instance goes on with the state of the one
+    /// before it, as after a restart; never if none.
+    pub restart_every: Option<usize>,
 }
 
 impl Default for Feed {
@@ -44,6 +47,7 @@ impl Default for Feed {
             out_of_orderness: 0,
             close: true,
             advance_clock: 0,
+            restart_every: None,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | [`settings`] | what is said of the operator, as in a job file |
 //! | `drive` | what is done with the operator, in order |
 //! | [`report`] | what is told, within bounds |
+//! | [`pace`] | how fast an operator is |
 //! | [`run`](mod@run) | the whole of it, and its end |
 //!
 //! A trial cannot hurt what runs: it takes a slot that is free, of its tenant's quotas, after
@@ -25,6 +26,7 @@
 
 mod drive;
 pub mod feed;
+pub mod pace;
 pub mod report;
 pub mod request;
 pub mod run;

@@ -140,6 +140,7 @@ impl TrialRequest {
             out_of_orderness: millis("max_out_of_orderness", self.max_out_of_orderness.as_ref())?,
             close: self.close.unwrap_or(default.close),
             advance_clock: millis("advance_clock", self.advance_clock.as_ref())?,
+            restart_every: None,
         })
     }
 

@@ -39,7 +39,7 @@ const FLOORS: [&[&str]; 15] = [
     &["capsule"],
     &["trial"],
     &["job_manager"],
-    &["remote"],
+    &["authoring", "remote"],
     &["service"],
     &["http"],
     &["cli", "main", "lib"],

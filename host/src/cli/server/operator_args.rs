@@ -45,12 +45,29 @@ pub struct PushArgs {
 #[derive(Debug, Args)]
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub struct InspectArgs {
-    /// The operator, and a version or tag of it; all of them if there is none
-    #[arg(value_name = "NAME[@VERSION]", value_parser = operator)]
-    pub operator: OperatorRef,
+    /// The operator, and a version or tag of it; all of them if there is none. Or a component in a
+    /// file, of which no server is asked
+    #[arg(value_name = "NAME[@VERSION]|FILE.wasm", value_parser = inspected)]
+    pub operator: Inspected,
 
     #[command(flatten)]
     pub at: AtServer,
+}
+
+/// What is to be inspected.
+#[derive(Debug, Clone)]
+pub enum Inspected {
+    /// What was pushed to a server.
+    Pushed(OperatorRef),
+    /// A component in a file.
+    File(PathBuf),
+}
+
+fn inspected(text: &str) -> Result<Inspected, String> {
+    match text.contains('/') || text.ends_with(".wasm") {
+        true => Ok(Inspected::File(PathBuf::from(text))),
+        false => operator(text).map(Inspected::Pushed),
+    }
 }
 
 /// `cofferdam operator rm`

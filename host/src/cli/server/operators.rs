@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Server,
-    args::{AtServer, VersionRef},
+    args::{AtServer, OperatorRef, VersionRef},
     fields, keys,
     operator_args::{InspectArgs, PushArgs, RemoveArgs, TagArgs},
     text, words,
@@ -134,15 +134,15 @@ fn tags_of(artifact: &Value, version: &str) -> String {
     if shown.is_empty() { "-".to_owned() } else { shown }
 }
 
-pub(in crate::cli) fn inspect(args: &InspectArgs) -> Result<Exit, Exit> {
+pub(in crate::cli) fn inspect(args: &InspectArgs, operator: &OperatorRef) -> Result<Exit, Exit> {
     let server = Server::of(&args.at.server)?;
-    let name = args.operator.name.as_str();
-    let request = match &args.operator.version {
+    let name = operator.name.as_str();
+    let request = match &operator.version {
         Some(version) => Request::get(&["v1", "artifacts", name, "versions", version.as_str()]),
         None => Request::get(&["v1", "artifacts", name]),
     };
     let answer = server.ask(&request.query_if("tenant", server.tenant.as_ref()))?;
-    super::show(args.at.json, &answer.json, |found| match &args.operator.version {
+    super::show(args.at.json, &answer.json, |found| match &operator.version {
         Some(_) => version_text(found),
         None => versions_table(std::iter::once(found)),
     })

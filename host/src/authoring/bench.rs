@@ -1,0 +1,123 @@
+//! How fast an operator is: on the input of a case, beside an operator that passes every batch on
+//! as it is, which is what the crossing alone costs.
+
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use serde::Serialize;
+
+use super::runner::{Prepared, Runner};
+use crate::{
+    sandbox::{
+        Artifact, Sandbox,
+        componentize::{CONTRACT_WIT, Preview1, Recipe, component_of},
+    },
+    stream::batch::TARGET_RECORDS,
+    trial::{pace::{self, Pace}, report::Crash},
+};
+
+/// The operator that does nothing, as [`identity.wat`](https://webassembly.github.io/spec/core/text/)
+/// beside this file says it.
+const IDENTITY: &[u8] = include_bytes!("identity.wasm");
+
+/// What was measured.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Measured {
+    /// The operator.
+    pub operator: Pace,
+    /// The one that does nothing, on the same records.
+    pub identity: Pace,
+    /// Records a batch at most.
+    pub batch_records: usize,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum NotMeasured {
+    /// The operator failed.
+    #[error("the operator failed: {}", .0.message)]
+    Failed(Crash),
+    /// Something of ours did not do.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Measures a component.
+///
+/// # Errors
+/// If it fails.
+pub async fn bench(
+    runner: &Runner,
+    artifact: &Artifact,
+    prepared: &Prepared,
+    time: Duration,
+) -> Result<Measured, NotMeasured> {
+    let identity = identity(&runner.task_manager.sandbox).map_err(NotMeasured::Other)?;
+    let Prepared { feed, spec } = prepared;
+    let mut plain = spec.clone();
+    plain.window = None;
+    let identity = pace::measure(&identity, &plain, feed, time / 2).await;
+    let identity = identity.map_err(|crash| {
+        NotMeasured::Other(format!("the operator that does nothing failed: {}", crash.message))
+    })?;
+    let operator = pace::measure(artifact, spec, feed, time).await.map_err(NotMeasured::Failed)?;
+    Ok(Measured { operator, identity, batch_records: TARGET_RECORDS })
+}
+
+fn identity(sandbox: &Sandbox) -> Result<Artifact, String> {
+    let recipe = Recipe {
+        world: "processor-operator",
+        wit: &CONTRACT_WIT,
+        preview1: Preview1::default(),
+    };
+    let component = component_of(IDENTITY, &recipe).map_err(|error| error.to_string())?;
+    sandbox.load(&component, &[]).map_err(|error| error.to_string())
+}
+
+/// How large a component is, and how long it takes until it can be run.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Start {
+    /// Bytes of the component.
+    pub size: usize,
+    /// Nanoseconds to compile it.
+    pub compile_nanos: u64,
+    /// Nanoseconds to load it from the cache of compiled code.
+    pub load_nanos: u64,
+}
+
+/// Measures how long a component takes to be compiled, and to be found compiled.
+///
+/// # Errors
+/// In words, if it is refused, or there is no place for the cache.
+pub fn start_of(
+    bytes: &[u8],
+    load: impl Fn(Option<PathBuf>) -> Result<Duration, String>,
+) -> Result<Start, String> {
+    let words = |error: io::Error| format!("no place for a cache of compiled code: {error}");
+    let folder = std::env::temp_dir().join(format!("cofferdam-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder).map_err(words)?;
+    let measured = load(Some(folder.clone())).and_then(|compile| {
+        let cached = load(Some(folder.clone()))?;
+        Ok(Start { size: bytes.len(), compile_nanos: nanos(compile), load_nanos: nanos(cached) })
+    });
+    fs::remove_dir_all(&folder).map_err(words)?;
+    measured
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_that_does_nothing_is_what_its_source_says() {
+        let source = wat::parse_str(include_str!("identity.wat")).unwrap();
+        assert!(
+            IDENTITY == source,
+            "identity.wasm is not what identity.wat says: make it anew with \
+             `wasm-tools parse identity.wat -o identity.wasm`"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! What `operator test` and `operator bench` are about: a component, which may have to be built
+//! first, its cases, and what runs them.
+
+use std::{fs, path::PathBuf};
+
+use tokio::runtime::Runtime;
+
+use super::{args::Subject, refuse};
+use crate::{
+    authoring::{
+        build::{Built, build, load},
+        case::{Case, all_in},
+        project::{CASES, Project},
+        runner::{Prepared, Runner},
+    },
+    cli::{exit::Exit, harden::harden, terminal},
+    config::job::Grant,
+    hardening::Needs,
+    ids::ArtifactName,
+    sandbox::{Compiler, default_cache_dir, make_private_dir},
+    task_manager::TaskManagerSettings,
+};
+
+/// All that is needed.
+pub(super) struct Ready {
+    pub(super) built: Built,
+    pub(super) cases: Vec<(Case, Prepared)>,
+    pub(super) runner: Runner,
+    pub(super) runtime: Runtime,
+}
+
+/// What it is, before anything is run.
+struct Found {
+    name: ArtifactName,
+    grants: Vec<Grant>,
+    component: PathBuf,
+    cases: Vec<Case>,
+}
+
+impl Ready {
+    /// Builds what is to be built, reads the cases, gives up what is not needed any more, and
+    /// starts a slot. `writes`: whether what is expected is written.
+    pub(super) fn of(
+        subject: &Subject,
+        expect: Option<&PathBuf>,
+        writes: bool,
+    ) -> Result<Self, Exit> {
+        let Found { name, grants, component, cases } = Found::of(subject, expect)?;
+        let cache_dir = default_cache_dir().filter(|dir| make_private_dir(dir).is_ok());
+        let compiler = Compiler::this_program(subject.hardening);
+        let written = cases.iter().filter(|_| writes).map(|case| &case.expect.file);
+        let written = written.filter_map(|file| file.parent().map(PathBuf::from));
+        let needs = Needs {
+            read: vec![component.clone()],
+            write: cache_dir.iter().cloned().chain(written).collect(),
+            starts_itself: matches!(compiler, Compiler::Child { .. }),
+            ..Needs::default()
+        };
+        // Before there is any other thread.
+        let report = harden(subject.hardening, &needs)?;
+        if !report.missing.is_empty() {
+            terminal::say(&format!("hardening: {report}"));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| refuse(&format!("cannot start the runtime: {error}")))?;
+        let settings = TaskManagerSettings { cache_dir, compiler, ..TaskManagerSettings::default() };
+        let entered = runtime.enter();
+        let runner = Runner::start(settings).map_err(|error| refuse(&error))?;
+        drop(entered);
+        let built = load(&runner.task_manager.sandbox, &component, &grants)
+            .map_err(|error| refuse(&error.to_string()))?;
+        let mut prepared = Vec::new();
+        for mut case in cases {
+            let ready = runner.prepare((&name, &subject.dir), &built.artifact, &mut case);
+            let ready =
+                ready.map_err(|error| refuse(&format!("case `{}`: {error}", case.name)))?;
+            prepared.push((case, ready));
+        }
+        Ok(Self { built, cases: prepared, runner, runtime })
+    }
+}
+
+impl Found {
+    fn of(subject: &Subject, expect: Option<&PathBuf>) -> Result<Self, Exit> {
+        let cases = cases_of(subject, expect)?;
+        if let Some(component) = &subject.component {
+            let stem = component.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let name = ArtifactName::new(stem)
+                .map_err(|bad| refuse(&format!("{}: {bad}", component.display())))?;
+            return Ok(Self { name, grants: Vec::new(), component: component.clone(), cases });
+        }
+        let project = Project::open(&subject.dir).map_err(|error| refuse(&error.to_string()))?;
+        let component = match subject.no_build {
+            true => project.component(),
+            false => build(&project).map_err(|error| refuse(&error.to_string()))?.0,
+        };
+        Ok(Self { name: project.name, grants: project.grants, component, cases })
+    }
+}
+
+fn cases_of(subject: &Subject, expect: Option<&PathBuf>) -> Result<Vec<Case>, Exit> {
+    if let Some(input) = &subject.input {
+        let settings = match &subject.settings {
+            Some(file) => fs::read_to_string(file)
+                .map_err(|error| refuse(&format!("cannot read {}: {error}", file.display())))?,
+            None => String::new(),
+        };
+        // A file that is not there: nothing is expected.
+        let nothing = input.with_extension("expect.jsonl");
+        let case = Case::of_files(&settings, input, expect.unwrap_or(&nothing));
+        return case.map(|case| vec![case]).map_err(|error| refuse(&error.to_string()));
+    }
+    let folder = subject.cases.clone().unwrap_or_else(|| subject.dir.join(CASES));
+    let mut cases = all_in(&folder).map_err(|error| refuse(&error.to_string()))?;
+    if !subject.only.is_empty() {
+        if let Some(unknown) = subject.only.iter().find(|name| !cases.iter().any(|c| c.name == **name))
+        {
+            return Err(refuse(&format!("there is no case `{unknown}` in {}", folder.display())));
+        }
+        cases.retain(|case| subject.only.contains(&case.name));
+    }
+    if cases.is_empty() {
+        return Err(refuse(&format!(
+            "there is no case in {}: a case is a folder with input.jsonl and expect.jsonl; or name \
+             a file with --input FILE",
+            folder.display()
+        )));
+    }
+    Ok(cases)
+}
