@@ -3,11 +3,24 @@
 //! an operator ends with. It is done here for those who upload the module, in the compiler's
 //! child, since it reads whatever the uploader has made. A module without such sections is refused
 //! with what to do.
+//!
+//! Who builds an operator here ([`component_of`]) knows more than who uploads one: the world that
+//! the module is of, and what is to answer WASI as it was before components (`preview1`).
 
 use wasmparser::{Parser, Payload};
-use wit_component::ComponentEncoder;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::{PackageId, Resolve, SourceMap};
 
-use super::{Sandbox, artifact::LoadError};
+use super::{Sandbox, artifact::LoadError, guest_log, preview1};
+pub use preview1::Preview1;
+
+/// The contract as this program knows it: the files of `wit/`, each with its name and its text.
+pub const CONTRACT_WIT: [(&str, &str); 4] = [
+    ("capabilities.wit", include_str!("../../../wit/capabilities.wit")),
+    ("operators.wit", include_str!("../../../wit/operators.wit")),
+    ("types.wit", include_str!("../../../wit/types.wit")),
+    ("world.wit", include_str!("../../../wit/world.wit")),
+];
 
 /// What the sections are called, or begin with, that wit-bindgen makes.
 const SECTION: &str = "component-type";
@@ -35,6 +48,65 @@ impl Sandbox {
         }
         self.compiler.componentize(self, bytes).map(Some)
     }
+}
+
+/// How a core module that was built here becomes a component.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe<'a> {
+    /// The world that it is of, if nothing in it says so: one of `wit`, such as
+    /// `processor-operator`.
+    pub world: &'a str,
+    /// The WIT of the contract that it was built against, each file with its name and its text;
+    /// [`CONTRACT_WIT`], unless it is an older one.
+    pub wit: &'a [(&'a str, &'a str)],
+    /// What answers its imports of `wasi_snapshot_preview1`, if it has any.
+    pub preview1: Preview1,
+}
+
+/// Makes a component of a core module that was built here: in this process and without limits,
+/// since its author is who runs this program.
+///
+/// # Errors
+/// If there is no such world, or the module has not got the exports of its world, or imports
+/// something else.
+pub fn component_of(module: &[u8], recipe: &Recipe<'_>) -> Result<Vec<u8>, LoadError> {
+    let refused = |error: anyhow::Error| {
+        let said = format!("no component can be made of the core module: {error:#}");
+        LoadError::CoreModule(guest_log::shown(&said).into_owned())
+    };
+    let mut module = module.to_vec();
+    if !Said::of(&module).of_components {
+        embed(&mut module, recipe).map_err(refused)?;
+    }
+    let encoder = if preview1::is_imported_by(&module) {
+        preview1::encoder(&module, recipe.preview1)
+    } else {
+        ComponentEncoder::default().module(&module)
+    };
+    encoder.and_then(|encoder| encoder.validate(true).encode()).map_err(refused)
+}
+
+/// Adds the section that says which world a module is of.
+fn embed(module: &mut Vec<u8>, recipe: &Recipe<'_>) -> anyhow::Result<()> {
+    let (resolve, package) = resolved(recipe.wit)?;
+    let world = resolve.select_world(&[package], Some(recipe.world))?;
+    embed_component_metadata(module, &resolve, world, StringEncoding::UTF8)
+}
+
+/// The contract of this program.
+pub(super) fn contract() -> anyhow::Result<(Resolve, PackageId)> {
+    resolved(&CONTRACT_WIT)
+}
+
+fn resolved(wit: &[(&str, &str)]) -> anyhow::Result<(Resolve, PackageId)> {
+    let mut files = SourceMap::default();
+    wit.iter().for_each(|(name, text)| files.push_str(name, *text));
+    let group = files.parse().map_err(|(files, error)| {
+        anyhow::anyhow!("the WIT cannot be read: {}", error.render(&files))
+    })?;
+    let mut resolve = Resolve::default();
+    let package = resolve.push_group(group)?;
+    Ok((resolve, package))
 }
 
 /// Wraps a core module.
@@ -92,9 +164,15 @@ impl Said {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::sandbox) mod tests {
     use super::*;
     use crate::sandbox::SandboxConfig;
+
+    /// As wit-bindgen and others do it.
+    pub(in crate::sandbox) fn embed_for_tests(module: &mut Vec<u8>, world: &str) {
+        let recipe = Recipe { world, wit: &CONTRACT_WIT, preview1: Preview1::Stub };
+        embed(module, &recipe).unwrap();
+    }
 
     #[test]
     fn a_module_that_says_nothing_of_components_is_refused_with_what_to_do() {

@@ -4,7 +4,8 @@
 //!   the cache of compiled code.
 //! - [`artifact`]: a component that was checked against the contract.
 //! - [`compile`]: where it is compiled, within limits of time and memory; [`componentize`]: where
-//!   a core module becomes a component; [`producers`]: what it says it was made with.
+//!   a core module becomes a component; `preview1`: what answers WASI as it was before components;
+//!   [`producers`]: what it says it was made with.
 //! - [`instance`]: one store with one operator instance, and the calls into it.
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
@@ -38,6 +39,7 @@ mod log_budget;
 pub mod memory_snapshot;
 pub mod meter;
 mod outcome;
+mod preview1;
 mod probe;
 pub mod producers;
 mod tls;

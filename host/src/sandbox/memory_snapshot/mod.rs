@@ -38,7 +38,7 @@ mod huge;
 mod module;
 mod reasons;
 mod restore;
-mod sections;
+pub(super) mod sections;
 mod shape;
 mod starts;
 #[cfg(test)]

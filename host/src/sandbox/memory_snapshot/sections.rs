@@ -7,19 +7,19 @@ const HEADER: usize = 8;
 
 /// A section as it stands in the file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Section<'a> {
-    pub(super) id: u8,
-    pub(super) content: &'a [u8],
+pub(in crate::sandbox) struct Section<'a> {
+    pub(in crate::sandbox) id: u8,
+    pub(in crate::sandbox) content: &'a [u8],
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn reader(&self) -> BinaryReader<'a> {
+    pub(in crate::sandbox) fn reader(&self) -> BinaryReader<'a> {
         BinaryReader::new(self.content, 0)
     }
 }
 
 /// The sections of a module or a component, in order.
-pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, BinaryReaderError> {
+pub(in crate::sandbox) fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, BinaryReaderError> {
     let mut reader = BinaryReader::new(bytes, 0);
     reader.read_bytes(HEADER)?;
     let mut sections = Vec::new();
