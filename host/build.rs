@@ -10,16 +10,8 @@ use std::{
 };
 
 /// Folders that builds and tools leave.
-const LEFT_BY_TOOLS: [&str; 8] = [
-    "target",
-    "node_modules",
-    "build",
-    "dist",
-    "zig-cache",
-    "zig-out",
-    "__pycache__",
-    "tests",
-];
+const LEFT_BY_TOOLS: [&str; 8] =
+    ["target", "node_modules", "build", "dist", "zig-cache", "zig-out", "__pycache__", "tests"];
 /// What the texts of languages end with.
 const TEXTS: [&str; 20] = [
     "c", "cfg", "cpp", "go", "h", "hpp", "js", "json", "jsonl", "md", "mjs", "mod", "py", "rs",

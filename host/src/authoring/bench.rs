@@ -5,14 +5,20 @@ use std::{fs, io, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
-use super::runner::{Prepared, Runner};
+use super::{
+    project::OWN,
+    runner::{Prepared, Runner},
+};
 use crate::{
     sandbox::{
         Artifact, Sandbox,
         componentize::{CONTRACT_WIT, Preview1, Recipe, component_of},
     },
     stream::batch::TARGET_RECORDS,
-    trial::{pace::{self, Pace}, report::Crash},
+    trial::{
+        pace::{self, Pace},
+        report::Crash,
+    },
 };
 
 /// The operator that does nothing, as [`identity.wat`](https://webassembly.github.io/spec/core/text/)
@@ -64,13 +70,10 @@ pub async fn bench(
 }
 
 fn identity(sandbox: &Sandbox) -> Result<Artifact, String> {
-    let recipe = Recipe {
-        world: "processor-operator",
-        wit: &CONTRACT_WIT,
-        preview1: Preview1::default(),
-    };
+    let recipe =
+        Recipe { world: "processor-operator", wit: &CONTRACT_WIT, preview1: Preview1::default() };
     let component = component_of(IDENTITY, &recipe).map_err(|error| error.to_string())?;
-    sandbox.load(&component, &[]).map_err(|error| error.to_string())
+    sandbox.load(&component, &OWN).map_err(|error| error.to_string())
 }
 
 /// How large a component is, and how long it takes until it can be run.

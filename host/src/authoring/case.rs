@@ -188,8 +188,8 @@ impl Case {
         if rules.lines {
             request.lines = Some(text);
         } else {
-            request.records = records(&text)
-                .map_err(|why| BadCase::Wrong { path: input.to_owned(), why })?;
+            request.records =
+                records(&text).map_err(|why| BadCase::Wrong { path: input.to_owned(), why })?;
         }
         let lines = match fs::read_to_string(&expect) {
             Ok(text) => Some(text.lines().map(str::to_owned).collect()),
@@ -248,13 +248,14 @@ pub fn lines_of(report: &Report, logs: bool, metrics: bool) -> Vec<String> {
     }
     lines.extend(report.late.iter().map(|record| json!({"late": {"record": record}})));
     if logs {
-        lines.extend(report.logs.iter().map(|logged| {
-            json!({"log": {"level": logged.line.level, "message": logged.line.message}})
-        }));
+        lines.extend(report.logs.iter().map(
+            |logged| json!({"log": {"level": logged.line.level, "message": logged.line.message}}),
+        ));
     }
     if metrics {
         let counted = &report.metrics;
-        let named = |kind: &str, name: &str, value: Value| json!({kind: {"name": name, "value": value}});
+        let named =
+            |kind: &str, name: &str, value: Value| json!({kind: {"name": name, "value": value}});
         lines.extend(counted.counters.iter().map(|(name, n)| named("counter", name, (*n).into())));
         lines.extend(counted.gauges.iter().map(|(name, v)| named("gauge", name, (*v).into())));
         lines.extend(counted.histograms.iter().map(|(name, seen)| {
@@ -300,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_case_needs_its_input_only() {
-        let read = case(&[("input.jsonl", "{\"value\":\"a\"}\n\n{\"value\":{\"x\":1}}\n")]).unwrap();
+        let read =
+            case(&[("input.jsonl", "{\"value\":\"a\"}\n\n{\"value\":{\"x\":1}}\n")]).unwrap();
         assert_eq!((read.name.as_str(), read.request.records.len()), ("one", 2));
         assert_eq!((read.rules, read.expect.lines), (Rules::default(), None));
     }
@@ -308,7 +310,10 @@ mod tests {
     #[test]
     fn what_is_said_of_it_is_said_of_the_trial() {
         let read = case(&[
-            ("case.toml", "lines = true\nkey_field = \"k\"\nbatch_records = 7\n[operator]\nwindow = 1"),
+            (
+                "case.toml",
+                "lines = true\nkey_field = \"k\"\nbatch_records = 7\n[operator]\nwindow = 1",
+            ),
             ("input.jsonl", "{\"k\":1}"),
             ("expect.jsonl", "{}\n{}\n"),
         ])

@@ -114,8 +114,7 @@ fn compared(case: &Case, found: Vec<String>, options: Options) -> Result<Verdict
         if changed {
             let text: String = found.iter().map(|line| format!("{line}\n")).collect();
             let path = &case.expect.file;
-            fs::write(path, text)
-                .map_err(|reason| BadCase::File { path: path.clone(), reason })?;
+            fs::write(path, text).map_err(|reason| BadCase::File { path: path.clone(), reason })?;
         }
         return Ok(Verdict::Updated { changed });
     }

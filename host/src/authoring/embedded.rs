@@ -22,7 +22,9 @@ mod tests {
 
     #[test]
     fn the_contract_is_in_the_program() {
-        assert!(text("wit/world.wit").is_some_and(|wit| wit.contains("package cofferdam:operator")));
+        assert!(
+            text("wit/world.wit").is_some_and(|wit| wit.contains("package cofferdam:operator"))
+        );
         let names: Vec<_> = below("wit").map(|(name, _)| name).collect();
         assert_eq!(names, ["capabilities.wit", "operators.wit", "types.wit", "world.wit"]);
         assert_eq!(text("wit/none.wit"), None);

@@ -160,8 +160,12 @@ mod tests {
                 assert!(files.contains_key(&to), "{what}: no {to}, of {from}");
             }
             for must in [
-                FILE, "README.md", ".gitignore", "tests/sample/input.jsonl",
-                "tests/sample/expect.jsonl", "cofferdam/wit/world.wit",
+                FILE,
+                "README.md",
+                ".gitignore",
+                "tests/sample/input.jsonl",
+                "tests/sample/expect.jsonl",
+                "cofferdam/wit/world.wit",
             ] {
                 assert!(files.contains_key(must), "{what}: no {must}");
             }

@@ -20,6 +20,9 @@ pub const BUILD: &str = "build";
 /// Where cases are.
 pub const CASES: &str = "tests";
 
+/// What every operator may import: the contract's own.
+pub const OWN: [Grant; 3] = [Grant::Log, Grant::Config, Grant::Metrics];
+
 /// A project.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Project {
@@ -33,7 +36,7 @@ pub struct Project {
     pub language: Language,
     /// What it exports.
     pub world: World,
-    /// What it may import beside the contract's own.
+    /// What it may import: the contract's own, and what the file says beside it.
     pub grants: Vec<Grant>,
     /// Whether a core module that imports WASI of before components is to get that of today, which
     /// a job must be granted then, and not one that has no authority at all.
@@ -110,11 +113,11 @@ impl Project {
                 ),
             });
         }
-        let grants = written.grants.iter().map(|grant| Grant::named(grant));
+        let beside = written.grants.iter().map(|grant| Grant::named(grant));
+        let grants = OWN.map(Ok).into_iter().chain(beside);
         Ok(Self {
             dir: dir.to_owned(),
-            name: ArtifactName::new(&*written.name)
-                .map_err(|bad| format!("`name`: {bad}"))?,
+            name: ArtifactName::new(&*written.name).map_err(|bad| format!("`name`: {bad}"))?,
             version: VersionName::new(&*written.version)
                 .map_err(|bad| format!("`version`: {bad}"))?,
             language: written.language,

@@ -207,7 +207,8 @@ impl Trying<'_> {
         for key in &keys {
             let alone = self
                 .run(|prepared| {
-                    let of_key = |key_of: &Option<Vec<u8>>| key_of.as_deref().unwrap_or_default() == *key;
+                    let of_key =
+                        |key_of: &Option<Vec<u8>>| key_of.as_deref().unwrap_or_default() == *key;
                     prepared.feed.samples.retain(|sample| of_key(&sample.key));
                 })
                 .await?;
@@ -268,7 +269,8 @@ fn by_key(report: &Report) -> BTreeMap<String, Vec<String>> {
             let Shown { key, key_base64, value, value_base64, timestamp, .. } = record;
             let name = key.clone().or_else(|| key_base64.clone()).unwrap_or_default();
             let value = value.as_ref().or(value_base64.as_ref());
-            let line = format!("port {port}, key {name}: {} at {timestamp:?}", value.map_or("", |v| v));
+            let line =
+                format!("port {port}, key {name}: {} at {timestamp:?}", value.map_or("", |v| v));
             keys.entry(name).or_default().push(line);
         }
     }
@@ -278,10 +280,15 @@ fn by_key(report: &Report) -> BTreeMap<String, Vec<String>> {
 /// The first place where two answers differ, if they do.
 fn compare(one: &[String], other: &[String]) -> Option<String> {
     let at = (0..one.len().max(other.len())).find(|i| one.get(*i) != other.get(*i))?;
-    let told = |lines: &[String]| lines.get(at).map_or_else(|| "nothing more".to_owned(), |line| {
-        let short: String = line.chars().take(200).collect();
-        format!("`{short}`")
-    });
+    let told = |lines: &[String]| {
+        lines.get(at).map_or_else(
+            || "nothing more".to_owned(),
+            |line| {
+                let short: String = line.chars().take(200).collect();
+                format!("`{short}`")
+            },
+        )
+    };
     Some(format!("line {}: {}, and {}", at + 1, told(one), told(other)))
 }
 

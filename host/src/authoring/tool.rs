@@ -110,8 +110,8 @@ impl<'a> Tools<'a> {
     /// If it does not start, or fails.
     pub fn run(&self, command: &mut Command) -> Result<(), ToolError> {
         let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
-        let status = status
-            .map_err(|reason| ToolError::NotRun { command: shown(command), reason })?;
+        let status =
+            status.map_err(|reason| ToolError::NotRun { command: shown(command), reason })?;
         if status.success() {
             return Ok(());
         }

@@ -88,7 +88,8 @@ impl Seen {
         let mut times = BoundedOutOfOrderness::new(self.feed.out_of_orderness);
         let mut watermark = NONE;
         for (i, portion) in self.feed.portions().into_iter().enumerate() {
-            if self.feed.restart_every.is_some_and(|every| i > 0 && i.is_multiple_of(every.max(1))) {
+            if self.feed.restart_every.is_some_and(|every| i > 0 && i.is_multiple_of(every.max(1)))
+            {
                 machine.restart().await?;
             }
             let now = self.now(watermark, 0);

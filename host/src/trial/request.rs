@@ -93,7 +93,10 @@ impl TrialRequest {
         let Some(lines) = &self.lines else {
             let of_lines = [&self.key_field, &self.timestamp_field, &self.timestamp_format];
             if of_lines.iter().any(|field| field.is_some()) {
-                return Err("`key_field`, `timestamp_field` and `timestamp_format` go with `lines`".to_owned());
+                return Err(
+                    "`key_field`, `timestamp_field` and `timestamp_format` go with `lines`"
+                        .to_owned(),
+                );
             }
             let records = std::mem::take(&mut self.records);
             return records.into_iter().enumerate().map(|(i, given)| given.sample(i)).collect();
@@ -163,7 +166,6 @@ fn millis(name: &str, text: Option<&String>) -> Result<i64, String> {
     let time = parse_duration(text).map_err(|error| format!("`{name}`: {error}"))?;
     Ok(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -33,7 +33,13 @@ const INSTALL: &str = "`rustup target add wasm32-unknown-unknown`, or on Debian 
 
 fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, ToolError> {
     let mut cargo = cargo(tools)?;
-    let target = project.dir.join("build/cargo");
+    // Where somebody has all their builds go, this one does, too.
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => PathBuf::from(folder).join("operators"),
+        None => project.dir.join("build/cargo"),
+    };
+    let target = std::path::absolute(&target)
+        .map_err(|reason| ToolError::File { path: target.clone(), reason })?;
     let flags = "-Ctarget-feature=+simd128";
     cargo
         .args(["--release", "--lib", "--target-dir"])
@@ -81,9 +87,16 @@ fn cargo(tools: &Tools<'_>) -> Result<Command, ToolError> {
 /// Without what a cargo around this program, or a person for this machine, has set.
 fn clean(mut command: Command) -> Command {
     for name in [
-        "CARGO", "CARGO_BUILD_RUSTC", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET",
-        "CARGO_ENCODED_RUSTFLAGS", "LD_LIBRARY_PATH", "RUSTC", "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTFLAGS", "RUSTUP_TOOLCHAIN",
+        "CARGO",
+        "CARGO_BUILD_RUSTC",
+        "CARGO_BUILD_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "LD_LIBRARY_PATH",
+        "RUSTC",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTFLAGS",
+        "RUSTUP_TOOLCHAIN",
     ] {
         command.env_remove(name);
     }

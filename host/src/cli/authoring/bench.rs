@@ -53,7 +53,7 @@ fn load(
     let sandbox = Sandbox::new(&config).map_err(|error| format!("{error:#}"))?;
     let sandbox = sandbox.compiling_in(compiler.clone());
     let watch = Stopwatch::start();
-    sandbox.load(&ready.built.bytes, &[]).map_err(|error| error.to_string())?;
+    sandbox.load(&ready.built.bytes, &ready.grants).map_err(|error| error.to_string())?;
     Ok(watch.elapsed())
 }
 

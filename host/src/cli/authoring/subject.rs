@@ -10,7 +10,7 @@ use crate::{
     authoring::{
         build::{Built, build, load},
         case::{Case, all_in},
-        project::{CASES, Project},
+        project::{CASES, OWN, Project},
         runner::{Prepared, Runner},
     },
     cli::{exit::Exit, harden::harden, terminal},
@@ -24,6 +24,7 @@ use crate::{
 /// All that is needed.
 pub(super) struct Ready {
     pub(super) built: Built,
+    pub(super) grants: Vec<Grant>,
     pub(super) cases: Vec<(Case, Prepared)>,
     pub(super) runner: Runner,
     pub(super) runtime: Runtime,
@@ -66,7 +67,8 @@ impl Ready {
             .enable_all()
             .build()
             .map_err(|error| refuse(&format!("cannot start the runtime: {error}")))?;
-        let settings = TaskManagerSettings { cache_dir, compiler, ..TaskManagerSettings::default() };
+        let settings =
+            TaskManagerSettings { cache_dir, compiler, ..TaskManagerSettings::default() };
         let entered = runtime.enter();
         let runner = Runner::start(settings).map_err(|error| refuse(&error))?;
         drop(entered);
@@ -75,11 +77,10 @@ impl Ready {
         let mut prepared = Vec::new();
         for mut case in cases {
             let ready = runner.prepare((&name, &subject.dir), &built.artifact, &mut case);
-            let ready =
-                ready.map_err(|error| refuse(&format!("case `{}`: {error}", case.name)))?;
+            let ready = ready.map_err(|error| refuse(&format!("case `{}`: {error}", case.name)))?;
             prepared.push((case, ready));
         }
-        Ok(Self { built, cases: prepared, runner, runtime })
+        Ok(Self { built, grants, cases: prepared, runner, runtime })
     }
 }
 
@@ -90,7 +91,7 @@ impl Found {
             let stem = component.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let name = ArtifactName::new(stem)
                 .map_err(|bad| refuse(&format!("{}: {bad}", component.display())))?;
-            return Ok(Self { name, grants: Vec::new(), component: component.clone(), cases });
+            return Ok(Self { name, grants: OWN.to_vec(), component: component.clone(), cases });
         }
         let project = Project::open(&subject.dir).map_err(|error| refuse(&error.to_string()))?;
         let component = match subject.no_build {
@@ -116,7 +117,8 @@ fn cases_of(subject: &Subject, expect: Option<&PathBuf>) -> Result<Vec<Case>, Ex
     let folder = subject.cases.clone().unwrap_or_else(|| subject.dir.join(CASES));
     let mut cases = all_in(&folder).map_err(|error| refuse(&error.to_string()))?;
     if !subject.only.is_empty() {
-        if let Some(unknown) = subject.only.iter().find(|name| !cases.iter().any(|c| c.name == **name))
+        if let Some(unknown) =
+            subject.only.iter().find(|name| !cases.iter().any(|c| c.name == **name))
         {
             return Err(refuse(&format!("there is no case `{unknown}` in {}", folder.display())));
         }

@@ -84,13 +84,10 @@ fn shown(out: &mut String, report: &Report) {
     for line in lines_of(report, true, true) {
         let _ = writeln!(out, "  {line}");
     }
-    let mut before = 0;
     let rows: Vec<Vec<String>> = report
         .steps
         .iter()
         .map(|step| {
-            let guest = step.cpu_micros.saturating_sub(before);
-            before = step.cpu_micros.max(before);
             #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
             let memory = human::bytes(step.memory as f64);
             vec![
@@ -99,7 +96,7 @@ fn shown(out: &mut String, report: &Report) {
                 step.emitted.to_string(),
                 step.rejected.to_string(),
                 step.fired.to_string(),
-                human::micros(guest),
+                human::micros(step.cpu_micros),
                 human::micros(step.micros),
                 memory,
             ]
@@ -118,7 +115,9 @@ fn verdict(out: &mut String, checked: &Checked, prepared: &Prepared) {
             "  --  nothing is expected yet: look at it with --show, write it down with --update\n"
                 .to_owned()
         }
-        Verdict::Updated { changed: true } => "  ok  what is expected was written anew\n".to_owned(),
+        Verdict::Updated { changed: true } => {
+            "  ok  what is expected was written anew\n".to_owned()
+        }
         Verdict::Updated { changed: false } => "  ok  as expected already\n".to_owned(),
         Verdict::Different { expected, found } => difference(expected, found),
         Verdict::NotFailed { expected } => format!(
