@@ -2,6 +2,7 @@
 //! program to run there. What is promised stands in `tests/`, one file for each
 //! area. [`Hosted`] runs jobs in the test's own process instead.
 
+pub mod authoring;
 pub mod browser;
 pub mod client;
 pub mod console;

@@ -8,6 +8,7 @@ mod deny;
 mod direction;
 mod features;
 mod files;
+mod languages;
 mod lengths;
 mod links;
 mod scan;
@@ -53,7 +54,7 @@ type Check = (&'static str, fn(&mut Bench) -> Outcome);
 
 /// Quick ones first. `guest-clippy`, `test`, `contract` and `chaos` need what
 /// `guests` made.
-const CHECKS: [Check; 15] = [
+const CHECKS: [Check; 16] = [
     ("fmt", |b| cargo(b, &["fmt", "--all", "--check"])),
     ("direction", |b| direction::check(&b.workspace.root)),
     ("lengths", |b| lengths::check(&b.workspace.root)),
@@ -67,6 +68,7 @@ const CHECKS: [Check; 15] = [
     ("docs", docs),
     ("test", tests),
     ("contract", contract),
+    ("languages", languages),
     ("chaos", |_| chaos::short(CHAOS_SEED).map(Some)),
     ("fuzz", fuzz),
 ];
@@ -192,6 +194,10 @@ fn contract(bench: &mut Bench) -> Outcome {
         build_guests(bench)?;
     }
     contract::check(&bench.workspace)
+}
+
+fn languages(bench: &mut Bench) -> Outcome {
+    languages::check(&bench.workspace)
 }
 
 /// A failure with one line for each place.

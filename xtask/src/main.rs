@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask guests | demo | test | bench | fuzz | chaos | ci`. One file a
+//! The project's chores: `cargo xtask guests | toolchains | demo | test | bench | fuzz | chaos | ci`. One file a
 //! chore; what they share stands in `workspace` (where things lie), `process`
 //! (running programs) and `stopwatch`. Nothing that Cofferdam itself needs when
 //! it runs lives here.
@@ -13,6 +13,7 @@ mod guests;
 mod process;
 mod stopwatch;
 mod test;
+mod toolchains;
 mod workspace;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Chore {
     /// Builds every operator and test guest into a WebAssembly component
     Guests(guests::Arguments),
+    /// Installs the tools of the languages that operators are written in, for the tests of them
+    Toolchains,
     /// Sets up what is missing, builds, and runs the flights example
     Demo(demo::Arguments),
     /// Builds the guests and runs all tests; arguments go to `cargo test`
@@ -48,6 +51,7 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Guests(arguments) => guests::run(&arguments),
+        Chore::Toolchains => toolchains::run(),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),

@@ -27,6 +27,9 @@ pub enum Kind {
     Stateful,
     /// Read configuration, log, and count in metrics of its own
     Telemetry,
+    /// Fail in the ways in which an operator can; for tests
+    #[value(hide = true)]
+    Failing,
 }
 
 impl Kind {
@@ -44,6 +47,7 @@ impl Kind {
             Self::Session => "session",
             Self::Stateful => "stateful",
             Self::Telemetry => "telemetry",
+            Self::Failing => "failing",
         }
     }
 
@@ -51,9 +55,12 @@ impl Kind {
     #[must_use]
     pub fn world(self) -> World {
         match self {
-            Self::Filter | Self::Map | Self::FlatMap | Self::Route | Self::Telemetry => {
-                World::Processor
-            }
+            Self::Filter
+            | Self::Map
+            | Self::FlatMap
+            | Self::Route
+            | Self::Telemetry
+            | Self::Failing => World::Processor,
             Self::Keyed | Self::Window | Self::Timer => World::Keyed,
             Self::Session => World::Session,
             Self::Stateful => World::Stateful,

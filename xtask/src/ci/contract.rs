@@ -1,16 +1,12 @@
 //! The REST API against its OpenAPI document, by schemathesis: that is a program in Python, which is
 //! installed into the target directory, and a test that runs it.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::Outcome;
-use crate::{process, test, workspace::Workspace};
+use crate::{process, test, toolchains, workspace::Workspace};
 
 /// What is installed, at which version.
 const REQUIREMENTS: &str = "tests/contract/requirements.txt";
@@ -33,24 +29,7 @@ pub(super) fn check(workspace: &Workspace) -> Outcome {
 
 /// The program in the target directory, after installing it.
 fn tool(workspace: &Workspace) -> Result<PathBuf> {
-    let wanted = workspace.root.join(REQUIREMENTS);
-    let wanted =
-        fs::read_to_string(&wanted).with_context(|| format!("cannot read {}", wanted.display()))?;
     let root = workspace.target.join("tools/schemathesis");
-    let (program, installed) = (root.join("bin/schemathesis"), root.join("requirements.txt"));
-    // Written when all of it is there.
-    if program.is_file() && fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
-        return Ok(program);
-    }
-    println!("installing schemathesis into {}", workspace.shown(&root));
-    let _ = fs::remove_dir_all(&root);
-    let python = Path::new("python3");
-    process::run(Command::new(python).args(["-m", "venv"]).arg(&root))
-        .context("python3 cannot make a place for packages (Debian: python3-venv)")?;
-    let mut pip = Command::new(root.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    pip.arg(workspace.root.join(REQUIREMENTS));
-    process::run(&mut pip).context("schemathesis cannot be installed")?;
-    fs::write(&installed, wanted).context("cannot write what was installed")?;
-    Ok(program)
+    toolchains::packages_of_python(workspace, &root, REQUIREMENTS)?;
+    Ok(root.join("bin/schemathesis"))
 }

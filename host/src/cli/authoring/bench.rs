@@ -1,10 +1,14 @@
 //! `cofferdam operator bench`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde_json::json;
 
-use super::{args::BenchArgs, print, refuse, subject::Ready};
+use super::{
+    args::BenchArgs,
+    print, refuse,
+    subject::{Ready, Writes},
+};
 use crate::{
     authoring::bench::{Measured, NotMeasured, Start, bench, start_of},
     cli::{exit::Exit, human},
@@ -13,9 +17,11 @@ use crate::{
 };
 
 pub(in crate::cli) fn bench_operator(args: &BenchArgs) -> Result<Exit, Exit> {
-    let ready = Ready::of(&args.subject, None, false)?;
+    let scratch = tempfile::tempdir()
+        .map_err(|error| refuse(&format!("no place for a cache of compiled code: {error}")))?;
+    let ready = Ready::of(&args.subject, None, Writes::Scratch(scratch.path()))?;
     let compiler = Compiler::this_program(args.subject.hardening);
-    let start = start_of(&ready.built.bytes, |cache_dir| load(&ready, cache_dir, &compiler));
+    let start = start_of(&ready.built.bytes, || load(&ready, scratch.path(), &compiler));
     let start = start.map_err(|error| refuse(&error))?;
     if !args.subject.json {
         print(&start_text(&start))?;
@@ -44,11 +50,8 @@ pub(in crate::cli) fn bench_operator(args: &BenchArgs) -> Result<Exit, Exit> {
 }
 
 /// Loads the component by a sandbox of its own.
-fn load(
-    ready: &Ready,
-    cache_dir: Option<PathBuf>,
-    compiler: &Compiler,
-) -> Result<Duration, String> {
+fn load(ready: &Ready, cache: &Path, compiler: &Compiler) -> Result<Duration, String> {
+    let cache_dir = Some(cache.to_owned());
     let config = SandboxConfig { instances: 1, cache_dir, metering: Metering::default() };
     let sandbox = Sandbox::new(&config).map_err(|error| format!("{error:#}"))?;
     let sandbox = sandbox.compiling_in(compiler.clone());

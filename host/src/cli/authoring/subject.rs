@@ -1,7 +1,10 @@
 //! What `operator test` and `operator bench` are about: a component, which may have to be built
 //! first, its cases, and what runs them.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tokio::runtime::Runtime;
 
@@ -30,6 +33,17 @@ pub(super) struct Ready {
     pub(super) runtime: Runtime,
 }
 
+/// What is written beside compiled code.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Writes<'a> {
+    /// Nothing.
+    Nothing,
+    /// What is expected of the cases.
+    Expected,
+    /// Something in a folder.
+    Scratch(&'a Path),
+}
+
 /// What it is, before anything is run.
 struct Found {
     name: ArtifactName,
@@ -40,17 +54,23 @@ struct Found {
 
 impl Ready {
     /// Builds what is to be built, reads the cases, gives up what is not needed any more, and
-    /// starts a slot. `writes`: whether what is expected is written.
+    /// starts a slot.
     pub(super) fn of(
         subject: &Subject,
         expect: Option<&PathBuf>,
-        writes: bool,
+        writes: Writes<'_>,
     ) -> Result<Self, Exit> {
         let Found { name, grants, component, cases } = Found::of(subject, expect)?;
         let cache_dir = default_cache_dir().filter(|dir| make_private_dir(dir).is_ok());
         let compiler = Compiler::this_program(subject.hardening);
-        let written = cases.iter().filter(|_| writes).map(|case| &case.expect.file);
-        let written = written.filter_map(|file| file.parent().map(PathBuf::from));
+        let written: Vec<PathBuf> = match writes {
+            Writes::Nothing => Vec::new(),
+            Writes::Scratch(folder) => vec![folder.to_owned()],
+            Writes::Expected => {
+                let files = cases.iter().map(|case| &case.expect.file);
+                files.filter_map(|file| file.parent().map(PathBuf::from)).collect()
+            }
+        };
         let needs = Needs {
             read: vec![component.clone()],
             write: cache_dir.iter().cloned().chain(written).collect(),

@@ -1,13 +1,19 @@
 //! `cofferdam operator test`.
 
-use super::{args::TestArgs, print, refuse, subject::Ready, test_view as view};
+use super::{
+    args::TestArgs,
+    print, refuse,
+    subject::{Ready, Writes},
+    test_view as view,
+};
 use crate::{
     authoring::check::{Options, check},
     cli::exit::Exit,
 };
 
 pub(in crate::cli) fn test(args: &TestArgs) -> Result<Exit, Exit> {
-    let ready = Ready::of(&args.subject, args.expect.as_ref(), args.update)?;
+    let writes = if args.update { Writes::Expected } else { Writes::Nothing };
+    let ready = Ready::of(&args.subject, args.expect.as_ref(), writes)?;
     let options = Options { update: args.update, quick: args.quick };
     let (mut passed, mut all) = (0, 0);
     for (case, prepared) in &ready.cases {
