@@ -31,6 +31,7 @@ use crate::{
     sandbox::{
         artifact::{LoadError, MAX_ARTIFACT},
         componentize,
+        differences::differences,
         engine::{Metering, Sandbox, engine_config},
         guest_log,
     },
@@ -41,6 +42,8 @@ pub const COMMAND: &str = "compile-artifact";
 
 /// How the child says that the component is at fault, not the compiler.
 const REFUSED: u8 = 65;
+/// How the child says that the component is no operator, as far as its types go.
+const UNFIT: u8 = 66;
 /// How the child says that it could not limit itself, or could not write.
 const USELESS: u8 = 70;
 
@@ -121,7 +124,10 @@ impl Compiler {
     /// Compiles a component to code for an engine.
     pub(super) fn compile(&self, sandbox: &Sandbox, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
         match self {
-            Self::Here => sandbox.engine.precompile_component(bytes).map_err(|e| refused(&e)),
+            Self::Here => {
+                let code = sandbox.engine.precompile_component(bytes).map_err(|e| refused(&e))?;
+                differences(bytes).map_or(Ok(code), |what| Err(LoadError::Mismatch(what)))
+            }
             Self::Child { program, limits, hardening } => {
                 let task = (Task::Compile, sandbox.metering);
                 in_child(program.into(), *limits, task, *hardening, bytes)
@@ -192,6 +198,10 @@ fn in_child(
                 Task::Compile => LoadError::Invalid(reason),
                 Task::Componentize => LoadError::CoreModule(reason),
             })
+        }
+        (Some(code), Some(reason)) if code == i32::from(UNFIT) => {
+            // Lines of WIT, whose names can hold nothing but letters, digits and hyphens.
+            Err(LoadError::Mismatch(String::from_utf8_lossy(&reason).into_owned()))
         }
         (_, None) => Err(too_costly(limits, &format!("took longer than {:?}", limits.time))),
         (_, Some(_)) => Err(died(limits, status, &words)),
@@ -281,10 +291,12 @@ pub fn run(
     };
     match code {
         Ok(()) => 0,
-        Err((REFUSED, reason)) => match io::stdout().lock().write_all(reason.as_bytes()) {
-            Ok(()) => REFUSED,
-            Err(_) => USELESS,
-        },
+        Err((code @ (REFUSED | UNFIT), reason)) => {
+            match io::stdout().lock().write_all(reason.as_bytes()) {
+                Ok(()) => code,
+                Err(_) => USELESS,
+            }
+        }
         Err((code, reason)) => {
             // The exit code says as much, if nobody reads this.
             let _ = io::stderr().lock().write_all(reason.as_bytes());
@@ -322,7 +334,9 @@ fn work_on_input(task: Task, metering: Metering) -> Result<(), (u8, String)> {
         Task::Compile => {
             let engine = Engine::new(&engine_config(None, metering))
                 .map_err(|e| useless(format!("{e:#}")))?;
-            engine.precompile_component(&bytes).map_err(|e| (REFUSED, format!("{e:#}")))?
+            let code =
+                engine.precompile_component(&bytes).map_err(|e| (REFUSED, format!("{e:#}")))?;
+            differences(&bytes).map_or(Ok(code), |what| Err((UNFIT, what)))?
         }
         Task::Componentize => componentize::encode(&bytes).map_err(|error| (REFUSED, error))?,
     };

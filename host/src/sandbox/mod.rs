@@ -6,6 +6,7 @@
 //! - [`compile`]: where it is compiled, within limits of time and memory; [`componentize`]: where
 //!   a core module becomes a component; `preview1`: what answers WASI as it was before components;
 //!   [`producers`]: what it says it was made with.
+//! - `differences`: how a component differs from the contract, as a diff of WIT.
 //! - [`instance`]: one store with one operator instance, and the calls into it.
 //! - `abi`: the contract's types as they cross.
 //! - `outcome`: what came back, checked before anything else sees it.
@@ -28,6 +29,7 @@ pub mod compile;
 pub mod componentize;
 #[cfg(test)]
 mod contract_tests;
+mod differences;
 pub mod engine;
 mod guest_log;
 mod http;
