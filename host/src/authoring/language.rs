@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::{
+    kind::Kind,
     languages,
     project::Project,
     tool::{ToolError, Tools},
@@ -37,6 +38,8 @@ pub enum Language {
     Python,
     /// Go.
     Go,
+    /// Expressions (CEL), without a toolchain.
+    Expr,
 }
 
 /// What is known of a language. All paths of texts are from the top of the repository.
@@ -72,7 +75,22 @@ impl Language {
             Self::TypeScript => "typescript",
             Self::Python => "python",
             Self::Go => "go",
+            Self::Expr => "expr",
         }
+    }
+
+    /// Whether operators of a kind are made in it. Expressions have no state.
+    #[must_use]
+    pub fn makes(self, kind: Kind) -> bool {
+        self != Self::Expr || matches!(kind, Kind::Filter | Kind::Map)
+    }
+
+    /// Where the cases of a kind stand, from the top of the repository: all languages have the
+    /// same, but expressions, which stand in the cases.
+    #[must_use]
+    pub fn cases(self, kind: Kind) -> String {
+        let folder = if self == Self::Expr { "guest-sdk/expr/cases" } else { "guest-sdk/cases" };
+        format!("{folder}/{}", kind.word())
     }
 
     /// What is known of it.
@@ -87,6 +105,7 @@ impl Language {
             Self::TypeScript => &languages::typescript::RECIPE,
             Self::Python => &languages::python::RECIPE,
             Self::Go => &languages::go::RECIPE,
+            Self::Expr => &languages::expr::RECIPE,
         }
     }
 }

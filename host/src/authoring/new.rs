@@ -29,6 +29,14 @@ pub struct New {
 /// Why it was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum NotMade {
+    /// There is nothing of that kind in the language.
+    #[error("there is no kind `{}` in {}: its kinds are filter and map", kind.word(), language.word())]
+    NoSuchKind {
+        /// Which kind.
+        kind: Kind,
+        /// Which language.
+        language: Language,
+    },
     /// There is something already.
     #[error("{} is there already, and not empty: name another folder with --dir DIR", dir.display())]
     There {
@@ -61,8 +69,7 @@ impl New {
                 files.insert(self.place(&self.fill(to)), self.fill(text));
             }
         }
-        let cases = format!("guest-sdk/cases/{}", self.kind.word());
-        for (path, text) in embedded::below(&cases) {
+        for (path, text) in embedded::below(&self.language.cases(self.kind)) {
             files.insert(format!("{CASES}/{path}"), text.to_owned());
         }
         for (from, to) in recipe.sdk {
@@ -84,6 +91,9 @@ impl New {
     /// # Errors
     /// If there is something in it, or a file cannot be written.
     pub fn make(&self, dir: &Path) -> Result<(), NotMade> {
+        if !self.language.makes(self.kind) {
+            return Err(NotMade::NoSuchKind { kind: self.kind, language: self.language });
+        }
         if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(NotMade::There { dir: dir.to_owned() });
         }
@@ -142,7 +152,8 @@ mod tests {
 
     fn all() -> impl Iterator<Item = New> {
         Language::value_variants().iter().flat_map(|language| {
-            Kind::value_variants().iter().map(|kind| New {
+            let kinds = Kind::value_variants().iter().filter(|kind| language.makes(**kind));
+            kinds.map(|kind| New {
                 name: ArtifactName::new("my-op").unwrap(),
                 language: *language,
                 kind: *kind,

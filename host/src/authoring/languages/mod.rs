@@ -3,6 +3,7 @@
 
 pub(super) mod c;
 pub(super) mod cpp;
+pub(super) mod expr;
 pub(super) mod go;
 pub(super) mod javascript;
 pub(super) mod python;
