@@ -11,9 +11,12 @@ type Outcome struct {
 	segments []segment
 	used     int
 	// The last segment of each port, by the port's number; -1: none.
-	last     []int
-	rejected []contract.Rejection
-	answer   contract.Outcome
+	last []int
+	// Port 0's last segment, if its records stem from others and have nothing, or nothing but a value,
+	// of their own: most records go there. -1: there is none such.
+	kept, valued int
+	rejected     []contract.Rejection
+	answer       contract.Outcome
 }
 
 // segment is a run of records for one port that have the same columns set afresh.
@@ -21,6 +24,12 @@ type segment struct {
 	contract.Emission
 	// Whether its origins are all records of the batch, in order.
 	all bool
+}
+
+// from notes which record another one stems from.
+func (s *segment) from(row uint32) {
+	s.all = s.all && int(row) == len(s.Keep)
+	s.Keep = append(s.Keep, row)
 }
 
 // Option says of an emitted record what is not to come from its origin.
@@ -50,12 +59,22 @@ func Time(millis int64) Option { return Option{what: withTime, n: millis} }
 // Keep emits a record with the value that it has; its key and its time too, unless an option says
 // otherwise.
 func (o *Outcome) Keep(record Record, options ...Option) {
+	if len(options) == 0 && o.kept >= 0 {
+		o.segments[o.kept].from(record.index)
+		return
+	}
 	o.emit(source{kind: fromRecord, row: record.index}, nil, false, options)
 }
 
 // Emit emits a record that stems from another one: it has this value, and the other one's key and
 // time unless an option says otherwise. The value is copied.
 func (o *Outcome) Emit(origin Record, value []byte, options ...Option) {
+	if len(options) == 0 && o.valued >= 0 {
+		s := &o.segments[o.valued]
+		s.from(origin.index)
+		s.Values.Append(value)
+		return
+	}
 	o.emit(source{kind: fromRecord, row: origin.index}, value, true, options)
 }
 
@@ -101,6 +120,7 @@ type source struct {
 func (o *Outcome) begin(batch *batchView, firings *firingsView) {
 	o.batch, o.firings = batch, firings
 	o.used = 0
+	o.kept, o.valued = -1, -1
 	o.last = o.last[:0]
 	o.rejected = o.rejected[:0]
 }
@@ -121,6 +141,9 @@ func (o *Outcome) add(port uint32) *segment {
 		o.last = append(o.last, -1)
 	}
 	o.last[min(port, maxPort)] = o.used
+	if port == 0 {
+		o.kept, o.valued = -1, -1
+	}
 	o.used++
 	return s
 }
@@ -147,8 +170,7 @@ func (o *Outcome) emit(from source, value []byte, hasValue bool, options []Optio
 	}
 	s := o.segment(port, from.kind, hasKey, hasValue, hasTime)
 	if from.kind != fromNothing {
-		s.all = s.all && int(from.row) == len(s.Keep)
-		s.Keep = append(s.Keep, from.row)
+		s.from(from.row)
 	}
 	// A segment that sets more than this record does takes the rest from its origin.
 	if s.HasKeys {
@@ -190,6 +212,13 @@ func (o *Outcome) segment(port uint32, kind sourceKind, key, value, time bool) *
 	s.Origin, s.all = contract.OriginKeep, true
 	if kind == fromNothing {
 		s.Origin, s.all = contract.OriginFresh, false
+	}
+	if port == 0 && kind == fromRecord && !key && !time {
+		if value {
+			o.valued = o.used - 1
+		} else {
+			o.kept = o.used - 1
+		}
 	}
 	return s
 }

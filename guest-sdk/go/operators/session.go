@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"cofferdam"
 )
@@ -18,6 +19,12 @@ type Operator struct{}
 
 // Fold takes the records of one key and session.
 func (*Operator) Fold(group *cofferdam.Group[State], out *cofferdam.Outcome) error {
+	if !utf8.Valid(group.Key()) {
+		for record := range group.Records() {
+			out.Reject(record, "the key is not UTF-8")
+		}
+		return nil
+	}
 	state, had := group.State()
 	before := state.Count
 	for record := range group.Records() {
@@ -42,10 +49,10 @@ func (*Operator) Merge(key []byte, earlier, later State) (State, error) {
 
 // Fire is called when the session has ended.
 func (*Operator) Fire(group *cofferdam.Group[State], firing cofferdam.Firing, out *cofferdam.Outcome) error {
-	if firing.Kind() != cofferdam.WindowEnded {
+	state, ok := group.State()
+	if !ok {
 		return nil
 	}
-	state, _ := group.State()
 	value := append([]byte(nil), `{"key":`...)
 	value = cofferdam.AppendJSONText(value, group.Key())
 	value = fmt.Appendf(value, `,"sum":%d,"count":%d}`, state.Sum, state.Count)

@@ -20,6 +20,7 @@ func (o *Operator) Open(ctx *cofferdam.Context) (err error) {
 	if o.every, err = ctx.Config().Int("every", 2); err != nil {
 		return err
 	}
+	o.every = max(o.every, 1)
 	cofferdam.Logf(cofferdam.LevelInfo, "%s, subtask %d of %d", greeting, ctx.Subtask(), ctx.Parallelism())
 	return nil
 }
@@ -32,7 +33,7 @@ func (o *Operator) Process(batch cofferdam.Batch, out *cofferdam.Outcome) error 
 		cofferdam.Observe("value_bytes", bytes)
 		cofferdam.SetGauge("last_value_bytes", bytes)
 		o.seen++
-		if o.every > 0 && o.seen%o.every == 0 {
+		if o.seen%o.every == 0 {
 			cofferdam.Logf(cofferdam.LevelDebug, "record %d: %s", o.seen, record.Value())
 		}
 	}

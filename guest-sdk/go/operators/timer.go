@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"cofferdam"
 )
@@ -25,6 +26,12 @@ func (o *Operator) Open(ctx *cofferdam.Context) (err error) {
 
 // Fold takes the records of one key: each moves the key's timer on.
 func (o *Operator) Fold(group *cofferdam.Group[State], out *cofferdam.Outcome) error {
+	if !utf8.Valid(group.Key()) {
+		for record := range group.Records() {
+			out.Reject(record, "the key is not UTF-8")
+		}
+		return nil
+	}
 	for record := range group.Records() {
 		time, ok := record.Timestamp()
 		if !ok {

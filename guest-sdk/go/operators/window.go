@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"cofferdam"
 )
@@ -17,6 +18,12 @@ type Operator struct{}
 
 // Fold takes the records of one key and window.
 func (*Operator) Fold(group *cofferdam.Group[State], out *cofferdam.Outcome) error {
+	if !utf8.Valid(group.Key()) {
+		for record := range group.Records() {
+			out.Reject(record, "the key is not UTF-8")
+		}
+		return nil
+	}
 	state, _ := group.State()
 	state.Count += group.Len()
 	group.SetState(state)
@@ -25,10 +32,10 @@ func (*Operator) Fold(group *cofferdam.Group[State], out *cofferdam.Outcome) err
 
 // Fire is called when the window has ended.
 func (*Operator) Fire(group *cofferdam.Group[State], firing cofferdam.Firing, out *cofferdam.Outcome) error {
-	if firing.Kind() != cofferdam.WindowEnded {
+	state, ok := group.State()
+	if !ok {
 		return nil
 	}
-	state, _ := group.State()
 	window, _ := group.Window()
 	value := append([]byte(nil), `{"key":`...)
 	value = cofferdam.AppendJSONText(value, group.Key())

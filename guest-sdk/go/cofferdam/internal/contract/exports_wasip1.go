@@ -308,7 +308,7 @@ func crash() {
 
 // ours says whether a function is of the runtime or of this SDK: no news to an author.
 func ours(function string) bool {
-	for _, prefix := range [...]string{"runtime.", "cofferdam.", "cofferdam/", "_rt0_"} {
+	for _, prefix := range [...]string{"runtime.", "cofferdam.", "cofferdam/", "cofferdam:", "_rt0_"} {
 		if strings.HasPrefix(function, prefix) {
 			return true
 		}
