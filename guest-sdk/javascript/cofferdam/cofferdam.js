@@ -1,10 +1,11 @@
 // Write stream operators for Cofferdam in JavaScript or TypeScript. What there is, with its
 // types: cofferdam.d.ts. How to begin: README.md.
 
+import { Reject } from "./lib/context.js";
 import { json } from "./lib/keyed.js";
 
 export { NotUtf8 } from "./lib/batch.js";
-export { Failure, log, metrics } from "./lib/context.js";
+export { Failure, Reject, log, metrics } from "./lib/context.js";
 export { bytes as bytesCodec, json as jsonCodec } from "./lib/keyed.js";
 export { encode, utf8 } from "./lib/text.js";
 
@@ -12,8 +13,19 @@ export { encode, utf8 } from "./lib/text.js";
 export class Processor {
   open(_context) {}
 
-  process(_batch, _out) {
-    throw new Error(`${this.constructor.name} has no \`process\``);
+  process(batch, out) {
+    for (const record of batch) {
+      try {
+        this.processRecord(record, out);
+      } catch (error) {
+        if (!(error instanceof Reject)) throw error;
+        out.reject(record, error.message);
+      }
+    }
+  }
+
+  processRecord(_record, _out) {
+    throw new Error(`${this.constructor.name} has neither \`process\` nor \`processRecord\``);
   }
 
   finish(_out) {}
@@ -25,8 +37,19 @@ export class KeyedProcessor {
 
   open(_context) {}
 
-  fold(_group, _out) {
-    throw new Error(`${this.constructor.name} has no \`fold\``);
+  fold(group, out) {
+    for (const record of group) {
+      try {
+        this.foldRecord(group, record, out);
+      } catch (error) {
+        if (!(error instanceof Reject)) throw error;
+        out.reject(record, error.message);
+      }
+    }
+  }
+
+  foldRecord(_group, _record, _out) {
+    throw new Error(`${this.constructor.name} has neither \`fold\` nor \`foldRecord\``);
   }
 
   fire(_group, _firing, _out) {}

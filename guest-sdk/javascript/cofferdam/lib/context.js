@@ -9,6 +9,14 @@ export class Failure extends Error {
   }
 }
 
+/** A record that cannot be processed: thrown by `processRecord` and `foldRecord`. */
+export class Reject extends Error {
+  constructor(reason) {
+    super(reason);
+    this.name = "Reject";
+  }
+}
+
 const nowhere = { log() {}, counterAdd() {}, gaugeSet() {}, histogramRecord() {} };
 let platform = nowhere;
 

@@ -63,6 +63,21 @@ function written(value) {
   return json;
 }
 
+/** A whole column, as the contract has it. */
+function columnOf(what, column, count) {
+  if (column === undefined) return undefined;
+  let { data, offsets } = column;
+  if (data === undefined) {
+    const builder = new ColumnBuilder();
+    for (const value of column) builder.push(written(value));
+    ({ data, offsets } = builder.finish());
+  }
+  if (offsets.length !== 0 && offsets.length !== count + 1) {
+    throw new RangeError(`${offsets.length - 1} ${what} for ${count} records`);
+  }
+  return { data, offsets };
+}
+
 /** Where what comes of a call is put. */
 export class Outcome {
   constructor(length) {
@@ -105,6 +120,19 @@ export class Outcome {
       }
     }
     this._emit(origin, value, more ?? {});
+  }
+
+  /** Many records at once: columns are `{ data, offsets }`, or lists of values. */
+  emitAll({ from = undefined, keys = undefined, values = undefined, timestamps = undefined, port = 0 }) {
+    this.keepAll(from, port);
+    const emission = this._emissions[this._emissions.length - 1];
+    const count = from === undefined ? this._length : emission.origin.val.length;
+    emission.keys = columnOf("keys", keys, count);
+    emission.values = columnOf("values", values, count);
+    if (timestamps !== undefined) {
+      if (timestamps.length !== count) throw new RangeError(`${timestamps.length} timestamps for ${count} records`);
+      emission.timestamps = timestamps instanceof BigInt64Array ? timestamps : BigInt64Array.from(timestamps, BigInt);
+    }
   }
 
   emitFresh(value, more = {}) {
