@@ -19,7 +19,7 @@ for file in "$here/../$lang"/operators/*_test.$ext; do
     cp "$file" "$project/tests/operator.test.$ext"
     echo "== $kind"
     if [ "$lang" = typescript ]; then
-        (cd "$project" && node cofferdam/test.mjs)
+        (cd "$project" && node cofferdam/run-tests.mjs)
     else
         (cd "$project" && node --test --test-reporter=dot tests/)
     fi

@@ -47,14 +47,14 @@ const METHODS = {
 const ENGINES = {
   quickjs: {
     tool: "componentize-qjs",
-    install: "npm install --save-dev componentize-qjs@0.4.5",
+    install: "npm install -D componentize-qjs@0.4.5",
     imports: ["log", "config", "metrics"].map((name) => `import ${name} from "cofferdam:operator/${name}";`),
     // An error that is no text cannot be told to the host, which ends the instance.
     trap: "() => { throw { payload: 0 }; }",
   },
   starlingmonkey: {
     tool: "@bytecodealliance/componentize-js",
-    install: "npm install --save-dev @bytecodealliance/componentize-js@0.23.0",
+    install: "npm install -D @bytecodealliance/componentize-js@0.23.0",
     imports: ["log", "config", "metrics"].map((name) => `import * as ${name} from "cofferdam:operator/${name}@0.1.0";`),
     trap: "(error) => { throw error; }",
   },
@@ -102,7 +102,7 @@ function writeEntry(engine, folder, worlds) {
 /** Bundles, and puts the source map behind the bundle, where a crash looks for it. */
 function bundle(entry, folder) {
   const path = join(folder, "bundle.js");
-  const esbuild = program("esbuild", "npm install --save-dev esbuild@0.28.2");
+  const esbuild = program("esbuild", "npm install -D esbuild@0.28.2");
   run(esbuild, [
     entry, "--bundle", "--format=esm", "--platform=neutral", "--main-fields=module,main", "--target=es2023",
     "--charset=utf8", "--external:cofferdam:operator/*", "--sourcemap=external", "--sources-content=false",
@@ -134,7 +134,7 @@ async function starlingMonkey(path, wit) {
 
 const engine = ENGINES[options.engine] ?? fail(`engine \`${options.engine}\`: there are ${Object.keys(ENGINES).join(" and ")}`);
 if (!existsSync(options.entry)) fail(`no ${options.entry}: the operator's class is expected there`);
-const folder = dirname(options.out);
+const folder = join(dirname(options.out), "bundle");
 mkdirSync(folder, { recursive: true });
 const wit = join(here, "wit");
 const path = bundle(writeEntry(engine, folder, options.world), folder);

@@ -51,7 +51,7 @@ export interface Record extends Origin {
   bytes(): Uint8Array;
   /** The value as text. Throws {@link NotUtf8}. */
   text(): string;
-  /** The value, read as JSON. Throws {@link NotUtf8} or a `SyntaxError`. */
+  /** The value, read as JSON. Throws {@link NotUtf8} or {@link NotJson}. */
   json(): any;
   /** The key, empty if there is none: a view, not a copy. */
   keyBytes(): Uint8Array;
@@ -246,8 +246,11 @@ export class Reject extends Error {
   constructor(reason: string);
 }
 
-/** Bytes that should be text are not UTF-8. */
-export class NotUtf8 extends Error {}
+/** Bytes that should be text are not UTF-8: a {@link Reject}, if `processRecord` or `foldRecord` does not catch it. */
+export class NotUtf8 extends Reject {}
+
+/** A text that should be JSON is none: likewise. */
+export class NotJson extends Reject {}
 
 /** The text of these bytes; `undefined` if they are not UTF-8. */
 export function utf8(bytes: Uint8Array): string | undefined;

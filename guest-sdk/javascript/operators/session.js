@@ -4,6 +4,7 @@ import { KeyedProcessor, Reject, utf8 } from "../cofferdam/cofferdam.js";
 
 export default class SessionSum extends KeyedProcessor {
   foldRecord(group, record) {
+    if (utf8(group.keyBytes) === undefined) throw new Reject("the key is not UTF-8");
     const text = utf8(record.bytes()) ?? "";
     if (!/^[+-]?[0-9]+$/.test(text) || !Number.isSafeInteger(Number(text))) throw new Reject("not a number");
     const { sum, count } = group.state ?? { sum: 0, count: 0 };

@@ -1,7 +1,7 @@
 // Tells when nothing came for a key for a while: `timeout_ms` of event time in its config,
 // 10,000 if not given.
 
-import { KeyedProcessor, Reject } from "../cofferdam/cofferdam.js";
+import { KeyedProcessor, Reject, utf8 } from "../cofferdam/cofferdam.js";
 
 export default class Idle extends KeyedProcessor {
   open(context) {
@@ -9,6 +9,7 @@ export default class Idle extends KeyedProcessor {
   }
 
   foldRecord(group, record) {
+    if (utf8(group.keyBytes) === undefined) throw new Reject("the key is not UTF-8");
     const time = record.timestamp;
     if (time === undefined) throw new Reject("the record has no event time");
     const before = group.state;

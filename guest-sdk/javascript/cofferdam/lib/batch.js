@@ -1,12 +1,21 @@
 // Batches and records, as authors see them. Made of columns; nothing of what becomes of them.
 
 import { Column } from "./column.js";
+import { Reject } from "./context.js";
 
 /** Bytes that should be text are not UTF-8. */
-export class NotUtf8 extends Error {
+export class NotUtf8 extends Reject {
   constructor(what) {
     super(`${what} is not UTF-8`);
     this.name = "NotUtf8";
+  }
+}
+
+/** A text that should be JSON is none. */
+export class NotJson extends Reject {
+  constructor(what, error) {
+    super(`${what} is not JSON: ${error.message}`);
+    this.name = "NotJson";
   }
 }
 
@@ -28,7 +37,12 @@ export class Record {
   }
 
   json() {
-    return JSON.parse(this.text());
+    const text = this.text();
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      throw new NotJson("the value", error);
+    }
   }
 
   keyBytes() {
@@ -77,6 +91,12 @@ export class Batch {
     const pool = this._pool;
     while (pool.length <= i) pool.push(new Record(this, pool.length));
     return pool[i];
+  }
+
+  /** A record, which is in hand from now on; none if the index is negative. */
+  take(i) {
+    this.at = i;
+    return i < 0 ? undefined : this.record(i);
   }
 
   [Symbol.iterator]() {

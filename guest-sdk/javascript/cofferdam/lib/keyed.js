@@ -82,6 +82,12 @@ export class Group {
     return batch === undefined ? undefined : batch.record(rows[offsets[this._index + 1] - 1]);
   }
 
+  /** Its record so many, which is in hand from now on; none if it is negative. */
+  take(i) {
+    const { batch, rows, offsets } = this._call;
+    return batch.take(i < 0 ? i : rows[offsets[this._index] + i]);
+  }
+
   [Symbol.iterator]() {
     const { batch, rows, offsets } = this._call;
     let at = batch === undefined ? 0 : offsets[this._index];
