@@ -14,6 +14,8 @@ import { delimiter, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
+import { mapStack } from "./lib/crash.js";
+
 const { values: options } = parseArgs({
   options: {
     entry: { type: "string", default: existsSync("src/operator.js") ? "src/operator.js" : "src/operator.ts" },
@@ -72,13 +74,21 @@ function program(name, install) {
   return found ?? fail(`no ${name}: install it with \`${install}\``);
 }
 
-function run(command, args) {
+function run(command, args, explain = (said) => said) {
   const { status, error, stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
   if (error) fail(`${command} cannot be run: ${error.message}`);
   if (status !== 0) {
-    process.stderr.write(`${stdout}${stderr}`);
+    process.stderr.write(`${explain(`${stdout}${stderr}`).trimEnd()}\n`);
     process.exit(1);
   }
+}
+
+/** What the engine says of a file that throws when it is run at build, with the author's lines. */
+function thrownAtBuild(said, table) {
+  const thrown = /Failed to evaluate user JavaScript module: (?:Failed to finish JavaScript module evaluation: )?([^\n]*)\n([^]*)/.exec(said);
+  if (thrown === null) return said;
+  const stack = mapStack(thrown[2], table);
+  return `error: ${options.entry} cannot be run: ${thrown[1].replace(/^Error: /, "")}${stack === "" ? "" : `\n${stack}`}`;
 }
 
 function writeEntry(engine, folder, worlds) {
@@ -99,7 +109,42 @@ function writeEntry(engine, folder, worlds) {
   return path;
 }
 
-/** Bundles, and puts the source map behind the bundle, where a crash looks for it. */
+/**
+ * The table of lines that lib/crash.js reads, of a source map's mappings: those of the SDK and of
+ * what was made here are left out.
+ */
+function linesOf(sources, mappings) {
+  const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const theirs = sources.map((source) => !/^(cofferdam|build)\//.test(source));
+  const lines = [];
+  let [source, line, column] = [0, 0, 0];
+  mappings.split(";").forEach((segments, i) => {
+    const found = [];
+    let at = 0;
+    for (const segment of segments.split(",")) {
+      const numbers = [];
+      let [value, shift] = [0, 0];
+      for (const digit of segment) {
+        const bits = digits.indexOf(digit);
+        value |= (bits & 31) << shift;
+        shift += 5;
+        if (bits & 32) continue;
+        numbers.push(value & 1 ? -(value >>> 1) : value >>> 1);
+        [value, shift] = [0, 0];
+      }
+      if (numbers.length < 4) continue;
+      at += numbers[0];
+      source += numbers[1];
+      line += numbers[2];
+      column += numbers[3];
+      if (theirs[source]) found.push(at + 1, source, line + 1, column + 1);
+    }
+    if (found.length > 0) lines.push([i + 1, found]);
+  });
+  return [sources, lines];
+}
+
+/** Bundles, and puts the table of lines behind the bundle, where a crash looks for it. */
 function bundle(entry, folder) {
   const path = join(folder, "bundle.js");
   const esbuild = program("esbuild", "npm install -D esbuild@0.28.2");
@@ -111,8 +156,9 @@ function bundle(entry, folder) {
   const map = JSON.parse(readFileSync(`${path}.map`, "utf8"));
   const sources = map.sources.map((source) => relative(".", resolve(folder, source)));
   const text = readFileSync(path, "utf8");
-  writeFileSync(path, `${text}globalThis.__cofferdam_source_map = ${JSON.stringify({ sources, mappings: map.mappings })};\n`);
-  return path;
+  const table = linesOf(sources, map.mappings);
+  writeFileSync(path, `${text}globalThis.__cofferdam_lines = ${JSON.stringify(JSON.stringify(table))};\n`);
+  return { path, table };
 }
 
 async function starlingMonkey(path, wit) {
@@ -137,10 +183,10 @@ if (!existsSync(options.entry)) fail(`no ${options.entry}: the operator's class 
 const folder = join(dirname(options.out), "bundle");
 mkdirSync(folder, { recursive: true });
 const wit = join(here, "wit");
-const path = bundle(writeEntry(engine, folder, options.world), folder);
+const { path, table } = bundle(writeEntry(engine, folder, options.world), folder);
 if (options.engine === "quickjs") {
   const tool = program(engine.tool, engine.install);
-  run(tool, ["--sync", "--stub-wasi", "--wit", wit, "--world", options.world, "--js", path, "--output", options.out]);
+  run(tool, ["--sync", "--stub-wasi", "--wit", wit, "--world", options.world, "--js", path, "--output", options.out], (said) => thrownAtBuild(said, table));
 } else {
   await starlingMonkey(path, wit);
 }

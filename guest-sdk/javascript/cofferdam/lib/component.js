@@ -6,6 +6,20 @@ import { reportOf } from "./crash.js";
 import * as keyed from "./keyed.js";
 import { Outcome } from "./outcome.js";
 
+function noClock() {
+  throw new Error("there is no clock here, so that a replay does the same again: use record.timestamp, group.watermark or group.processingTime");
+}
+
+/** The engine's clock is not there; asking for it would end the instance without a word. */
+function withoutClock() {
+  Date.now = noClock;
+  globalThis.Date = new Proxy(Date, {
+    construct: (target, args, made) => (args.length === 0 ? noClock() : Reflect.construct(target, args, made)),
+    apply: noClock,
+  });
+  if (globalThis.performance !== undefined) globalThis.performance.now = noClock;
+}
+
 /**
  * The exports of a component: those of the contract that the class has something for.
  *
@@ -18,6 +32,7 @@ export function exportsOf(Operator, { log: hostLog, config, metrics }, trap) {
   setPlatform({ log: hostLog.log, counterAdd: metrics.counterAdd, gaugeSet: metrics.gaugeSet, histogramRecord: metrics.histogramRecord });
   globalThis.console = { ...globalThis.console, trace: log.trace, debug: log.debug, log: log.info, info: log.info, warn: log.warn, error: log.error };
   Error.stackTraceLimit = 50;
+  withoutClock();
   const batch = new Batch();
   let operator;
 

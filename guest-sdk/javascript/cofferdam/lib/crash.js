@@ -1,65 +1,30 @@
 // What is told of an exception that nobody caught: its message, the record in hand, and the lines
-// of the author's own files. The bundle's lines are mapped back by its source map, which
-// `build.mjs` puts behind it, and which nothing reads before something is thrown.
+// of the author's own files. `build.mjs` puts a table of these behind the bundle, which nothing
+// reads before something is thrown.
 
-const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/** The mappings of one line of the bundle: `[column, source, line, column]`, all from 0. */
-function mappingsOf(map, line) {
-  let [source, sourceLine, sourceColumn] = [0, 0, 0];
-  let found = [];
-  const lines = map.mappings.split(";");
-  for (let l = 0; l <= line && l < lines.length; l += 1) {
-    let column = 0;
-    found = [];
-    for (const segment of lines[l].split(",")) {
-      if (segment === "") continue;
-      const numbers = numbersOf(segment);
-      column += numbers[0];
-      if (numbers.length < 4) continue;
-      source += numbers[1];
-      sourceLine += numbers[2];
-      sourceColumn += numbers[3];
-      found.push([column, source, sourceLine, sourceColumn]);
-    }
-  }
-  return found;
-}
-
-function numbersOf(segment) {
-  const numbers = [];
-  let [value, shift] = [0, 0];
-  for (const digit of segment) {
-    const bits = DIGITS.indexOf(digit);
-    value |= (bits & 31) << shift;
-    shift += 5;
-    if (bits & 32) continue;
-    numbers.push(value & 1 ? -(value >>> 1) : value >>> 1);
-    [value, shift] = [0, 0];
-  }
-  return numbers;
-}
-
-/** Where a line and column of the bundle (from 1) stand in the sources; undefined if nowhere. */
-export function sourceOf(map, line, column) {
-  let best;
-  for (const mapping of mappingsOf(map, line - 1)) {
-    if (mapping[0] <= column - 1 || best === undefined) best = mapping;
-  }
-  return best && { file: map.sources[best[1]], line: best[2] + 1, column: best[3] + 1 };
+/**
+ * Where a line and column of the bundle (from 1) stand in the sources; undefined for what is not
+ * the author's. The table is `[files, [[line, [column, file, line, column, …]], …]]`.
+ */
+export function sourceOf([files, lines], line, column) {
+  const found = lines.find(([known]) => known === line)?.[1];
+  if (found === undefined) return undefined;
+  let at = 0;
+  while (at + 4 < found.length && found[at + 4] <= column) at += 4;
+  return { file: files[found[at + 1]], line: found[at + 2], column: found[at + 3] };
 }
 
 /** A stack with the lines of the sources, without those of the SDK. */
-export function mapStack(stack, map) {
+export function mapStack(stack, table) {
   const lines = [];
   for (const line of String(stack ?? "").split("\n")) {
     const frame = /^\s*(?:at )?(.*?)[ @]?\(?([^ (@]*):(\d+):(\d+)\)?$/.exec(line);
-    if (frame === null || map === undefined) {
+    if (frame === null || table === undefined) {
       if (line.trim() !== "") lines.push(line.trimEnd());
       continue;
     }
-    const place = sourceOf(map, Number(frame[3]), Number(frame[4]));
-    if (place === undefined || place.file.startsWith("cofferdam/") || place.file.startsWith("build/")) continue;
+    const place = sourceOf(table, Number(frame[3]), Number(frame[4]));
+    if (place === undefined) continue;
     const where = `${place.file}:${place.line}:${place.column}`;
     lines.push(`    at ${frame[1] === "" ? where : `${frame[1]} (${where})`}`);
   }
@@ -67,15 +32,16 @@ export function mapStack(stack, map) {
 }
 
 /** All that is told of what was thrown. */
-export function reportOf(error, record, map = globalThis.__cofferdam_source_map) {
+export function reportOf(error, record, text = globalThis.__cofferdam_lines) {
+  const table = text === undefined ? undefined : JSON.parse(text);
   const where = record >= 0 ? ` (record ${record} of the batch)` : "";
   if (!(error instanceof Error)) return `thrown: ${typeof error === "string" ? error : JSON.stringify(error) ?? String(error)}${where}`;
   let report = `${error.name}: ${error.message}${where}`;
-  const stack = mapStack(stackOf(error), map);
+  const stack = mapStack(stackOf(error), table);
   if (stack !== "") report += `\n${stack}`;
   for (let cause = error.cause, i = 0; cause instanceof Error && i < 4; cause = cause.cause, i += 1) {
     report += `\ncaused by ${cause.name}: ${cause.message}`;
-    const frames = mapStack(stackOf(cause), map);
+    const frames = mapStack(stackOf(cause), table);
     if (frames !== "") report += `\n${frames}`;
   }
   return report;
