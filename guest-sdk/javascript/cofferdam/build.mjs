@@ -9,9 +9,8 @@
 
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { delimiter, dirname, join, relative, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { mapStack } from "./lib/crash.js";
@@ -53,12 +52,17 @@ const ENGINES = {
     imports: ["log", "config", "metrics"].map((name) => `import ${name} from "cofferdam:operator/${name}";`),
     // An error that is no text cannot be told to the host, which ends the instance.
     trap: "() => { throw { payload: 0 }; }",
+    args: (bundle, wit) => ["--sync", "--stub-wasi", "--wit", wit, "--world", options.world, "--js", bundle, "--output", options.out],
   },
   starlingmonkey: {
-    tool: "@bytecodealliance/componentize-js",
+    tool: "componentize-js",
     install: "npm install -D @bytecodealliance/componentize-js@0.23.0",
     imports: ["log", "config", "metrics"].map((name) => `import * as ${name} from "cofferdam:operator/${name}@0.1.0";`),
     trap: "(error) => { throw error; }",
+    args: (bundle, wit) => [
+      bundle, "--wit", wit, "--world-name", options.world, "--out", options.out,
+      "--disable", "stdio", "random", "clocks", "http", "fetch-event",
+    ],
   },
 };
 
@@ -161,32 +165,11 @@ function bundle(entry, folder) {
   return { path, table };
 }
 
-async function starlingMonkey(path, wit) {
-  let componentize;
-  try {
-    const found = createRequire(resolve("package.json")).resolve(ENGINES.starlingmonkey.tool);
-    ({ componentize } = await import(pathToFileURL(found).href));
-  } catch (error) {
-    fail(`no ${ENGINES.starlingmonkey.tool} (${error.code ?? error.message}): install it with \`${ENGINES.starlingmonkey.install}\``);
-  }
-  const { component } = await componentize({
-    sourcePath: path,
-    witPath: wit,
-    worldName: options.world,
-    disableFeatures: ["stdio", "random", "clocks", "http", "fetch-event"],
-  });
-  writeFileSync(options.out, component);
-}
-
 const engine = ENGINES[options.engine] ?? fail(`engine \`${options.engine}\`: there are ${Object.keys(ENGINES).join(" and ")}`);
 if (!existsSync(options.entry)) fail(`no ${options.entry}: the operator's class is expected there`);
 const folder = join(dirname(options.out), "bundle");
 mkdirSync(folder, { recursive: true });
 const wit = join(here, "wit");
 const { path, table } = bundle(writeEntry(engine, folder, options.world), folder);
-if (options.engine === "quickjs") {
-  const tool = program(engine.tool, engine.install);
-  run(tool, ["--sync", "--stub-wasi", "--wit", wit, "--world", options.world, "--js", path, "--output", options.out], (said) => thrownAtBuild(said, table));
-} else {
-  await starlingMonkey(path, wit);
-}
+const tool = program(engine.tool, engine.install);
+run(tool, engine.args(path, wit), (said) => thrownAtBuild(said, table));

@@ -17,7 +17,7 @@ function withoutClock() {
     construct: (target, args, made) => (args.length === 0 ? noClock() : Reflect.construct(target, args, made)),
     apply: noClock,
   });
-  if (globalThis.performance !== undefined) globalThis.performance.now = noClock;
+  Object.defineProperty(globalThis, "performance", { value: { now: noClock, timeOrigin: 0 }, configurable: true, writable: true });
 }
 
 /**
