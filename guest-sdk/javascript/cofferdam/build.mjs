@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // Builds the operator's component: `node cofferdam/build.mjs`, in the project's folder. Bundles
 // with esbuild, and has QuickJS (componentize-qjs) or StarlingMonkey (componentize-js) run the
 // bundle once, so that the component begins where that ended. `cofferdam operator build` calls it.
@@ -119,7 +120,7 @@ function writeEntry(engine, folder, worlds) {
  */
 function linesOf(sources, mappings) {
   const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const theirs = sources.map((source) => !/^(cofferdam|build)\//.test(source));
+  const theirs = sources.map((source) => ![here, resolve("build")].some((folder) => resolve(source).startsWith(folder)));
   const lines = [];
   let [source, line, column] = [0, 0, 0];
   mappings.split(";").forEach((segments, i) => {

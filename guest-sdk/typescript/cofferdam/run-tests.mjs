@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // Runs the project's own tests: `node cofferdam/run-tests.mjs`, in the project's folder. Bundles
 // each `*.test.ts` of `src/` and `tests/` with esbuild, and runs them with Node.js's test runner,
 // which tells lines of the TypeScript files. Types are checked by `tsc --noEmit`, not here.

@@ -22,13 +22,14 @@ pub(in crate::authoring) static RECIPE: Recipe = Recipe {
 };
 
 /// What both languages have of the SDK.
-pub(super) const SDK: [(&str, &str); 6] = [
+pub(super) const SDK: [(&str, &str); 7] = [
     ("guest-sdk/javascript/cofferdam/lib", "lib"),
     ("guest-sdk/javascript/cofferdam/build.mjs", "build.mjs"),
     ("guest-sdk/javascript/cofferdam/cofferdam.js", "cofferdam.js"),
     ("guest-sdk/javascript/cofferdam/cofferdam.d.ts", "cofferdam.d.ts"),
     ("guest-sdk/javascript/cofferdam/testing.js", "testing.js"),
     ("guest-sdk/javascript/cofferdam/testing.d.ts", "testing.d.ts"),
+    ("guest-sdk/javascript/cofferdam/package.json", "package.json"),
 ];
 
 const NODE: &str = "`apt-get install nodejs npm`, or from https://nodejs.org";

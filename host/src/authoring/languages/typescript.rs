@@ -17,9 +17,9 @@ pub(in crate::authoring) static RECIPE: Recipe = Recipe {
         ("guest-sdk/typescript/operators/{kind}_test.ts", "tests/operator.test.ts"),
     ],
     sdk: &{
-        let [lib, build, sdk, types, testing, testing_types] = SDK;
+        let [lib, build, sdk, types, testing, testing_types, package] = SDK;
         let tests = ("guest-sdk/typescript/cofferdam/run-tests.mjs", "run-tests.mjs");
-        [lib, build, sdk, types, testing, testing_types, tests]
+        [lib, build, sdk, types, testing, testing_types, package, tests]
     },
     settings: &["engine"],
     native_test: "npm test",
