@@ -8,7 +8,7 @@ use super::Outcome;
 use crate::{process, test, toolchains, workspace::Workspace};
 
 /// Where the tests are that need the tools of languages.
-const TESTS: [&str; 2] = ["conformance", "authoring"];
+const TESTS: [&str; 3] = ["conformance", "authoring", "authoring_javascript"];
 
 /// Installs the tools, if they are not there, and runs the tests that ask for them.
 pub(super) fn check(workspace: &Workspace) -> Outcome {

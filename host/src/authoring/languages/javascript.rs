@@ -1,4 +1,5 @@
-//! javascript: its tools, and how a module is made with them.
+//! JavaScript: Node.js runs the SDK's `build.mjs`, which bundles with esbuild and has QuickJS or
+//! StarlingMonkey make a component that is pre-initialised. TypeScript is built the same way.
 
 use std::path::PathBuf;
 
@@ -10,13 +11,53 @@ use crate::authoring::{
 
 pub(in crate::authoring) static RECIPE: Recipe = Recipe {
     project: "guest-sdk/javascript/project",
-    sources: &[],
-    sdk: &[],
-    settings: &[],
-    native_test: "",
+    sources: &[
+        ("guest-sdk/javascript/operators/{kind}.js", "src/operator.js"),
+        ("guest-sdk/javascript/operators/{kind}_test.js", "tests/operator.test.js"),
+    ],
+    sdk: &SDK,
+    settings: &["engine"],
+    native_test: "npm test",
     build,
 };
 
-fn build(project: &Project, _: &Tools<'_>) -> Result<PathBuf, ToolError> {
-    Err(ToolError::NotMade { path: project.component() })
+/// What both languages have of the SDK.
+pub(super) const SDK: [(&str, &str); 7] = [
+    ("guest-sdk/javascript/cofferdam/lib", "lib"),
+    ("guest-sdk/javascript/cofferdam/build.mjs", "build.mjs"),
+    ("guest-sdk/javascript/cofferdam/cofferdam.js", "cofferdam.js"),
+    ("guest-sdk/javascript/cofferdam/cofferdam.d.ts", "cofferdam.d.ts"),
+    ("guest-sdk/javascript/cofferdam/testing.js", "testing.js"),
+    ("guest-sdk/javascript/cofferdam/testing.d.ts", "testing.d.ts"),
+    ("guest-sdk/javascript/cofferdam/package.json", "package.json"),
+];
+
+const NODE: &str = "`apt-get install nodejs npm`, or from https://nodejs.org";
+const QUICKJS: &str = "quickjs";
+const STARLINGMONKEY: &str = "starlingmonkey";
+
+pub(super) fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, ToolError> {
+    let node = tools.need(&["node"], "Node.js (20 or later)", NODE)?;
+    let install = "`npm install`, in the project's folder";
+    tools.need(&["esbuild"], "esbuild", install)?;
+    let engine = project.setting("engine").unwrap_or(QUICKJS);
+    match engine {
+        QUICKJS => drop(tools.need(&["componentize-qjs"], "componentize-qjs", install)?),
+        STARLINGMONKEY => {
+            let install = "`npm install --save-dev @bytecodealliance/componentize-js@0.23.0`";
+            tools.need(&["componentize-js"], "componentize-js", install)?;
+        }
+        other => {
+            return Err(ToolError::Unfit(format!(
+                "`build.engine` in operator.toml is `{QUICKJS}` or `{STARLINGMONKEY}`, not `{other}`"
+            )));
+        }
+    }
+    let made = project.component();
+    let mut command = tools.command(node);
+    command
+        .args(["cofferdam/build.mjs", "--world", project.world.word(), "--engine", engine, "--out"])
+        .arg(format!("build/{}.wasm", project.name));
+    tools.run(&mut command)?;
+    tools.made(made)
 }
