@@ -42,11 +42,15 @@ class JsonCodec(Codec[S]):
     """
 
     def __init__(self, cls: Any = None, ignore_unknown: bool = False) -> None:
-        self._cls = cls
         self._build = _builder(cls, ignore_unknown)
+        self._fields = len(dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else -1
         self.mutable = cls not in (int, float, str, bool)
 
     def encode(self, state: S) -> bytes:
+        # The attributes of a dataclass are its fields, unless it has slots or more.
+        attributes = getattr(state, "__dict__", None) if self._fields >= 0 else None
+        if attributes is not None and len(attributes) == self._fields:
+            return jsons.dumps(attributes).encode()
         return jsons.dumps(state).encode()
 
     def decode(self, data: bytes) -> S:
@@ -146,13 +150,15 @@ def _dataclass_builder(cls: Type[Any], ignore_unknown: bool) -> Callable[[Any], 
             builders[name] = builder
 
     def build(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"it is no {cls.__name__}: {value!r}")
         for name, builder in builders.items():
             if name in value:
                 value[name] = builder(value[name])
         try:
             return cls(**value)
         except TypeError as error:
-            if ignore_unknown and isinstance(value, dict):
+            if ignore_unknown:
                 return cls(**{k: v for k, v in value.items() if k in names})
             raise ValueError(f"it is no {cls.__name__}: {error}") from None
 

@@ -56,10 +56,10 @@ dumps: Callable[[Any], str] = _make_dumps()
 
 def loads(text: Union[bytes, str]) -> Any:
     """What JSON text (or UTF-8) says. Raises ValueError if it is none."""
-    if not isinstance(text, str):
-        text = bytes(text).decode()
+    if text.__class__ is not str:
+        text = text.decode()  # type: ignore[union-attr]
     try:
-        value, end = _scan(text, 0)
+        value, end = _scan(text, 0)  # type: ignore[arg-type]
         if end == len(text):
             return value
     except (StopIteration, ValueError):

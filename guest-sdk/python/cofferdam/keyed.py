@@ -103,7 +103,7 @@ class Group(Generic[S]):
         self._effects = effects
 
     def __iter__(self) -> Iterator[Record]:
-        return self.batch.rows(self.rows)
+        return self.batch.rows(self.rows) if self.rows else iter(())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -140,8 +140,9 @@ class Group(Generic[S]):
         if not self._loaded:
             self._load()
         if self._state is None:
-            self.state = default
-        return self._state  # type: ignore[return-value]
+            self._state = default
+            self._assigned = True
+        return self._state
 
     @property
     def watermark(self) -> Optional[int]:

@@ -20,6 +20,10 @@ Entries = Union[Column, Sequence[Bytes]]
 # Where the columns that an emission does not give come from.
 FRESH, SAME, KEEP = 0, 1, 2
 
+# What the records of a chunk are given, as bits: chunks of one shape go on.
+OF, TIMESTAMP, KEY, VALUE, EMITTED = 16, 8, 4, 2, 1
+OF_VALUE = OF | VALUE | EMITTED
+
 
 class Chunk:
     """Records for one port that are made in the same way: one emission of the
@@ -40,7 +44,10 @@ class Chunk:
         """One of its columns, as it crosses the wall."""
         if entries is None or isinstance(entries, Column):
             return entries
-        parts = [e.encode() if e.__class__ is str else bytes(e) for e in entries]  # type: ignore[arg-type, union-attr]
+        parts: List[bytes] = [
+            e if e.__class__ is bytes else e.encode() if e.__class__ is str else bytes(e)  # type: ignore
+            for e in entries
+        ]
         return Column(b"".join(parts), [0, *accumulate(map(len, parts))])
 
 
@@ -104,15 +111,15 @@ class Out:
         """Emits a record. With ``of`` (a record or a firing) it has that one's key,
         value and time wherever none is given here; without, it has nothing else.
         Text is emitted as UTF-8."""
-        shape = 1
+        shape = EMITTED
         if value is not None:
-            shape |= 2
+            shape |= VALUE
         if key is not None:
-            shape |= 4
+            shape |= KEY
         if timestamp is not None:
-            shape |= 8
+            shape |= TIMESTAMP
         if of is not None:
-            shape |= 16
+            shape |= OF
         chunk = self._last.get(port)
         if chunk is None or chunk.shape != shape:
             chunk = self._begin(port, FRESH if of is None else KEEP, shape)
@@ -135,7 +142,14 @@ class Out:
         port: int = 0,
     ) -> None:
         """As :meth:`emit`, with a value that is written as JSON."""
-        self.emit(jsons.dumps(value), of=of, key=key, timestamp=timestamp, port=port)
+        if of is None or key is not None or timestamp is not None:
+            self.emit(jsons.dumps(value), of=of, key=key, timestamp=timestamp, port=port)
+            return
+        chunk = self._last.get(port)  # As `emit` would, in fewer steps.
+        if chunk is None or chunk.shape != OF_VALUE:
+            chunk = self._begin(port, KEEP, OF_VALUE)
+        chunk.rows.append(of if of.__class__ is int else of.index)
+        chunk.values.append(jsons.dumps(value))  # type: ignore[union-attr]
 
     def emit_all(
         self,
@@ -165,11 +179,11 @@ class Out:
     def _begin(self, port: int, origin: int, shape: int) -> Chunk:
         chunk = Chunk(port, origin, shape)
         if shape > 0:
-            if shape & 2:
+            if shape & VALUE:
                 chunk.values = []
-            if shape & 4:
+            if shape & KEY:
                 chunk.keys = []
-            if shape & 8:
+            if shape & TIMESTAMP:
                 chunk.timestamps = []
         self.chunks.append(chunk)
         self._last[port] = chunk
