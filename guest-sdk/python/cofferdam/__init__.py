@@ -23,7 +23,7 @@ from . import metrics
 from .codec import BytesCodec, Codec, IntCodec, JsonCodec, StructCodec, TextCodec
 from .columns import Batch, Column, Record
 from .context import Config, Context
-from .errors import ConfigError, OperatorError, Reject
+from .errors import ConfigError, OperatorError, Reject, Unreadable
 from .keyed import Firing, Group, KeyedOperator, Window
 from .outcome import Out
 from .processor import Processor, operator
@@ -31,5 +31,5 @@ from .processor import Processor, operator
 __all__ = [
     "Batch", "BytesCodec", "Codec", "Column", "Config", "ConfigError", "Context", "Firing", "Group",
     "IntCodec", "JsonCodec", "KeyedOperator", "OperatorError", "Out", "Processor", "Record", "Reject",
-    "StructCodec", "TextCodec", "Window", "metrics", "operator",
+    "StructCodec", "TextCodec", "Unreadable", "Window", "metrics", "operator",
 ]

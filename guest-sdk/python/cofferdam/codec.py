@@ -43,19 +43,36 @@ class JsonCodec(Codec[S]):
 
     def __init__(self, cls: Any = None, ignore_unknown: bool = False) -> None:
         self._build = _builder(cls, ignore_unknown)
-        self._fields = len(dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else -1
         self.mutable = cls not in (int, float, str, bool)
+        if _is_plain(cls):
+            self._make_fast(cls)
 
     def encode(self, state: S) -> bytes:
-        # The attributes of a dataclass are its fields, unless it has slots or more.
-        attributes = getattr(state, "__dict__", None) if self._fields >= 0 else None
-        if attributes is not None and len(attributes) == self._fields:
-            return jsons.dumps(attributes).encode()
         return jsons.dumps(state).encode()
 
     def decode(self, data: bytes) -> S:
         value = jsons.loads(data)
         return self._build(value) if self._build else value
+
+    def _make_fast(self, cls: Any) -> None:
+        """A state of a plain dataclass is its attributes, as they are: no function of
+        Python's is called for a field."""
+        names, slow_decode, dumps, loads = _names(cls), self.decode, jsons.dumps, jsons.loads
+
+        def encode(state: Any) -> bytes:
+            attributes = state.__dict__
+            return dumps(attributes if attributes.keys() == names else state).encode()
+
+        def decode(data: bytes) -> Any:
+            value = loads(data)
+            if value.__class__ is not dict or value.keys() != names:
+                return slow_decode(data)
+            state = cls.__new__(cls)
+            state.__dict__ = value
+            return state
+
+        self.encode = encode  # type: ignore[method-assign]
+        self.decode = decode  # type: ignore[method-assign]
 
 
 class BytesCodec(Codec[bytes]):
@@ -120,6 +137,21 @@ class StructCodec(Codec[Any]):
 def codec_for(cls: Any) -> Codec[Any]:
     """The codec of a state's type, if the operator names none."""
     return BytesCodec() if cls is bytes else JsonCodec(None if cls is Any else cls)
+
+
+def _names(cls: Any) -> Any:
+    return {f.name: None for f in dataclasses.fields(cls)}.keys()
+
+
+def _is_plain(cls: Any) -> bool:
+    """Whether a dataclass has nothing but attributes that JSON has, too."""
+    return (
+        isinstance(cls, type)
+        and dataclasses.is_dataclass(cls)
+        and not hasattr(cls, "__post_init__")
+        and not hasattr(cls, "__slots__")
+        and not any(_builder(hint, False) for hint in typing.get_type_hints(cls).values())
+    )
 
 
 def _builder(cls: Any, ignore_unknown: bool) -> Optional[Callable[[Any], Any]]:

@@ -12,6 +12,7 @@ from itertools import accumulate, islice, repeat
 from typing import Any, Iterable, Iterator, List, Optional, Union
 
 from . import jsons
+from .errors import Unreadable
 
 __all__ = ["Batch", "Column", "Record"]
 
@@ -127,13 +128,19 @@ class Record:
 
     @property
     def text(self) -> str:
-        """Its value as text. Raises UnicodeDecodeError if it is not UTF-8."""
-        return self.value.decode()
+        """Its value as text. Raises :class:`Unreadable` if it is not UTF-8."""
+        try:
+            return self.value.decode()
+        except UnicodeDecodeError:
+            raise Unreadable("the value is not UTF-8") from None
 
     @property
     def key_text(self) -> str:
-        """Its key as text. Raises UnicodeDecodeError if it is not UTF-8."""
-        return self.key.decode()
+        """Its key as text. Raises :class:`Unreadable` if it is not UTF-8."""
+        try:
+            return self.key.decode()
+        except UnicodeDecodeError:
+            raise Unreadable("the key is not UTF-8") from None
 
     @property
     def view(self) -> memoryview:
@@ -141,8 +148,11 @@ class Record:
         return self.batch.values.view(self.index)
 
     def json(self) -> Any:
-        """Its value, read as JSON. Raises ValueError if it is not JSON."""
-        return jsons.loads(self.value)
+        """Its value, read as JSON. Raises :class:`Unreadable` if it is none."""
+        try:
+            return jsons.loads(self.value)
+        except ValueError as error:
+            raise Unreadable(f"the value is not JSON: {error}") from None
 
     def __repr__(self) -> str:
         return (

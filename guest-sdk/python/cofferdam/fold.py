@@ -6,31 +6,43 @@ from __future__ import annotations
 from typing import Any, Callable, List, Optional
 
 from .columns import Batch, Column
-from .keyed import Effects, Firing, Group, KeyedOperator, Now, Window
+from .errors import Reject
+from .keyed import Call, Firing, Group, KeyedOperator, Now, Window
 from .outcome import Out
 
-__all__ = ["check", "fire", "fold", "merge"]
+__all__ = ["Call", "check", "fire", "fold", "merge"]
 
 
 def fold(
     operator: KeyedOperator[Any], now: Now, batch: Batch, groups: Any, out: Out
-) -> Effects:
+) -> Call:
     """Folds a batch. ``groups`` has the attributes of the contract's record."""
-    call = operator.fold
-    return _each_group(operator, now, batch, groups, lambda group: call(group, out), True)
+    of_author = operator.fold
+
+    def each(group: Group[Any]) -> None:
+        try:
+            of_author(group, out)
+        except Reject as reason:
+            for row in group.rows:
+                out.reject(row, str(reason))
+        else:
+            group.commit()
+
+    return _each_group(operator, now, batch, groups, each, True)
 
 
 def fire(
     operator: KeyedOperator[Any], now: Now, kinds: List[str], times: List[int], groups: Any,
     out: Out,
-) -> Effects:
+) -> Call:
     """Fires what is due."""
-    call = operator.fire
+    of_author = operator.fire
     rows, offsets = groups.rows, groups.row_offsets
 
     def each(group: Group[Any]) -> None:
         for row in rows[offsets[group.index] : offsets[group.index + 1]]:
-            call(group, Firing(row, kinds[row], times[row], group.key), out)
+            of_author(group, Firing(row, kinds[row], times[row], group.key), out)
+        group.commit()
 
     nothing = Batch(0, Column(b"", []), Column(b"", []), [])
     return _each_group(operator, now, nothing, groups, each, False)
@@ -62,10 +74,9 @@ def check(operator: KeyedOperator[Any], keys: Column, states: Column) -> Optiona
 
 def _each_group(
     operator: KeyedOperator[Any], now: Now, batch: Batch, groups: Any,
-    call: Callable[[Group[Any]], None], with_rows: bool,
-) -> Effects:
-    effects = Effects()
-    codec = operator.state_codec()
+    do: Callable[[Group[Any]], None], with_rows: bool,
+) -> Call:
+    call = Call(now, batch, operator.state_codec())
     offsets, rows = groups.row_offsets, groups.rows
     starts, ends = groups.window_starts, groups.window_ends
     count = len(offsets) - 1
@@ -75,9 +86,5 @@ def _each_group(
     for index, (key, before) in enumerate(zip(keys, states)):
         window = Window(starts[index], ends[index]) if starts else None
         of_group = rows[offsets[index] : offsets[index + 1]] if with_rows else nothing
-        group: Group[Any] = Group(
-            index, key, before, window, now, batch, of_group, codec, effects
-        )
-        call(group)
-        group.commit()
-    return effects
+        do(Group(index, key, before, window, of_group, call))
+    return call

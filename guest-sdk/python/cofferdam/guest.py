@@ -18,7 +18,8 @@ from wit_world.imports import config, log, metrics, types
 from . import fold, guard, jsons, platform
 from .columns import Batch, Column
 from .context import Config, Context
-from .errors import OperatorError, describe_crash
+from .crash import describe_crash
+from .errors import OperatorError
 from .keyed import KeyedOperator, Now
 from .outcome import FRESH, SAME, Out
 from .processor import Processor as ProcessorBase
@@ -200,7 +201,7 @@ class StateCheck:
             raise Err(wrong)
 
 
-def _fold_outcome(out: Out, effects: fold.Effects) -> Any:
+def _fold_outcome(out: Out, effects: fold.Call) -> Any:
     kinds = _exports.keyed_processor
     timers: Any = {True: [], False: []}
     for (group, kind, at), is_set in effects.timers.items():

@@ -13,10 +13,10 @@ from typing import Any, Dict, Generic, Iterator, List, Optional, Tuple, TypeVar
 from .codec import Codec, codec_for
 from .columns import Batch, Record
 from .context import Context
-from .errors import OperatorError, Reject
+from .errors import OperatorError, Reject, Unreadable
 from .outcome import Out
 
-__all__ = ["Effects", "Firing", "Group", "KeyedOperator", "Now", "Window"]
+__all__ = ["Call", "Firing", "Group", "KeyedOperator", "Now", "Window"]
 
 S = TypeVar("S")
 
@@ -57,12 +57,17 @@ class Firing:
     key: bytes
 
 
-class Effects:
-    """What the groups of a call changed, beside what they emitted."""
+class Call:
+    """A call of the contract: what its groups have in common, and what they changed,
+    beside what they emitted."""
 
-    __slots__ = ("changed", "states", "timers")
+    __slots__ = ("now", "batch", "codec", "decode", "encode", "changed", "states", "timers")
 
-    def __init__(self) -> None:
+    def __init__(self, now: Now, batch: Batch, codec: Codec[Any]) -> None:
+        self.now = now
+        self.batch = batch
+        self.codec = codec
+        self.decode, self.encode = codec.decode, codec.encode
         self.changed: List[int] = []
         self.states: List[bytes] = []
         # (group, kind, time) -> whether it is set: the last word on a timer counts.
@@ -74,8 +79,7 @@ class Group(Generic[S]):
     timers. ``for record in group`` goes through the records in order of arrival."""
 
     __slots__ = (
-        "index", "key", "window", "now", "batch", "rows",
-        "_codec", "_before", "_state", "_loaded", "_assigned", "_effects",
+        "index", "key", "window", "rows", "_call", "_before", "_state", "_loaded", "_assigned",
     )
 
     #: The key.
@@ -86,32 +90,37 @@ class Group(Generic[S]):
     rows: List[int]
 
     def __init__(
-        self, index: int, key: bytes, before: bytes, window: Optional[Window], now: Now,
-        batch: Batch, rows: List[int], codec: Codec[S], effects: Effects,
+        self, index: int, key: bytes, before: bytes, window: Optional[Window], rows: List[int],
+        call: Call,
     ) -> None:
         self.index = index
         self.key = key
         self.window = window
-        self.now = now
-        self.batch = batch
         self.rows = rows
-        self._codec = codec
+        self._call = call
         self._before = before
         self._state: Optional[S] = None
         self._loaded = not before
         self._assigned = False
-        self._effects = effects
 
     def __iter__(self) -> Iterator[Record]:
-        return self.batch.rows(self.rows) if self.rows else iter(())
+        return self._call.batch.rows(self.rows) if self.rows else iter(())
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def batch(self) -> Batch:
+        """The batch that the records are in."""
+        return self._call.batch
+
+    @property
     def key_text(self) -> str:
-        """The key as text. Raises UnicodeDecodeError if it is not UTF-8."""
-        return self.key.decode()
+        """The key as text. Raises :class:`Unreadable` if it is not UTF-8."""
+        try:
+            return self.key.decode()
+        except UnicodeDecodeError:
+            raise Unreadable("the key is not UTF-8") from None
 
     @property
     def input(self) -> int:
@@ -148,13 +157,13 @@ class Group(Generic[S]):
     def watermark(self) -> Optional[int]:
         """Event time: no record older than this is expected any more, in
         milliseconds since 1970; None before the first watermark."""
-        return self.now.watermark
+        return self._call.now.watermark
 
     @property
     def processing_time(self) -> int:
         """The host's clock, milliseconds since 1970. There is no other: a replay
         must do the same again."""
-        return self.now.processing
+        return self._call.now.processing
 
     def set_timer(self, at: int, kind: str = EVENT) -> None:
         """Has ``fire`` called when event time (or with ``kind="processing"`` the host's
@@ -168,11 +177,11 @@ class Group(Generic[S]):
     def _timer(self, at: int, kind: str, is_set: bool) -> None:
         if kind != EVENT and kind != PROCESSING:
             raise ValueError(f"a timer's kind is {EVENT!r} or {PROCESSING!r}, not {kind!r}")
-        self._effects.timers[(self.index, kind, at)] = is_set
+        self._call.timers[(self.index, kind, at)] = is_set
 
     def _load(self) -> None:
         try:
-            self._state = self._codec.decode(self._before)
+            self._state = self._call.decode(self._before)
         except (ValueError, TypeError, AttributeError) as error:
             key = self.key.decode(errors="backslashreplace")
             raise OperatorError(f"the state of key {key!r} cannot be read: {error}") from error
@@ -181,13 +190,13 @@ class Group(Generic[S]):
     def commit(self) -> None:
         """Takes down the state, if it is another than before."""
         if not self._assigned and (
-            not self._loaded or self._state is None or not self._codec.mutable
+            not self._loaded or self._state is None or not self._call.codec.mutable
         ):
             return
-        after = b"" if self._state is None else self._codec.encode(self._state)
+        after = b"" if self._state is None else self._call.encode(self._state)
         if after != self._before:
-            self._effects.changed.append(self.index)
-            self._effects.states.append(after)
+            self._call.changed.append(self.index)
+            self._call.states.append(after)
 
 
 class KeyedOperator(Generic[S]):

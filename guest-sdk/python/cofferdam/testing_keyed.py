@@ -236,7 +236,7 @@ class KeyedHarness(HarnessBase):
         origins = Batch(len(due), keys, Column(b"", []), times)
         return self._apply(list(rows), origins, out, effects)
 
-    def _apply(self, ids: List[Id], origins: Batch, out: Out, effects: fold.Effects) -> Answer:
+    def _apply(self, ids: List[Id], origins: Batch, out: Out, effects: fold.Call) -> Answer:
         answer = resolve(out, origins)
         for group, state in zip(effects.changed, effects.states):
             if state:

@@ -1,5 +1,7 @@
 """Fails as it is told to: for the conformance suite."""
 
+from datetime import datetime
+
 from cofferdam import OperatorError, Out, Processor, Record, operator
 
 
@@ -10,4 +12,7 @@ class Failing(Processor):
             raise RuntimeError("boom: told to panic")
         if record.value == b"error":
             raise OperatorError("told to fail")
+        if record.value == b"trap":
+            # There is no clock in a component, and what stands for it traps.
+            datetime.now()
         out.keep(record)

@@ -13,12 +13,7 @@ class Count:
 @operator
 class Keyed(KeyedOperator[Count]):
     def fold(self, group: Group[Count], out: Out) -> None:
-        try:
-            key = group.key_text
-        except UnicodeDecodeError:
-            for record in group:
-                out.reject(record, "the key is not UTF-8")
-            return
+        key = group.key_text  # One that is not UTF-8 has its records rejected.
         state = group.state_or(Count())
         for record in group:
             state.count += 1

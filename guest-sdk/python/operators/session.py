@@ -17,6 +17,7 @@ class Total:
 @operator
 class Session(KeyedOperator[Total]):
     def fold_record(self, group: Group[Total], record: Record, out: Out) -> None:
+        _ = group.key_text  # One that is not UTF-8 has its records rejected.
         if not NUMBER.fullmatch(record.value):
             raise Reject("not a number")
         state = group.state_or(Total())
@@ -27,7 +28,8 @@ class Session(KeyedOperator[Total]):
         return Total(earlier.sum + later.sum, earlier.count + later.count)
 
     def fire(self, group: Group[Total], firing: Firing, out: Out) -> None:
-        state = group.state_or(Total())
-        out.emit_json(
-            {"key": group.key_text, "sum": state.sum, "count": state.count}, of=firing
-        )
+        state = group.state
+        if state:
+            out.emit_json(
+                {"key": group.key_text, "sum": state.sum, "count": state.count}, of=firing
+            )

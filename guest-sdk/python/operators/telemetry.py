@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 class Telemetry(Processor):
     def open(self, ctx: Context) -> None:
         greeting = ctx.config.text("greeting")
-        self.every = ctx.config.integer("every", 2)
+        self.every = max(ctx.config.integer("every", 2), 1)
         self.seen = 0
         log.info("%s, subtask %d of %d", greeting, ctx.subtask, ctx.parallelism)
 
@@ -22,7 +22,7 @@ class Telemetry(Processor):
             sizes.record(len(record.value))
             self.seen += 1
             if self.seen % self.every == 0:
-                log.debug("record %d: %s", self.seen, record.text)
+                log.debug("record %d: %s", self.seen, record.value.decode(errors="replace"))
         if batch:
             metrics.gauge("last_value_bytes").set(len(batch[-1].value))
         out.keep_batch()

@@ -17,6 +17,7 @@ class Timer(KeyedOperator[Seen]):
         self.timeout = ctx.config.integer("timeout_ms", 10_000)
 
     def fold_record(self, group: Group[Seen], record: Record, out: Out) -> None:
+        _ = group.key_text  # One that is not UTF-8 has its records rejected.
         if record.timestamp is None:
             raise Reject("the record has no event time")
         if group.state:

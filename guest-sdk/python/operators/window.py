@@ -14,17 +14,17 @@ class Count:
 @operator
 class Window(KeyedOperator[Count]):
     def fold(self, group: Group[Count], out: Out) -> None:
+        _ = group.key_text  # One that is not UTF-8 has its records rejected, here and not later.
         group.state_or(Count()).count += len(group)
 
     def fire(self, group: Group[Count], firing: Firing, out: Out) -> None:
-        window = group.window
-        assert window is not None, "the job gives this operator windows"
-        out.emit_json(
-            {
-                "key": group.key_text,
-                "window_start": window.start,
-                "window_end": window.end,
-                "count": group.state_or(Count()).count,
-            },
-            of=firing,
-        )
+        if group.window and group.state:
+            out.emit_json(
+                {
+                    "key": group.key_text,
+                    "window_start": group.window.start,
+                    "window_end": group.window.end,
+                    "count": group.state.count,
+                },
+                of=firing,
+            )
