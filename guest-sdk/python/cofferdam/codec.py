@@ -42,7 +42,7 @@ class JsonCodec(Codec[S]):
     """
 
     def __init__(self, cls: Any = None, ignore_unknown: bool = False) -> None:
-        self._build = _builder(cls, ignore_unknown)
+        self._build: Optional[Callable[[Any], Any]] = _builder(cls, ignore_unknown)
         self.mutable = cls not in (int, float, str, bool)
         if _is_plain(cls):
             self._make_fast(cls)
@@ -51,8 +51,8 @@ class JsonCodec(Codec[S]):
         return jsons.dumps(state).encode()
 
     def decode(self, data: bytes) -> S:
-        value = jsons.loads(data)
-        return self._build(value) if self._build else value
+        state: S = jsons.loads(data)
+        return self._build(state) if self._build else state
 
     def _make_fast(self, cls: Any) -> None:
         """A state of a plain dataclass is its attributes, as they are: no function of
@@ -158,7 +158,7 @@ def _builder(cls: Any, ignore_unknown: bool) -> Optional[Callable[[Any], Any]]:
     """What turns parsed JSON into a type; None where nothing is to be done."""
     if cls is None or isinstance(cls, TypeVar):
         return None
-    if dataclasses.is_dataclass(cls):
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
         return _dataclass_builder(cls, ignore_unknown)
     origin, args = typing.get_origin(cls), typing.get_args(cls)
     inner = next((b for b in (_builder(a, ignore_unknown) for a in args) if b), None)

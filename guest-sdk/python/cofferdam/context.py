@@ -46,11 +46,13 @@ class Config(Mapping[str, Any]):
 
     def text(self, key: str, default: str = _REQUIRED) -> str:
         """A text; required if no default is given."""
-        return self._typed(key, default, str, "a text")
+        text: str = self._typed(key, default, str, "a text")
+        return text
 
     def integer(self, key: str, default: int = _REQUIRED) -> int:
         """A whole number; required if no default is given."""
-        return self._typed(key, default, int, "a whole number")
+        number: int = self._typed(key, default, int, "a whole number")
+        return number
 
     def number(self, key: str, default: float = _REQUIRED) -> float:
         """A number; required if no default is given."""
@@ -58,7 +60,8 @@ class Config(Mapping[str, Any]):
 
     def flag(self, key: str, default: bool = _REQUIRED) -> bool:
         """True or false; required if no default is given."""
-        return self._typed(key, default, bool, "true or false")
+        flag: bool = self._typed(key, default, bool, "true or false")
+        return flag
 
     def load(self, cls: Type[T]) -> T:
         """All of it as a dataclass: a key for each field. A field without a default

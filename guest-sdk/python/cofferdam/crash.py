@@ -4,11 +4,9 @@ not mean to.
 
 from __future__ import annotations
 
-import ast
 import re
 import traceback
-from contextlib import contextmanager
-from typing import Any, Iterator, List, NoReturn, Optional
+from typing import List, Optional
 
 from .columns import Batch
 
@@ -22,8 +20,7 @@ def describe_crash(error: BaseException, batch: Optional[Batch]) -> str:
     """The exception with its traceback, from the author's first line on, and the
     record that was in hand."""
     try:
-        with _no_parser():
-            text = "".join(_trimmed(error).format())
+        text = "".join(_trimmed(error).format())
     except Exception as cannot:  # Out of memory, or a __str__ that raises.
         text = f"{type(error).__name__} (and no traceback: {type(cannot).__name__})\n"
     # `/0/app.py` is where the builder mounted the project.
@@ -37,22 +34,6 @@ def describe_crash(error: BaseException, batch: Optional[Batch]) -> str:
         f"{text}\n  in hand: record {record.index} of the batch's {len(batch)}"
         f"{key}{time}, value {_shown(record.value)}"
     )
-
-
-@contextmanager
-def _no_parser() -> Iterator[None]:
-    """Has `traceback` mark the whole of a faulty expression, without parsing it to find
-    the part: where that is no expression, the parser looks for a file, which traps."""
-    parse = ast.parse
-
-    def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise SyntaxError
-
-    ast.parse = refuse  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        ast.parse = parse
 
 
 def _trimmed(error: BaseException) -> traceback.TracebackException:

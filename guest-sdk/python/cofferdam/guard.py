@@ -8,6 +8,7 @@ author's lines without a file. For `guest.py` alone; tests run without it.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import io
 import linecache
@@ -38,7 +39,7 @@ def prepare() -> None:
     """Before the author's module is imported: the log, and what is seeded."""
     logging.addLevelName(platform.TRACE, "TRACE")
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined, unused-ignore]
     # A record of `logging` has a time, and there is none.
     logging.time = types.SimpleNamespace(  # type: ignore[attr-defined]
         time=lambda: 0.0, time_ns=lambda: 0, strftime=time.strftime, gmtime=time.gmtime,
@@ -64,6 +65,7 @@ def close() -> None:
     sys.meta_path[:] = [BuiltinImporter, FrozenImporter, _TooLate]
     linecache.checkcache = lambda filename=None: None
     linecache.updatecache = lambda filename, module_globals=None: []
+    ast.parse = _parse_expressions
     clock = _absent(
         "an operator has no clock, so that a replay does the same again: use record.timestamp, "
         "or group.processing_time in a keyed operator"
@@ -75,7 +77,7 @@ def close() -> None:
         "an operator has no files: read what it needs on import, when the component is built, "
         "or put it into its config"
     )
-    builtins.open = io.open = files  # type: ignore[assignment]
+    builtins.open = io.open = files
     for name in ("open", "stat", "listdir", "scandir"):
         setattr(os, name, files)
     entropy = _absent(
@@ -100,6 +102,17 @@ def remember_sources(module: types.ModuleType) -> None:
                 lines = file.read().splitlines(keepends=True)
             # No time of change: the entry is never looked up again.
             linecache.cache[path] = (sum(map(len, lines)), None, lines, path)
+
+
+_parse: Any = ast.parse
+
+
+def _parse_expressions(source: Any, filename: Any = "<unknown>", mode: str = "exec", **more: Any) -> Any:
+    """For `traceback`, which parses lines to mark what of them is at fault, and takes no
+    for an answer: a mistake in a program has the parser look for its file, which traps."""
+    if mode == "exec":
+        raise SyntaxError("a program cannot be parsed in a component, only an expression")
+    return _parse(source, filename, mode, **more)
 
 
 def _absent(advice: str) -> Callable[..., NoReturn]:

@@ -26,7 +26,7 @@ _encoder = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, separators=(",", ":"), default=_default
 )
 _decoder = json.JSONDecoder()
-_scan = _decoder.scan_once
+_scan: Callable[[str, int], Any] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def _make_dumps() -> Callable[[Any], str]:
@@ -56,10 +56,10 @@ dumps: Callable[[Any], str] = _make_dumps()
 
 def loads(text: Union[bytes, str]) -> Any:
     """What JSON text (or UTF-8) says. Raises ValueError if it is none."""
-    if text.__class__ is not str:
-        text = text.decode()  # type: ignore[union-attr]
+    if isinstance(text, bytes):
+        text = text.decode()
     try:
-        value, end = _scan(text, 0)  # type: ignore[arg-type]
+        value, end = _scan(text, 0)
         if end == len(text):
             return value
     except (StopIteration, ValueError):

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
 from . import jsons
-from .columns import Column, Record
+from .columns import Column
 
 __all__ = ["Chunk", "Out"]
 
@@ -171,8 +171,8 @@ class Out:
                 raise ValueError(f"{name} has {len(entries)} entries for {len(values)} values")
         chunk.values, chunk.keys, chunk.timestamps = values, keys, timestamps
 
-    def reject(self, record: Union[Record, int, Any], reason: str) -> None:
-        """Sends a record to the operator's dead letters, with the reason."""
+    def reject(self, record: Any, reason: str) -> None:
+        """Sends a record (or its index) to the operator's dead letters, with the reason."""
         index = record if record.__class__ is int else record.index
         self.rejected.append((index, str(reason)))
 

@@ -101,7 +101,7 @@ class KeyedHarness(HarnessBase):
         answer.late = late
         again = [(w.end - 1, "window", (key, w)) for key, w in rows if w and self._passed(w.end - 1)]
         self._windows.update((id, True) for _, _, id in again)
-        answer.append(self._fire(again))
+        answer.append(self._fire(sorted(again, key=_order)))
         return answer
 
     def advance_watermark(self, to: int) -> Answer:
