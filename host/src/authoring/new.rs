@@ -76,8 +76,9 @@ impl New {
             if let Some(text) = embedded::text(from) {
                 files.insert(format!("cofferdam/{to}"), by_itself(text));
             }
+            let folder = if to.is_empty() { String::new() } else { format!("{to}/") };
             for (path, text) in embedded::below(from) {
-                files.insert(format!("cofferdam/{to}/{path}"), by_itself(text));
+                files.insert(format!("cofferdam/{folder}{path}"), by_itself(text));
             }
         }
         for (path, text) in embedded::below("wit") {

@@ -27,6 +27,7 @@ pub mod cap;
 mod capabilities;
 pub mod compile;
 pub mod componentize;
+pub mod componentize_py;
 #[cfg(test)]
 mod contract_tests;
 mod differences;
