@@ -1,0 +1,20 @@
+//! A record for each word of the value: key = the word in lower case, value = the word.
+
+const std = @import("std");
+const cofferdam = @import("cofferdam");
+
+pub const panic = cofferdam.panic;
+comptime {
+    cofferdam.exportOperator(.processor, @This());
+}
+
+pub fn process(batch: cofferdam.Batch, out: *cofferdam.Outcome) !void {
+    var records = batch.records();
+    while (records.next()) |record| {
+        var words = std.mem.tokenizeScalar(u8, record.value, ' ');
+        while (words.next()) |word| {
+            const key = try std.ascii.allocLowerString(cofferdam.allocator(), word);
+            try out.emit(record, .{ .key = key, .value = word });
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Says when a key has been idle: no record for `timeout_ms` of event time.
+
+const cofferdam = @import("cofferdam");
+
+pub const panic = cofferdam.panic;
+comptime {
+    cofferdam.exportOperator(.keyed, @This());
+}
+
+const Config = struct { timeout_ms: i64 = 10_000 };
+var config: Config = undefined;
+
+const State = extern struct {
+    /// Event time of the last record.
+    last: i64,
+    count: u64,
+};
+
+pub fn open(_: cofferdam.Context) !void {
+    config = try cofferdam.config(Config);
+}
+
+pub fn fold(group: *cofferdam.Group, out: *cofferdam.Outcome) !void {
+    var known = try group.load(State);
+    var records = group.records();
+    while (records.next()) |record| {
+        const time = record.timestamp orelse {
+            try out.reject(record, "the record has no event time");
+            continue;
+        };
+        if (known) |state| try group.deleteTimer(.event, state.last + config.timeout_ms);
+        try group.setTimer(.event, time + config.timeout_ms);
+        known = .{ .last = time, .count = 1 + if (known) |state| state.count else 0 };
+    }
+    if (known) |state| try group.store(state);
+}
+
+pub fn fire(group: *cofferdam.Group, firing: cofferdam.Firing, out: *cofferdam.Outcome) !void {
+    const state = try group.load(State) orelse return;
+    const value = try out.emitWriter(firing, .{});
+    try value.put("{\"key\":");
+    try value.json(group.key);
+    try value.put(",\"idle_since\":");
+    try value.int(state.last);
+    try value.put(",\"records\":");
+    try value.int(state.count);
+    try value.put("}");
+    try group.deleteState();
+}
