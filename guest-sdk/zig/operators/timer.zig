@@ -30,7 +30,8 @@ pub fn fold(group: *cofferdam.Group, out: *cofferdam.Outcome) !void {
         };
         if (known) |state| try group.deleteTimer(.event, state.last + config.timeout_ms);
         try group.setTimer(.event, time + config.timeout_ms);
-        known = .{ .last = time, .count = 1 + if (known) |state| state.count else 0 };
+        const before = if (known) |state| state.count else 0;
+        known = .{ .last = time, .count = before + 1 };
     }
     if (known) |state| try group.store(state);
 }
