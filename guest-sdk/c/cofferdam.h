@@ -36,11 +36,13 @@
 #ifdef __cplusplus
 #define CFD__NORETURN [[noreturn]]
 #define CFD__INIT(type) type
+#define CFD__ZERO {}
 #define CFD__ALIGNOF(type) alignof(type)
 extern "C" {
 #else
 #define CFD__NORETURN _Noreturn
 #define CFD__INIT(type) (type)
+#define CFD__ZERO {0}
 #define CFD__ALIGNOF(type) _Alignof(type)
 #endif
 
@@ -588,7 +590,7 @@ CFD__INLINE cfd_bytes cfd_json_text(cfd_bytes json) {
     if (json.len < 2 || json.data[0] != '"' || json.data[json.len - 1] != '"') return CFD_NONE;
     cfd_bytes inner = cfd_slice(json, 1, json.len - 1);
     if (!cfd_contains(inner, CFD_TEXT("\\"))) return inner;
-    cfd_writer w = {0};
+    cfd_writer w = CFD__ZERO;
     for (size_t i = 0; i < inner.len; i++) {
         uint8_t c = inner.data[i];
         if (c != '\\') {
@@ -652,7 +654,7 @@ CFD__INLINE void cfd_log_text(cfd_level level, cfd_bytes line) { cfd__host_log(l
 
 /* Logs one line; for what may stand in the format see `cfd_vputf`. */
 CFD__PRINTF(2, 3) CFD__SLOW void cfd_log(cfd_level level, const char *format, ...) {
-    cfd_writer w = {0};
+    cfd_writer w = CFD__ZERO;
     va_list arguments;
     va_start(arguments, format);
     cfd_vputf(&w, format, arguments);
@@ -724,7 +726,7 @@ CFD__FAST bool cfd_failed(cfd_error error) { return error.message.data != NULL; 
 /* An error with this message; for what may stand in the format see `cfd_vputf`. From `open` it stops
  * the job; from elsewhere it fails the batch, and the job under its restart strategy. */
 CFD__PRINTF(1, 2) CFD__SLOW cfd_error cfd_fail(const char *format, ...) {
-    cfd_writer w = {0};
+    cfd_writer w = CFD__ZERO;
     va_list arguments;
     va_start(arguments, format);
     cfd_vputf(&w, format, arguments);
@@ -930,7 +932,7 @@ CFD__SLOW void cfd__grow_segment(cfd__segment *s) {
 
 CFD__SLOW cfd__segment *cfd__begin_segment(cfd_out *out, uint32_t port, bool stems, bool key, bool value, bool time) {
     cfd__segment *s = CFD_NEW(cfd__segment, 1);
-    *s = CFD__INIT(cfd__segment){0};
+    *s = CFD__INIT(cfd__segment) CFD__ZERO;
     s->port = port, s->stems = stems, s->has_keys = key, s->has_values = value, s->has_times = time;
     s->capacity = out->rows ? out->rows : 4;
     if (stems) s->rows = CFD_NEW(uint32_t, s->capacity);
@@ -997,11 +999,11 @@ CFD__FAST cfd_writer *cfd__emit_writer(cfd_out *out, uint32_t row, cfd_new set) 
 
 /* Emits record `row` as it is to port 0. It costs four bytes. In `fire`, `row` is the firing's index:
  * such a record has the group's key, no value, and the firing's time. */
-CFD__FAST void cfd_keep(cfd_out *out, uint32_t row) { cfd__emit(out, row, CFD__INIT(cfd_new){0}); }
+CFD__FAST void cfd_keep(cfd_out *out, uint32_t row) { cfd__emit(out, row, CFD__INIT(cfd_new) CFD__ZERO); }
 
 /* Emits record `row` as it is to a port. */
 CFD__FAST void cfd_keep_to(cfd_out *out, uint32_t port, uint32_t row) {
-    cfd_new set = {0};
+    cfd_new set = CFD__ZERO;
     set.port = port;
     cfd__emit(out, row, set);
 }
@@ -1013,7 +1015,7 @@ CFD__INLINE void cfd_keep_all(cfd_out *out, uint32_t port) {
 
 /* Emits record `row` with this value. */
 CFD__FAST void cfd_emit_value(cfd_out *out, uint32_t row, cfd_bytes value) {
-    cfd_new set = {0};
+    cfd_new set = CFD__ZERO;
     set.value = value;
     cfd__emit(out, row, set);
 }
@@ -1293,7 +1295,7 @@ CFD__ASSERT(offsetof(cfd__fire_call, kinds) == 24 && offsetof(cfd__fire_call, gr
 #endif
 
 /* An empty list points to it: its pointer must be aligned all the same. */
-static const uint64_t cfd__nothing[1] __attribute__((unused)) = {0};
+static const uint64_t cfd__nothing[1] __attribute__((unused)) = CFD__ZERO;
 
 /* Empty lists come with any pointer; here none is NULL, which means that there is nothing. */
 CFD__INLINE cfd_bytes cfd__bytes_in(cfd_bytes bytes) { return bytes.len ? bytes : CFD_TEXT(""); }
@@ -1317,14 +1319,14 @@ CFD__INLINE cfd_column cfd__seal(cfd__built *built, uint32_t len) {
 }
 
 CFD__INLINE cfd__answer cfd__answer_error(cfd_error error) {
-    cfd__answer answer = {0};
+    cfd__answer answer = CFD__ZERO;
     answer.is_error = 1;
     answer.as.error = error.message;
     return answer;
 }
 
 CFD__INLINE cfd_out cfd__begin_out(const cfd_batch *batch, uint32_t rows, size_t value_room) {
-    cfd_out out = {0};
+    cfd_out out = CFD__ZERO;
     out.batch = batch, out.rows = rows;
     /* As many bytes as came in are the best guess; but not too much of a small memory at once. */
     out.value_room = value_room < 64 ? 64 : value_room > 128 * 1024 ? 128 * 1024 : value_room;
@@ -1341,7 +1343,7 @@ CFD__INLINE bool cfd__all_rows(const cfd__segment *s, uint32_t rows) {
 CFD__INLINE cfd__outcome cfd__end_out(cfd_out *out) {
     cfd__emission *emissions = CFD_NEW(cfd__emission, out->segments), *e = emissions;
     for (cfd__segment *s = out->first; s; s = s->next, e++) {
-        *e = CFD__INIT(cfd__emission){0};
+        *e = CFD__INIT(cfd__emission) CFD__ZERO;
         e->port = s->port;
         if (s->all || (s->stems && cfd__all_rows(s, out->rows))) e->origin = 1;
         else if (s->stems) e->origin = 2, e->keep = cfd__list_of(s->rows, s->len);
@@ -1354,13 +1356,13 @@ CFD__INLINE cfd__outcome cfd__end_out(cfd_out *out) {
 }
 
 CFD__INLINE cfd__answer cfd__call_open(const cfd_operator *op, const cfd_context *context) {
-    cfd__answer answer = {0};
+    cfd__answer answer = CFD__ZERO;
     cfd_error error = op->open ? op->open(context) : CFD_OK;
     return cfd_failed(error) ? cfd__answer_error(error) : answer;
 }
 
 CFD__FAST cfd__answer cfd__call_process(const cfd_operator *op, const cfd_batch *batch) {
-    cfd__answer answer = {0};
+    cfd__answer answer = CFD__ZERO;
     cfd_out out = cfd__begin_out(batch, batch->len, batch->values.data_len);
     out.end = &out.first;
     cfd_error error = op->process(batch, &out);
@@ -1370,7 +1372,7 @@ CFD__FAST cfd__answer cfd__call_process(const cfd_operator *op, const cfd_batch 
 }
 
 CFD__INLINE cfd__answer cfd__call_finish(const cfd_operator *op) {
-    cfd__answer answer = {0};
+    cfd__answer answer = CFD__ZERO;
     cfd_out out = cfd__begin_out(NULL, 0, 0);
     out.end = &out.first;
     cfd_error error = op->finish ? op->finish(&out) : CFD_OK;
@@ -1380,8 +1382,8 @@ CFD__INLINE cfd__answer cfd__call_finish(const cfd_operator *op) {
 }
 
 CFD__INLINE cfd__answer cfd__call_snapshot(const cfd_operator *op) {
-    cfd__answer answer = {0};
-    cfd_writer state = {0};
+    cfd__answer answer = CFD__ZERO;
+    cfd_writer state = CFD__ZERO;
     cfd_error error = op->snapshot(&state);
     if (cfd_failed(error)) return cfd__answer_error(error);
     answer.as.bytes = cfd_written(&state);
@@ -1389,7 +1391,7 @@ CFD__INLINE cfd__answer cfd__call_snapshot(const cfd_operator *op) {
 }
 
 CFD__INLINE cfd__answer cfd__call_restore(const cfd_operator *op, cfd_bytes state) {
-    cfd__answer answer = {0};
+    cfd__answer answer = CFD__ZERO;
     cfd_error error = op->restore(cfd__bytes_in(state));
     return cfd_failed(error) ? cfd__answer_error(error) : answer;
 }
@@ -1412,7 +1414,7 @@ CFD__INLINE uint32_t cfd__begin_groups(cfd__effects *effects, const cfd__groups 
 
 CFD__FAST cfd_group cfd__begin_group(cfd__effects *effects, const cfd__groups *groups, uint32_t g, cfd_now now) {
     const uint32_t *offsets = (const uint32_t *)groups->row_offsets.data;
-    cfd_group group = {0};
+    cfd_group group = CFD__ZERO;
     group.key = cfd_entry(&groups->keys, g);
     group.rows = (const uint32_t *)groups->rows.data + offsets[g];
     group.len = offsets[g + 1] - offsets[g];
@@ -1442,7 +1444,7 @@ CFD__FAST void cfd__end_group(cfd__effects *effects, const cfd_group *group) {
 }
 
 CFD__INLINE cfd__answer cfd__end_groups(cfd__effects *effects, cfd_out *out) {
-    cfd__answer answer = {0};
+    cfd__answer answer = CFD__ZERO;
     if (cfd_failed(effects->error)) return cfd__answer_error(effects->error);
     answer.as.fold.outcome = cfd__end_out(out);
     answer.as.fold.changed = cfd__list_of(effects->changed, effects->changed_len);
@@ -1458,7 +1460,7 @@ CFD__FAST cfd__answer cfd__call_fold(const cfd_operator *op, cfd__fold_call *cal
     cfd_out out = cfd__begin_out(&batch, batch.len, batch.values.data_len);
     out.end = &out.first;
     call->groups.keys = cfd__column_in(call->groups.keys), call->groups.states = cfd__column_in(call->groups.states);
-    cfd__effects effects = {0};
+    cfd__effects effects = CFD__ZERO;
     const uint32_t count = cfd__begin_groups(&effects, &call->groups);
     const cfd_now now = cfd__now_in(&call->now);
     for (uint32_t g = 0; g < count; g++) {
@@ -1477,7 +1479,7 @@ CFD__INLINE cfd__answer cfd__call_fire(const cfd_operator *op, cfd__fire_call *c
     out.end = &out.first;
     out.fired_times = call->times;
     call->groups.keys = cfd__column_in(call->groups.keys), call->groups.states = cfd__column_in(call->groups.states);
-    cfd__effects effects = {0};
+    cfd__effects effects = CFD__ZERO;
     const uint32_t count = cfd__begin_groups(&effects, &call->groups);
     const cfd_now now = cfd__now_in(&call->now);
     for (uint32_t g = 0; g < count; g++) {
@@ -1501,10 +1503,10 @@ CFD__INLINE uint32_t cfd__entries(const cfd_column *column) {
 }
 
 CFD__INLINE cfd__answer cfd__call_merge(const cfd_operator *op, cfd_column keys, cfd_column left, cfd_column right) {
-    cfd__answer answer = {0};
+    cfd__answer answer = CFD__ZERO;
     const uint32_t count = cfd__entries(&keys);
     keys = cfd__column_in(keys), left = cfd__column_in(left), right = cfd__column_in(right);
-    cfd__built merged = {0};
+    cfd__built merged = CFD__ZERO;
     merged.starts = CFD_NEW(uint32_t, count + 1);
     for (uint32_t i = 0; i < count; i++) {
         cfd_bytes earlier = cfd_entry(&left, i), later = cfd_entry(&right, i);
@@ -1521,7 +1523,7 @@ CFD__INLINE cfd__answer cfd__call_merge(const cfd_operator *op, cfd_column keys,
 }
 
 CFD__INLINE cfd__answer cfd__call_check(const cfd_operator *op, cfd_column keys, cfd_column states) {
-    cfd__answer answer = {0};
+    cfd__answer answer = CFD__ZERO;
     keys = cfd__column_in(keys), states = cfd__column_in(states);
     for (uint32_t i = 0; i < cfd__entries(&keys); i++) {
         cfd_bytes key = cfd_entry(&keys, i);
@@ -1648,7 +1650,12 @@ extern const cfd_operator cfd__this;
 
 #ifdef __cplusplus
 }
-#define CFD__EXTERN_C(...) extern "C" { __VA_ARGS__ }
+/* What an operator does without is left out of the list of its functions. */
+#define CFD__EXTERN_C(...)                                              \
+    _Pragma("GCC diagnostic push")                                      \
+    _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"")  \
+    extern "C" { __VA_ARGS__ }                                          \
+    _Pragma("GCC diagnostic pop")
 #else
 #define CFD__EXTERN_C(...) __VA_ARGS__
 #endif

@@ -7,6 +7,10 @@ typedef struct {
 } session_state;
 
 static cfd_error session_fold(cfd_group *group, cfd_out *out) {
+    if (!cfd_is_utf8(group->key)) {
+        for (uint32_t i = 0; i < group->len; i++) cfd_reject(out, group->rows[i], CFD_TEXT("the key is not UTF-8"));
+        return CFD_OK;
+    }
     session_state state;
     cfd_load(group, &state);
     for (uint32_t i = 0; i < group->len; i++) {

@@ -4,6 +4,12 @@
 
 static uint64_t total;
 
+static cfd_error stateful_open(const cfd_context *context) {
+    (void)context;
+    total = 0;
+    return CFD_OK;
+}
+
 static cfd_error stateful_process(const cfd_batch *batch, cfd_out *out) {
     for (uint32_t i = 0; i < batch->len; i++) {
         total += cfd_value(batch, i).len;
@@ -23,4 +29,4 @@ static cfd_error stateful_restore(cfd_bytes state) {
     return CFD_OK;
 }
 
-CFD_STATEFUL(.process = stateful_process, .snapshot = stateful_snapshot, .restore = stateful_restore)
+CFD_STATEFUL(.open = stateful_open, .process = stateful_process, .snapshot = stateful_snapshot, .restore = stateful_restore)

@@ -14,6 +14,10 @@ static cfd_error timer_open(const cfd_context *context) {
 }
 
 static cfd_error timer_fold(cfd_group *group, cfd_out *out) {
+    if (!cfd_is_utf8(group->key)) {
+        for (uint32_t i = 0; i < group->len; i++) cfd_reject(out, group->rows[i], CFD_TEXT("the key is not UTF-8"));
+        return CFD_OK;
+    }
     idle_state state;
     bool some = cfd_load(group, &state);
     for (uint32_t i = 0; i < group->len; i++) {

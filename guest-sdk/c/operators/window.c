@@ -6,7 +6,10 @@ typedef struct {
 } count_state;
 
 static cfd_error window_fold(cfd_group *group, cfd_out *out) {
-    (void)out;
+    if (!cfd_is_utf8(group->key)) {
+        for (uint32_t i = 0; i < group->len; i++) cfd_reject(out, group->rows[i], CFD_TEXT("the key is not UTF-8"));
+        return CFD_OK;
+    }
     count_state state;
     cfd_load(group, &state);
     state.count += group->len;
