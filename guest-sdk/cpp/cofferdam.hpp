@@ -413,16 +413,25 @@ template <typename Op> struct Adapter {
 } // namespace cofferdam
 
 #if defined(__wasm__) && defined(_LIBCPP_VERSION)
-// What libc++ finds wrong is logged as a panic is. (Its own would need files to write to.)
-#define COFFERDAM_LIBRARY_PANIC                                              \
-    void std::__libcpp_verbose_abort(const char *format, ...) noexcept {    \
-        cfd_writer message = {};                                            \
-        va_list arguments;                                                  \
-        va_start(arguments, format);                                        \
-        cfd_vputf(&message, format, arguments);                             \
-        va_end(arguments);                                                  \
-        cfd_panic("%.*s", CFD_ARG(cfd_written(&message))); \
+namespace cofferdam {
+/// Logs what libc++ has found wrong, as a panic is. (Its own way would need files to write to.)
+[[noreturn]] inline void library_panic(const char *format, va_list arguments) {
+    cfd_writer message = {};
+    cfd_vputf(&message, format, arguments);
+    cfd_panic("%.*s", CFD_ARG(cfd_written(&message)));
+}
+} // namespace cofferdam
+
+#define COFFERDAM__LIBRARY_PANIC(name, no_throw)                \
+    [[noreturn]] void name(const char *format, ...) no_throw {  \
+        va_list arguments;                                      \
+        va_start(arguments, format);                            \
+        cofferdam::library_panic(format, arguments);            \
     }
+// libc++'s, and that of libc++abi below it.
+#define COFFERDAM_LIBRARY_PANIC                                      \
+    COFFERDAM__LIBRARY_PANIC(std::__libcpp_verbose_abort, noexcept)  \
+    extern "C" COFFERDAM__LIBRARY_PANIC(__abort_message, )
 #else
 #define COFFERDAM_LIBRARY_PANIC
 #endif
