@@ -21,3 +21,12 @@ pub fn process(batch: cofferdam.Batch, out: *cofferdam.Outcome) !void {
         if (std.mem.find(u8, record.value, config.contains) != null) try out.keep(record);
     }
 }
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "only what contains the text is kept" {
+    var t = try Harness.open("{\"contains\":\"x\"}");
+    defer t.deinit();
+    try t.send(&.{ .{ .value = "an x" }, .{ .value = "none" }, .{ .value = "x" } });
+    try t.expectValues(0, &.{ "an x", "x" });
+}

@@ -18,3 +18,14 @@ pub fn process(batch: cofferdam.Batch, out: *cofferdam.Outcome) !void {
         }
     }
 }
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "each word is a record, with its lower case as key" {
+    var t = try Harness.open("{}");
+    defer t.deinit();
+    try t.send(&.{.{ .value = "To be  or", .timestamp = 7 }});
+    try t.expectValues(0, &.{ "To", "be", "or" });
+    try std.testing.expectEqualStrings("to", t.outputs.items[0].key);
+    try std.testing.expectEqual(7, t.outputs.items[2].timestamp);
+}

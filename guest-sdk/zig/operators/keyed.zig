@@ -28,3 +28,16 @@ pub fn fold(group: *cofferdam.Group, out: *cofferdam.Outcome) !void {
     }
     try group.store(state);
 }
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "each key is counted by itself" {
+    var t = try Harness.open("{}");
+    defer t.deinit();
+    try t.send(&.{ .{ .key = "a" }, .{ .key = "b\"" } });
+    try t.send(&.{.{ .key = "a" }});
+    try t.expectValues(0, &.{ "{\"key\":\"a\",\"count\":1}", "{\"key\":\"b\\\"\",\"count\":1}", "{\"key\":\"a\",\"count\":2}" });
+    try t.send(&.{.{ .key = "\xff" }});
+    try t.expectReasons(&.{"the key is not UTF-8"});
+    try std.testing.expectEqual(2, t.states());
+}

@@ -1,5 +1,6 @@
 //! Writes every ASCII digit of the value as `#`; key and time stay.
 
+const std = @import("std");
 const cofferdam = @import("cofferdam");
 
 pub const panic = cofferdam.panic;
@@ -25,4 +26,15 @@ fn mask(to: []u8, from: []const u8) void {
         to[i..][0..16].* = @select(u8, digits, @as(Block, @splat('#')), block);
     }
     for (to[i..], from[i..]) |*t, byte| t.* = if (byte >= '0' and byte <= '9') '#' else byte;
+}
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "digits are masked, and the rest stays" {
+    var t = try Harness.open("{}");
+    defer t.deinit();
+    try t.send(&.{.{ .value = "card 4711 0815 4242, 1 item", .key = "k", .timestamp = 7 }});
+    try t.expectValues(0, &.{"card #### #### ####, # item"});
+    try std.testing.expectEqualStrings("k", t.outputs.items[0].key);
+    try std.testing.expectEqual(7, t.outputs.items[0].timestamp);
 }

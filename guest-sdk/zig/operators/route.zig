@@ -20,3 +20,14 @@ pub fn process(batch: cofferdam.Batch, out: *cofferdam.Outcome) !void {
         }
     }
 }
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "values leave by what they look like" {
+    var t = try Harness.open("{}");
+    defer t.deinit();
+    try t.send(&.{ .{ .value = "{}" }, .{ .value = "text" }, .{ .value = "" } });
+    try t.expectValues(objects, &.{"{}"});
+    try t.expectValues(others, &.{"text"});
+    try t.expectReasons(&.{"the value is empty"});
+}

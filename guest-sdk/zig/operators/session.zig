@@ -11,10 +11,15 @@ comptime {
 const State = extern struct { sum: i64 = 0, count: u64 = 0 };
 
 pub fn fold(group: *cofferdam.Group, out: *cofferdam.Outcome) !void {
+    if (!std.unicode.utf8ValidateSlice(group.key)) {
+        var refused = group.records();
+        while (refused.next()) |record| try out.reject(record, "the key is not UTF-8");
+        return;
+    }
     var state = try group.load(State) orelse State{};
     var records = group.records();
     while (records.next()) |record| {
-        const number = std.fmt.parseInt(i64, record.value, 10) catch {
+        const number = integer(record.value) orelse {
             try out.reject(record, "not a number");
             continue;
         };
@@ -22,6 +27,12 @@ pub fn fold(group: *cofferdam.Group, out: *cofferdam.Outcome) !void {
         state.count += 1;
     }
     if (state.count > 0) try group.store(state);
+}
+
+/// `std.fmt.parseInt` reads `1_000`, too.
+fn integer(text: []const u8) ?i64 {
+    if (std.mem.findScalar(u8, text, '_') != null) return null;
+    return std.fmt.parseInt(i64, text, 10) catch null;
 }
 
 pub fn merge(_: []const u8, earlier: []const u8, later: []const u8, merged: *cofferdam.Writer) !void {
@@ -40,4 +51,21 @@ pub fn fire(group: *cofferdam.Group, firing: cofferdam.Firing, out: *cofferdam.O
     try value.put(",\"count\":");
     try value.int(state.count);
     try value.put("}");
+}
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "a record between two sessions makes them one" {
+    var t = try Harness.open("{}");
+    defer t.deinit();
+    t.session(10);
+    try t.send(&.{
+        .{ .key = "a", .value = "1", .timestamp = 0 },
+        .{ .key = "a", .value = "2", .timestamp = 15 },
+        .{ .key = "a", .value = "1_000", .timestamp = 16 },
+    });
+    try t.expectReasons(&.{"not a number"});
+    try t.send(&.{.{ .key = "a", .value = "4", .timestamp = 8 }});
+    try t.close();
+    try t.expectValues(0, &.{"{\"key\":\"a\",\"sum\":7,\"count\":3}"});
 }

@@ -30,3 +30,20 @@ pub fn snapshot(state: *cofferdam.Writer) !void {
 pub fn restore(state: []const u8) !void {
     total = try cofferdam.stateOf(u64, state);
 }
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "the total survives a restart" {
+    var t = try Harness.open("{}");
+    defer t.deinit();
+    try t.send(&.{ .{ .value = "abc" }, .{ .value = "de" } });
+    try t.expectValues(0, &.{ "3", "5" });
+    const state = try t.snapshot();
+
+    var fresh = try Harness.open("{}");
+    defer fresh.deinit();
+    try restore(state);
+    try fresh.send(&.{.{ .value = "f" }});
+    try fresh.expectValues(0, &.{"6"});
+    try std.testing.expectError(error.Failed, restore("?"));
+}

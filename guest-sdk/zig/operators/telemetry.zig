@@ -1,5 +1,6 @@
 //! Keeps every record, and shows configuration, log lines and metrics.
 
+const std = @import("std");
 const cofferdam = @import("cofferdam");
 
 pub const panic = cofferdam.panic;
@@ -31,4 +32,21 @@ pub fn process(batch: cofferdam.Batch, out: *cofferdam.Outcome) !void {
         cofferdam.metrics.gauge("last_value_bytes", @floatFromInt(last.value.len));
     }
     try out.keepAll(0);
+}
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "it says hello, and counts" {
+    try std.testing.expectError(error.Failed, Harness.open("{}"));
+    try std.testing.expectEqualStrings("config: greeting is missing", cofferdam.testing.message());
+
+    var t = try Harness.open("{\"greeting\":\"hello\"}");
+    defer t.deinit();
+    try t.send(&.{ .{ .value = "a" }, .{ .value = "bcd" } });
+    try t.expectValues(0, &.{ "a", "bcd" });
+    try std.testing.expectEqualStrings("hello, subtask 0 of 1", t.lines()[0].text);
+    try std.testing.expectEqualStrings("record 2: bcd", t.lines()[1].text);
+    try std.testing.expectEqual(2, t.counter("records"));
+    try std.testing.expectEqualSlices(f64, &.{ 1, 3 }, t.histogram("value_bytes"));
+    try std.testing.expectEqual(3, t.gauge("last_value_bytes"));
 }

@@ -1,5 +1,6 @@
 //! Says when a key has been idle: no record for `timeout_ms` of event time.
 
+const std = @import("std");
 const cofferdam = @import("cofferdam");
 
 pub const panic = cofferdam.panic;
@@ -21,6 +22,11 @@ pub fn open(_: cofferdam.Context) !void {
 }
 
 pub fn fold(group: *cofferdam.Group, out: *cofferdam.Outcome) !void {
+    if (!std.unicode.utf8ValidateSlice(group.key)) {
+        var refused = group.records();
+        while (refused.next()) |record| try out.reject(record, "the key is not UTF-8");
+        return;
+    }
     var known = try group.load(State);
     var records = group.records();
     while (records.next()) |record| {
@@ -47,4 +53,17 @@ pub fn fire(group: *cofferdam.Group, firing: cofferdam.Firing, out: *cofferdam.O
     try value.int(state.count);
     try value.put("}");
     try group.deleteState();
+}
+
+const Harness = cofferdam.testing.Harness(@This());
+
+test "a key that falls silent is told once" {
+    var t = try Harness.open("{\"timeout_ms\":100}");
+    defer t.deinit();
+    try t.send(&.{ .{ .key = "a", .timestamp = 0 }, .{ .key = "a", .timestamp = 50 } });
+    try t.watermark(149);
+    try t.expectValues(0, &.{});
+    try t.watermark(150);
+    try t.expectValues(0, &.{"{\"key\":\"a\",\"idle_since\":50,\"records\":2}"});
+    try std.testing.expectEqual(0, t.states() + t.timers.items.len);
 }
