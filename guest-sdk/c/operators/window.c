@@ -19,7 +19,7 @@ static cfd_error window_fold(cfd_group *group, cfd_out *out) {
 
 static cfd_error window_fire(cfd_group *group, cfd_firing firing, cfd_out *out) {
     count_state state;
-    cfd_load(group, &state);
+    if (!cfd_load(group, &state)) return CFD_OK; /* All that came was refused. */
     cfd_writer *value = cfd_emit_writer(out, firing.index, .port = 0);
     CFD_PUT(value, "{\"key\":");
     cfd_put_json(value, group->key);

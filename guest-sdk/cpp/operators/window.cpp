@@ -22,12 +22,13 @@ struct WindowCount {
     cfd::Status fire(cfd::Group &group, const cfd::Firing &firing, cfd::Outcome &out) {
         auto window = group.window();
         if (!window) return cfd::fail("this operator needs a window");
-        State state = group.load<State>().value_or(State{});
+        auto state = group.load<State>();
+        if (!state) return cfd::ok; // All that came was refused.
         out.write(firing)
             .put("{\"key\":").json(group.key())
             .put(",\"window_start\":").integer(window->start)
             .put(",\"window_end\":").integer(window->end)
-            .put(",\"count\":").integer(state.count)
+            .put(",\"count\":").integer(state->count)
             .put("}");
         return cfd::ok;
     }

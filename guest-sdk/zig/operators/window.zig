@@ -22,7 +22,7 @@ pub fn fold(group: *cofferdam.Group, out: *cofferdam.Outcome) !void {
 }
 
 pub fn fire(group: *cofferdam.Group, firing: cofferdam.Firing, out: *cofferdam.Outcome) !void {
-    const state = try group.load(State) orelse State{};
+    const state = try group.load(State) orelse return; // All that came was refused.
     const window = group.window orelse return cofferdam.fail("this operator needs a window", .{});
     const value = try out.emitWriter(firing, .{});
     try value.put("{\"key\":");
