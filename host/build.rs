@@ -18,7 +18,8 @@ const TEXTS: [&str; 20] = [
     "toml", "ts", "typed", "wit", "zig", "zon",
 ];
 /// Texts that are known by their whole name.
-const NAMES: [&str; 4] = [".gitignore", "Makefile", "gitignore", "requirements.txt"];
+const NAMES: [&str; 5] =
+    [".gitignore", "Makefile", "compile_flags.txt", "gitignore", "requirements.txt"];
 
 fn main() -> io::Result<()> {
     let host = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
