@@ -40,8 +40,8 @@ use crate::{
 
 /// How many spans go together.
 const TOGETHER: usize = 512;
-/// For how long the same spans are tried; by then others have taken their place in the queue.
-const TRIED_FOR: Duration = Duration::from_secs(30);
+/// For how many times a request's time the same spans are tried; by then others wait.
+const TRIED_FOR: u32 = 3;
 /// The first wait before another try, and the longest.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(10);
@@ -195,7 +195,7 @@ impl Exporter {
             };
             let wait = backoff.mul_f64(rand::random_range(0.5..1.0));
             let wait = asked.map_or(wait, |asked| asked.max(wait));
-            if last || *ending.borrow() || since.elapsed() + wait > TRIED_FOR {
+            if last || *ending.borrow() || since.elapsed() + wait > self.spec.timeout * TRIED_FOR {
                 self.tracer.count(TraceCounts { lost: all, ..TraceCounts::default() });
                 return self.say(&why);
             }
