@@ -190,7 +190,7 @@ fn fields(mut message: &[u8]) -> Vec<(u64, Field<'_>)> {
     found
 }
 
-fn all<'a>(message: &'a [u8], wanted: u64) -> impl Iterator<Item = &'a [u8]> {
+fn all(message: &[u8], wanted: u64) -> impl Iterator<Item = &[u8]> {
     fields(message).into_iter().filter(move |(field, _)| *field == wanted).map(|(_, v)| v.bytes())
 }
 
