@@ -136,12 +136,6 @@ impl Exporter {
     /// Waits for a span, and a while for others to go with it; at the end there may be none.
     async fn next(&mut self, ending: &mut watch::Receiver<bool>) -> Vec<Box<Span>> {
         let mut spans = Vec::new();
-        let ended = async |ending: &mut watch::Receiver<bool>| {
-            // Whoever could say so may be gone: then it goes on as long as the process.
-            if ending.wait_for(|ending| *ending).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             _ = self.spans.recv_many(&mut spans, TOGETHER) => {}
             () = ended(ending) => {}
@@ -185,7 +179,10 @@ impl Exporter {
                     let refused = refused.min(all);
                     let exported = all - refused;
                     self.tracer.count(TraceCounts { exported, refused, ..TraceCounts::default() });
-                    return self.say(&format!("the collector refuses some: {why}"));
+                    return self.say(&match refused {
+                        0 => "there were more than can be sent; lower the ratios".to_owned(),
+                        _ => format!("the collector refuses some: {why}"),
+                    });
                 }
                 Tried::Refused(why) => {
                     self.tracer.count(TraceCounts { refused: all, ..TraceCounts::default() });
@@ -202,7 +199,7 @@ impl Exporter {
             self.say(&why);
             tokio::select! {
                 () = sleep(wait) => {}
-                _ = ending.wait_for(|ending| *ending) => {}
+                () = ended(ending) => {}
             }
             backoff = (backoff * 2).min(LAST_BACKOFF);
         }
@@ -252,6 +249,14 @@ impl Exporter {
                 Tried::Again(error.to_string(), None)
             }
         }
+    }
+}
+
+/// Waits until it is to end.
+async fn ended(ending: &mut watch::Receiver<bool>) {
+    // Whoever could say so may be gone: then it goes on as long as the process.
+    if ending.wait_for(|ending| *ending).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -55,7 +55,10 @@ async fn one(
         return Ok((per(cpu, records), 0));
     };
     let collector = Collector::start();
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()), ("OTEL_TRACES_SAMPLER_ARG", ratio.to_owned())];
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()),
+        ("OTEL_TRACES_SAMPLER_ARG", ratio.to_owned()),
+    ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
     let spec = of_environment(variables).map_err(|error| anyhow::anyhow!("{error}"))?;
     let opened = Exporter::open(&spec).map_err(|error| anyhow::anyhow!(error))?;
