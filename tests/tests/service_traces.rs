@@ -278,8 +278,10 @@ fn a_collector_that_is_not_there_costs_spans_and_nothing_else() {
     let place = Place::new();
     // A port where nobody listens any more.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let more = "sample_ratio = 1\nmax_queue = 8\ntimeout = '100ms'";
+    let more = "sample_ratio = 1\nmax_queue = 8\ntimeout = '1s'";
     let served = serve(&place, &format!("http://{gone}"), more);
+    // It goes on telling while nobody takes anything.
+    let endless = served.submit("acme", COUNTING);
     let job = served.submit("acme", JOB);
     let _ = served.until_state(&job, "finished");
     // It came to what it must come to.
@@ -287,6 +289,7 @@ fn a_collector_that_is_not_there_costs_spans_and_nothing_else() {
     until_counted(&served, "cofferdam_traces_spans_dropped");
     until_counted(&served, "cofferdam_traces_spans_lost");
     assert_eq!(counter(&served, "cofferdam_traces_spans_exported"), Some(0));
+    let _ = served.until_state(&endless, "running");
     let said = served.terminate();
     let told: Vec<_> =
         said.iter().filter(|line| line.contains("did not reach the collector")).collect();
