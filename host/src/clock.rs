@@ -57,6 +57,46 @@ impl ManualClock {
     }
 }
 
+/// A moment, for people to read: on the machine's clock, and what came after it on one that never
+/// goes back, so that nothing ends before it began.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    nanos: u64,
+    watch: Stopwatch,
+}
+
+impl Moment {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::of(Stopwatch::start())
+    }
+
+    /// When a stopwatch was started.
+    #[must_use]
+    pub fn of(watch: Stopwatch) -> Self {
+        Self { nanos: system_nanos().saturating_sub(watch.nanos()), watch }
+    }
+
+    /// Nanoseconds from 1970-01-01T00:00:00Z to it.
+    #[must_use]
+    pub fn nanos(self) -> u64 {
+        self.nanos
+    }
+
+    /// Nanoseconds from 1970-01-01T00:00:00Z to now.
+    #[must_use]
+    pub fn until_now(self) -> u64 {
+        self.nanos.saturating_add(self.watch.nanos())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+fn system_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Measures how long something takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(std::time::Instant);

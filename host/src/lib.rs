@@ -13,6 +13,7 @@
 //! | [`database`] | trusting sled with what must not be lost |
 //! | [`hardening`] | giving up what the process does not need: files, system calls |
 //! | [`memory`] | budgets of memory, and the meters of slots |
+//! | [`trace`] | spans: what was done, in which trace; sampling |
 //! | [`stream`] | batches, channels, barriers, watermarks, key groups |
 //! | [`state`] | the keyed state, windows and timers of one subtask; no I/O |
 //! | [`checkpoint`] | the format of a checkpoint and the sled store |
@@ -30,6 +31,7 @@
 //! | [`service`] | the Dispatcher: many tenants' jobs in one process, who may do what |
 //! | [`http`] | the REST API: auth at the door, problem details |
 //! | [`client`] | asking a server that runs elsewhere: profiles, TLS, what is tried again |
+//! | [`otlp`] | sending spans to a collector |
 //! | [`cli`] | arguments, progress, exit codes |
 
 pub mod allocator;
@@ -52,6 +54,7 @@ pub mod intake;
 pub mod job_manager;
 pub mod memory;
 pub mod metrics;
+pub mod otlp;
 pub mod registry;
 pub mod remote;
 pub mod restart;
@@ -63,5 +66,6 @@ pub mod stream;
 pub mod task_manager;
 pub mod tenancy;
 pub mod threads;
+pub mod trace;
 pub mod trial;
 pub mod watching;

@@ -5,6 +5,7 @@
 pub mod authoring;
 pub mod browser;
 pub mod client;
+pub mod collector;
 pub mod console;
 mod contract;
 mod disk;

@@ -19,7 +19,11 @@ use super::{
     terminal::{self, Display, Mode},
 };
 use crate::{
-    config::job::{JobSpec, OperatorSpec, SinkConnector, StateKeeping},
+    config::{
+        environment,
+        job::{JobSpec, OperatorSpec, SinkConnector, StateKeeping},
+        traces,
+    },
     hardening::{self, Report},
     job_manager::{
         self,
@@ -28,6 +32,7 @@ use crate::{
         status::JobStatus,
     },
     memory::Admission,
+    otlp::Exporter,
     remote::server::Listener,
     sandbox::{Compiler, Metering, PageWatch},
     task_manager::{self, TaskManagerSettings, tenants::Follower},
@@ -50,6 +55,7 @@ struct Prepared {
     follower: Option<Follower>,
     hardened: Report,
     listener: Option<Listener>,
+    exporter: Option<Exporter>,
 }
 
 /// Reads the job, and looks at whose it is; then hardens the process, and makes what a
@@ -70,7 +76,9 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
         allow_non_restored_state: args.allow_non_restored_state,
         ..RunOptions::default()
     };
+    let exporter = exporter(&mut options)?;
     let mut needs = needs::of_run(&file.spec, &options);
+    needs.add_host(exporter.as_ref().map(Exporter::host));
     if let Some(owner) = &owner {
         owner.add_needs(&mut needs);
     }
@@ -82,7 +90,22 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
         None => None,
         Some(owner) => Some(owner.take(&mut options, &file)?),
     };
-    Ok(Prepared { spec: file.spec, options, follower, hardened, listener })
+    Ok(Prepared { spec: file.spec, options, follower, hardened, listener, exporter })
+}
+
+/// Who sends spans, if the environment says where to.
+fn exporter(options: &mut RunOptions) -> Result<Option<Exporter>, Exit> {
+    let spec = traces::of_environment(environment::variables()).map_err(|errors| {
+        terminal::say(&errors.to_string());
+        Exit::Usage
+    })?;
+    let traced = Exporter::open(&spec).map_err(|error| {
+        terminal::say(&format!("error: {error}"));
+        Exit::Usage
+    })?;
+    let (tracer, exporter) = traced.unzip();
+    options.settings.tracer = tracer.unwrap_or_default();
+    Ok(exporter)
 }
 
 /// What tells which pages guests have written to. Before the process is hardened: it
@@ -110,7 +133,7 @@ fn listen(state: &Path) -> Option<Listener> {
 }
 
 fn run_prepared(args: &RunArgs, prepared: Prepared, progress: MultiProgress) -> Exit {
-    let Prepared { spec, options, follower, hardened, listener } = prepared;
+    let Prepared { spec, options, follower, hardened, listener, exporter } = prepared;
     let prints =
         spec.sinks.iter().any(|sink| matches!(sink.connector, SinkConnector::Stdout { .. }));
     let mode = Mode::choose(args.json, prints);
@@ -132,7 +155,14 @@ fn run_prepared(args: &RunArgs, prepared: Prepared, progress: MultiProgress) -> 
         // It ends with the runtime too.
         runtime.spawn(listener.serve(ask));
     }
-    let ended = runtime.block_on(drive(spec, options, requests, mode, display));
+    let ended = runtime.block_on(async {
+        let exporting = exporter.map(Exporter::start);
+        let ended = drive(spec, options, requests, mode, display).await;
+        if let Some(exporting) = exporting.filter(|_| matches!(ended, Ok(Some(_)))) {
+            exporting.finish().await;
+        }
+        ended
+    });
     // A source that waits for standard input would hold the program up.
     runtime.shutdown_background();
     match ended {

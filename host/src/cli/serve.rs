@@ -20,6 +20,7 @@ use crate::{
         server::{Configured, ServerSpec},
     },
     http::{server, tls::Tls},
+    otlp::Exporter,
     sandbox::{Compiler, PageWatch, make_private_dir},
     service::{CannotServe, Service, needs},
     task_manager::{self, TaskManagerSettings},
@@ -35,6 +36,7 @@ struct Prepared {
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     settings: TaskManagerSettings,
+    exporter: Option<Exporter>,
 }
 
 pub(super) fn serve(args: &ServeArgs) -> Exit {
@@ -74,6 +76,8 @@ fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
              TLS before the server, or configure a certificate",
         );
     }
+    let traced = Exporter::open(&spec.traces).map_err(|error| refuse(Exit::Usage, &error))?;
+    let (tracer, exporter) = traced.unzip();
     let compiled = dir.join("compiled");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let slots = u32::try_from(cores * SLOTS_PER_CORE).unwrap_or(u32::MAX);
@@ -85,12 +89,13 @@ fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
         cache_dir: make_private_dir(&compiled).is_ok().then_some(compiled),
         // It cannot be had later, and any job may need it.
         page_watch: PageWatch::open().ok(),
+        tracer: tracer.unwrap_or_default(),
         ..TaskManagerSettings::default()
     };
     // Before there is any other thread: what follows starts them.
     let hardened = harden(args.hardening, &needs::of_service(&dir, &spec))?;
     tracing::info!("{hardened}");
-    Ok(Prepared { dir, spec, listener, tls, settings })
+    Ok(Prepared { dir, spec, listener, tls, settings, exporter })
 }
 
 /// The configuration of a file, if there is one, with what the environment changes of it.
@@ -102,9 +107,7 @@ pub(super) fn read_config(path: Option<&Path>) -> Result<Configured, Exit> {
         })
     };
     let text = path.map(read).transpose()?.unwrap_or_default();
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let variables = config::environment::settings(variables);
+    let variables = config::environment::settings(config::environment::variables());
     let origin = path.unwrap_or(Path::new("cofferdam.toml"));
     config::parse_server(&text, origin, &variables).map_err(|errors| {
         terminal::say(&errors.to_string());
@@ -124,7 +127,7 @@ fn make(dir: &Path) -> io::Result<PathBuf> {
 }
 
 fn run(prepared: Prepared) -> Exit {
-    let Prepared { dir, spec, listener, tls, settings } = prepared;
+    let Prepared { dir, spec, listener, tls, settings, exporter } = prepared;
     let runtime = match task_manager::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -140,13 +143,18 @@ fn run(prepared: Prepared) -> Exit {
                 return refuse(Exit::Usage, &error.to_string());
             }
         };
+        let exporting = exporter.map(Exporter::start);
         // It ends with the runtime.
         tokio::spawn(follower.follow());
         tokio::spawn(service.clone().watch_machine());
-        match answer(&service, listener, tls).await {
+        let exit = match answer(&service, listener, tls).await {
             Ok(exit) => exit,
             Err(error) => refuse(Exit::JobFailed, &format!("the server cannot go on: {error}")),
+        };
+        if let Some(exporting) = exporting.filter(|_| !matches!(exit, Exit::Aborted)) {
+            exporting.finish().await;
         }
+        exit
     });
     // A source that waits would hold the program up.
     runtime.shutdown_background();

@@ -27,14 +27,14 @@ const CONNECTING: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: usize = 64 << 20;
 
 /// What came back.
-pub(super) struct Exchanged {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Exchanged {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// Why nothing came back.
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// Nothing was sent, and that will not change.
     Never(ClientError),
     /// Nothing was sent.
@@ -44,7 +44,7 @@ pub(super) enum Failed {
 }
 
 /// TLS that trusts whom everybody trusts, and the certificates in a file.
-pub(super) fn connector(ca: Option<&Path>) -> Result<TlsConnector, ClientError> {
+pub(crate) fn connector(ca: Option<&Path>) -> Result<TlsConnector, ClientError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = ca {
         let wrong = |why: &dyn std::fmt::Display| {
@@ -71,7 +71,7 @@ pub(super) fn connector(ca: Option<&Path>) -> Result<TlsConnector, ClientError> 
 }
 
 /// Connects, sends the request, and waits for the answer.
-pub(super) async fn exchange(
+pub(crate) async fn exchange(
     address: &Address,
     tls: Option<&TlsConnector>,
     request: Request<Full<Bytes>>,
@@ -127,9 +127,9 @@ pub(super) async fn listen(
 }
 
 /// A connection, encrypted or not.
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn connect(address: &Address, tls: Option<&TlsConnector>) -> Result<Box<dyn Stream>, Failed> {
     let unreachable =

@@ -16,7 +16,7 @@
 pub mod address;
 pub mod error;
 mod events;
-mod exchange;
+pub(crate) mod exchange;
 pub mod profiles;
 mod retry;
 pub mod target;

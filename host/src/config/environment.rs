@@ -2,10 +2,12 @@
 //! `[server]`. They go before what the file says. Variables that begin otherwise are nobody's
 //! here.
 
-use super::node::Override;
+use std::ffi::OsString;
+
+use super::{node::Override, otel};
 
 /// The tables whose keys can be given by variables.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "server",
     "tls",
     "auth",
@@ -20,11 +22,24 @@ const TABLES: [&str; 14] = [
     "disk",
     "network",
     "files",
+    "traces",
 ];
 
-/// The settings among some variables, in the order of their names.
+/// The variables of this process that are text.
+#[must_use]
+pub fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// The settings among some variables: those that OpenTelemetry has names for, which hold where
+/// nothing else is said, and then ours, in the order of their names.
 #[must_use]
 pub fn settings(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Override> {
+    let variables: Vec<_> = variables.into_iter().collect();
+    let mut all = otel::settings(&variables);
     let mut found: Vec<_> = variables
         .into_iter()
         .filter_map(|(name, value)| {
@@ -37,7 +52,8 @@ pub fn settings(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Ov
         })
         .collect();
     found.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    found
+    all.append(&mut found);
+    all
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@
 //! | `section` | reading a table key by key, with errors |
 //! | `read`, `read_source`, `read_sink`, `read_operator` | one per kind of table |
 //! | `read_folders`, `read_http_hosts` | what goes with a grant of an operator |
-//! | [`environment`] | settings of a server that stand in the environment |
+//! | [`environment`], `otel` | settings of a server that stand in the environment |
+//! | [`traces`] | where spans go, and which |
 //! | `paths` | file names and globs, relative to the job file |
 //! | `graph` | names and references between nodes |
 //! | `blame` | the places of mistakes that show when operators are loaded |
@@ -24,6 +25,7 @@ pub mod errors;
 mod graph;
 pub mod job;
 mod node;
+mod otel;
 mod paths;
 mod read;
 mod read_folders;
@@ -37,6 +39,7 @@ mod section;
 pub mod server;
 pub mod server_view;
 pub mod tenant;
+pub mod traces;
 pub mod units;
 pub mod webhook;
 

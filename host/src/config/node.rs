@@ -193,6 +193,8 @@ pub struct Override {
     text: String,
     path: Vec<String>,
     value_at: usize,
+    /// What the file says goes before it.
+    unless_in_file: bool,
 }
 
 /// Why a `--set` is not `KEY=VALUE`.
@@ -218,7 +220,8 @@ impl FromStr for Override {
         if path.len() < 2 || path.len() > 80 || path.iter().any(String::is_empty) {
             return Err(InvalidOverride::NoTarget(key.to_owned()));
         }
-        Ok(Self { text: text.to_owned(), path, value_at: key.len() + 1 })
+        let text = text.to_owned();
+        Ok(Self { text, path, value_at: key.len() + 1, unless_in_file: false })
     }
 }
 
@@ -226,7 +229,13 @@ impl Override {
     /// What a variable of the environment sets: a key of a table.
     pub(super) fn of_variable(name: &str, value: &str, path: [&str; 2]) -> Self {
         let path = path.map(str::to_owned).to_vec();
-        Self { text: format!("{name}={value}"), path, value_at: name.len() + 1 }
+        let text = format!("{name}={value}");
+        Self { text, path, value_at: name.len() + 1, unless_in_file: false }
+    }
+
+    /// The same, where the file says nothing.
+    pub(super) fn unless_in_file(self) -> Self {
+        Self { unless_in_file: true, ..self }
     }
 
     /// As it was given.
@@ -290,9 +299,22 @@ pub(super) fn apply(root: &mut Node, overrides: &[Override], problems: &Problems
 /// Carries out what variables of the environment say: each where its path leads.
 pub(super) fn apply_variables(root: &mut Node, variables: &[Override]) {
     for (number, change) in variables.iter().enumerate() {
+        if change.unless_in_file && stands_in_file(root, &change.path) {
+            continue;
+        }
         let key_place = Place::Set(number, 0..change.value_at - 1);
         insert(root, &change.path, change.value(number), &key_place);
     }
+}
+
+fn stands_in_file(root: &Node, path: &[String]) -> bool {
+    let mut node = root;
+    for key in path {
+        let Value::Table(entries) = &node.value else { return false };
+        let Some(entry) = entries.iter().find(|entry| entry.key == *key) else { return false };
+        node = &entry.node;
+    }
+    matches!(node.place, Place::File(_))
 }
 
 /// The `[[kind]]` with the given `name`, for one of the kinds.

@@ -17,6 +17,7 @@ use super::{
         Configured, DiskLimits, LogFormat, PlaygroundLimits, ServerSpec, Source, TenantLimits,
         TlsFiles,
     },
+    traces,
 };
 use crate::ids::{InvalidName, TenantId};
 
@@ -150,6 +151,9 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
         put(&mut spec.webhook_hosts, hosts);
         section.finish();
     }
+    if let Some(section) = file.table("traces") {
+        traces::read(section, origin, &mut spec.traces);
+    }
     if let Some(section) = file.table("files") {
         read_files(section, origin, &mut spec);
     }
@@ -157,7 +161,7 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
     Some(spec)
 }
 
-fn put<T>(field: &mut T, read: Option<T>) {
+pub(super) fn put<T>(field: &mut T, read: Option<T>) {
     if let Some(value) = read {
         *field = value;
     }
@@ -259,7 +263,7 @@ fn address(node: &Node) -> Read<SocketAddr> {
     })
 }
 
-fn time(node: &Node) -> Read<Duration> {
+pub(super) fn time(node: &Node) -> Read<Duration> {
     let read = section::millis(node)?;
     if read > LONGEST { Err(Refusal::new("must be a day at most")) } else { Ok(read) }
 }
@@ -288,7 +292,7 @@ fn beside(origin: &Path, path: &str) -> PathBuf {
 }
 
 /// A file that is there.
-fn a_file(node: &Node, origin: &Path) -> Read<PathBuf> {
+pub(super) fn a_file(node: &Node, origin: &Path) -> Read<PathBuf> {
     let path = beside(origin, &section::text(node)?);
     match std::fs::metadata(&path) {
         Ok(found) if found.is_file() => Ok(path),
@@ -321,6 +325,7 @@ mod tests {
         environment,
         job::HttpHost,
         server::{LogSpec, RequestLimit},
+        traces::TracesSpec,
     };
 
     fn parse(text: &str) -> Result<ServerSpec, String> {
@@ -347,6 +352,7 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
 [log]\nformat = 'json'\nlevel = 'warn,guest=debug'
 [disk]\nlow = '7MiB'\nfull = '0'\ncheck_every = '1m'
 [network]\nports = [8080]\nwebhook_hosts = ['10.0.0.7:8080']
+[traces]\nmax_queue = 7
 [files]\nshared = ['/tmp']\ntenants.acme = ['/']\n";
         let acme = TenantId::new("acme").unwrap();
         let wanted = ServerSpec {
@@ -400,6 +406,7 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
             webhook_hosts: vec![HttpHost { name: "10.0.0.7".to_owned(), port: Some(8080) }],
             shared_files: vec!["/tmp".into()],
             tenant_files: [(acme.clone(), vec!["/".into()])].into(),
+            traces: TracesSpec { max_queue: 7, ..TracesSpec::default() },
         };
         let read = parse(text).unwrap();
         assert_eq!(read, wanted);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{job::HttpHost, server_view::Setting};
+use super::{job::HttpHost, server_view::Setting, traces::TracesSpec};
 use crate::ids::TenantId;
 
 /// A configuration, and where it comes from.
@@ -115,6 +115,8 @@ pub struct ServerSpec {
     pub shared_files: Vec<PathBuf>,
     /// `[files.tenants] NAME`: directories that job files of this tenant may name.
     pub tenant_files: BTreeMap<TenantId, Vec<PathBuf>>,
+    /// `[traces]`
+    pub traces: TracesSpec,
 }
 
 /// What trying an operator may take.
@@ -253,6 +255,7 @@ impl Default for ServerSpec {
             webhook_hosts: Vec::new(),
             shared_files: Vec::new(),
             tenant_files: BTreeMap::new(),
+            traces: TracesSpec::default(),
         }
     }
 }

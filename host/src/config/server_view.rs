@@ -10,6 +10,7 @@ use super::{
         DiskLimits, LogFormat, LogSpec, PlaygroundLimits, RequestLimit, ServerSpec, TenantLimits,
         TlsFiles,
     },
+    traces::TracesSpec,
     units::show_size,
 };
 
@@ -85,6 +86,7 @@ impl ServerSpec {
             webhook_hosts,
             shared_files,
             tenant_files,
+            traces,
         } = self;
         let file = |of: fn(&TlsFiles) -> &PathBuf| tls.as_ref().map(|tls| text(&of(tls).display()));
         #[expect(clippy::cast_possible_truncation, reason = "it was read from a whole number")]
@@ -153,6 +155,7 @@ impl ServerSpec {
             value: Some(value),
             otherwise: none,
         };
+        rows.extend(of_traces(traces));
         rows.extend(
             tenant_files.iter().map(|(name, of)| of_tenant("files.tenants", name, paths(of))),
         );
@@ -161,6 +164,44 @@ impl ServerSpec {
         );
         rows
     }
+}
+
+/// Without what is secret: the values of headers.
+fn of_traces(of: &TracesSpec) -> Vec<Setting> {
+    let TracesSpec {
+        endpoint,
+        headers,
+        ca,
+        ratios,
+        service_name,
+        resource,
+        timeout,
+        schedule_delay,
+        max_queue,
+    } = of;
+    let table = |entries: Vec<(String, Value)>| Some(Value::Table(entries.into_iter().collect()));
+    let hidden = headers.iter().map(|(name, _)| (name.to_string(), Value::from("…")));
+    let shown = resource.iter().map(|(key, value)| (key.clone(), text(value)));
+    let rows: Vec<(&str, Option<Value>, &'static str)> = vec![
+        ("endpoint", endpoint.as_ref().map(text), "nothing is traced"),
+        ("headers", table(hidden.collect()), "none"),
+        ("ca", ca.as_ref().map(|path| text(&path.display())), "none"),
+        ("sample_ratio", Some(Value::Float(ratios.batches)), "none"),
+        ("job_ratio", Some(Value::Float(ratios.jobs)), "none"),
+        ("request_ratio", Some(Value::Float(ratios.requests)), "none"),
+        ("service_name", Some(text(service_name)), "none"),
+        ("resource", table(shown.collect()), "none"),
+        ("timeout", Some(time(*timeout)), "none"),
+        ("schedule_delay", Some(time(*schedule_delay)), "none"),
+        ("max_queue", Some(number(*max_queue)), "none"),
+    ];
+    let setting = |(key, value, otherwise): (&str, _, _)| Setting {
+        table: "traces",
+        key: key.to_owned(),
+        value,
+        otherwise,
+    };
+    rows.into_iter().map(setting).collect()
 }
 
 fn log_format(format: LogFormat) -> &'static str {

@@ -141,7 +141,8 @@ pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Opti
     })
 }
 
-fn target(node: &Node) -> Read<Target> {
+/// A URL of HTTP.
+pub(super) fn target(node: &Node) -> Read<Target> {
     let text = section::text(node)?;
     let refuse = |why: &str| {
         Refusal::new(format!("must be a URL, {why}"))

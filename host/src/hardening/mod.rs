@@ -25,7 +25,7 @@
 mod calls;
 mod files;
 
-use std::{fmt, fs, path::PathBuf};
+use std::{fmt, fs, net::IpAddr, path::PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -71,6 +71,16 @@ pub struct Needs {
     pub tcp_ports: Vec<u16>,
     /// Whether those hosts have names, that are looked up by UDP, or by TCP.
     pub looks_up_names: bool,
+}
+
+impl Needs {
+    /// It connects to a port of this host, too, if one is given.
+    pub fn add_host(&mut self, host: Option<(&str, u16)>) {
+        if let Some((name, port)) = host {
+            self.tcp_ports.push(port);
+            self.looks_up_names |= name.parse::<IpAddr>().is_err();
+        }
+    }
 }
 
 /// What was given up, and what could not be.

@@ -20,12 +20,14 @@ use tracing::Instrument as _;
 use super::{
     Answer, Shared, blocking, console, health,
     problem::{Problem, name_instance},
+    traced::Asked as Tracing,
 };
 use crate::{
     clock::Stopwatch,
     ids::TenantId,
     registry::records::AuditRecord,
     service::{access::Caller, audit::Call},
+    trace::SpanContext,
 };
 
 /// The other end of the connection.
@@ -55,16 +57,26 @@ pub(super) async fn enter(
     }
     let method = request.method().clone();
     let watch = Stopwatch::start();
+    let traced = Tracing::begin(service.tracer(), &request, watch);
     // Of a level that is never filtered out, so that what is logged on the way says whose it is.
     let span = tracing::error_span!(
         "request",
         request_id = id,
         %method,
         path,
-        tenant = tracing::field::Empty
+        tenant = tracing::field::Empty,
+        trace_id = tracing::field::Empty
     );
+    if let Some(traced) = &traced {
+        span.record("trace_id", tracing::field::display(traced.context().trace));
+        request.extensions_mut().insert(traced.context());
+    }
+    let tracer = service.tracer().clone();
     let answering = answer(service, request, next, (&path, &id)).instrument(span.clone());
-    let mut response = answering.await;
+    let (mut response, tenant) = answering.await;
+    if let Some(traced) = traced {
+        traced.answered(&tracer, response.status(), tenant.as_ref(), &id);
+    }
     let _in = span.enter();
     tracing::info!(status = response.status().as_u16(), micros = watch.micros(), "answered");
     if let Ok(id) = HeaderValue::try_from(id) {
@@ -78,14 +90,15 @@ async fn answer(
     mut request: Request,
     next: Next,
     (path, id): (&str, &str),
-) -> Response {
+) -> (Response, Option<TenantId>) {
     let asked = console::Asked::of(&request);
     let mut known = None;
     let response = if OPEN.contains(&path) || console::is_open(path) {
         next.run(request).await
     } else {
         match admit(&service, &request) {
-            Ok(caller) => {
+            Ok(mut caller) => {
+                caller.traced = request.extensions().get::<SpanContext>().copied();
                 if let Some(tenant) = &caller.tenant {
                     tracing::Span::current().record("tenant", tenant.as_str());
                 }
@@ -98,10 +111,11 @@ async fn answer(
             Err(problem) => problem.into_response(),
         }
     };
-    match asked {
+    let response = match asked {
         Some(asked) => asked.answered(response, known.as_ref(), id),
         None => name_instance(response, path, id),
-    }
+    };
+    (response, known.and_then(|caller| caller.tenant))
 }
 
 /// The client's, so that one call can be followed through several programs; else one that nobody

@@ -8,6 +8,7 @@
 //! | [`server`] | connections: accepted, bounded, ended |
 //! | [`tls`] | certificates |
 //! | `door` | who is let in: tokens, the open door of loopback |
+//! | `traced` | the spans of requests |
 //! | [`problem`] | errors as problem details |
 //! | `body` | request bodies, bounded in length and in patience |
 //! | [`openapi`] | the OpenAPI document |
@@ -42,6 +43,7 @@ mod sources;
 mod tenants;
 pub mod tls;
 mod tokens;
+mod traced;
 mod trial;
 mod watch;
 

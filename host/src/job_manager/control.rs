@@ -14,6 +14,7 @@ use crate::{
     job_manager::status::JobStatus,
     task_manager::{TaskManager, TaskManagerSettings, slots::health::SlotCondition},
     tenancy::usage::ledger::Ledger,
+    trace::{SpanContext, Tracer},
     watching::Watching,
 };
 
@@ -46,6 +47,17 @@ pub struct RunOptions {
     pub intakes: Intakes,
     /// Where what there is to see of it goes.
     pub watching: Watching,
+    /// The span of the request that had it started, if that is traced.
+    pub asked_by: Option<SpanContext>,
+}
+
+impl RunOptions {
+    /// Whom spans of the job are told.
+    #[must_use]
+    pub fn tracer(&self) -> Tracer {
+        let shared = self.task_manager.as_ref().map(|shared| &shared.tracer);
+        shared.unwrap_or(&self.settings.tracer).clone()
+    }
 }
 
 /// What a running job is asked to do.

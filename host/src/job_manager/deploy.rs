@@ -16,12 +16,13 @@ use crate::{
     clock::Clock,
     config::job::JobSpec,
     failure::{Failure, FailureKind},
-    ids::{JobId, OperatorName, SubtaskIndex, TenantId},
+    ids::{JobId, OperatorName, SlotId, SubtaskIndex, TenantId},
     intake::Intakes,
     job_manager::{
         crashes::CrashBook,
         deployment::{DeployedRegion, Deployment, Member, Shared},
         instances::{self, Accounts},
+        job_trace,
         plan::{Plan, Role},
         regions::{RegionId, Regions},
         restored::counters_for,
@@ -38,6 +39,7 @@ use crate::{
         guest::Guest,
         operator_task::out_of_memory,
         source_task::{EmittedRecords, RejectedLimit},
+        traces::{InSlot, SubtaskTrace},
     },
     watching::Watching,
 };
@@ -65,6 +67,8 @@ pub struct Deployer {
     pub meters: BTreeMap<SubtaskId, CpuMeter>,
     /// What each slot may log, over all attempts.
     pub logs: BTreeMap<SubtaskId, LogBudget>,
+    /// Where each operator's subtask is, for those who tell of it.
+    pub in_slots: BTreeMap<SubtaskId, InSlot>,
     /// Where chunks of a checkpoint are read.
     pub store: SharedStore,
     /// What was posted to its sources.
@@ -258,6 +262,26 @@ impl Deployer {
             cpu: self.meters.get(&id).cloned().unwrap_or_default(),
             metrics,
             log: self.log_budget(operator, id),
+        }
+    }
+
+    /// Who tells what a subtask does with sampled batches.
+    pub(super) fn trace(&self, id: SubtaskId) -> SubtaskTrace {
+        let of_job = job_trace::of_job(&self.tenant, self.id, &self.spec.job.name);
+        SubtaskTrace {
+            tracer: self.task_manager.tracer.clone(),
+            name: self.plan.vertices[id.vertex].name.as_str().into(),
+            shared: job_trace::of_subtask(&of_job, &self.plan, id),
+            slot: self.in_slots.get(&id).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Subtasks are in these slots now.
+    pub fn note_slots(&self, slots: &BTreeMap<SubtaskId, SlotId>) {
+        for (id, slot) in slots {
+            if let Some(of_subtask) = self.in_slots.get(id) {
+                of_subtask.set(*slot);
+            }
         }
     }
 

@@ -32,7 +32,7 @@ use crate::{
         writer::{SharedStore, Writer},
     },
     sandbox::{Artifact, CpuMeter, LoadError, LogBudget, OperatorKind},
-    task_manager::{SubtaskId, TaskManager, TaskManagerSettings},
+    task_manager::{SubtaskId, TaskManager, TaskManagerSettings, traces::InSlot},
     tenancy::{book::EnteredJob, usage::ledger::Ledger},
     watching::log_book::LogBook,
 };
@@ -98,6 +98,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let meters = meters(&plan, &options.tenant, &task_manager);
     let book = &options.watching.book;
     let logs = logs(&plan, &clock, (&options.tenant, options.id), book);
+    let in_slots = of_each_slot(&plan, |_, _| InSlot::default());
     let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
         id: options.id,
@@ -108,6 +109,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         task_manager,
         meters,
         logs,
+        in_slots,
         store,
         intakes: options.intakes.clone(),
         watching: options.watching.clone(),
@@ -231,6 +233,7 @@ impl Prepared {
         meters.extend(now.meters.iter().map(|(id, meter)| (*id, meter.clone())));
         let mut logs = logs(&plan, &now.clock, (&now.tenant, now.id), &now.watching.book);
         logs.extend(now.logs.iter().map(|(id, log)| (*id, log.clone())));
+        let in_slots = of_each_slot(&plan, |_, _| InSlot::default());
         Deployer {
             tenant: now.tenant.clone(),
             id: now.id,
@@ -241,6 +244,7 @@ impl Prepared {
             task_manager: now.task_manager.clone(),
             meters,
             logs,
+            in_slots,
             store: now.store.clone(),
             intakes: now.intakes.clone(),
             watching: now.watching.clone(),

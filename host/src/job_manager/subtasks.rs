@@ -40,6 +40,7 @@ use crate::{
         relocation::OperatorCommand,
         sink_task::SinkTask,
         source_task::{EmittedRecords, RejectedLimit, SourceTask, failure},
+        traces::{CallTrace, SourceTrace},
     },
     tenancy::ingest::Ticket,
 };
@@ -168,6 +169,10 @@ impl Builder<'_> {
             job_rejected: self.job_rejected.clone(),
             ingest: self.deployer.task_manager.ingest.of(&self.deployer.tenant),
             ticket: Ticket::default(),
+            trace: SourceTrace {
+                subtask: self.deployer.trace(self.id),
+                sampler: self.deployer.task_manager.tracer.batches(),
+            },
         })
     }
 
@@ -184,6 +189,7 @@ impl Builder<'_> {
             commands: self.commands(),
             reporter: self.reporter.clone(),
             metrics: self.metrics.clone(),
+            trace: self.deployer.trace(self.id),
         })
     }
 
@@ -230,6 +236,7 @@ impl Builder<'_> {
             (None, Some(saved)) => saved.subtasks.iter().all(|s| s.finished),
             (None, None) => false,
         };
+        let work = self.deployer.meters.get(&self.id).and_then(|meter| meter.work.clone());
         Ok(OperatorTask {
             operator,
             input: self.input()?,
@@ -248,6 +255,7 @@ impl Builder<'_> {
                 clock: self.deployer.clock.clone(),
                 watermark: self.restored_watermark(),
                 was_finished,
+                trace: CallTrace::new(self.deployer.trace(self.id), work),
             },
         })
     }

@@ -21,6 +21,7 @@ use crate::{
         Changes, Registry, RegistryError,
         records::{Role, TokenRecord},
     },
+    trace::SpanContext,
 };
 
 /// How every token begins, so that scanners of repositories find one that was left there.
@@ -37,13 +38,15 @@ pub struct Caller {
     pub tenant: Option<TenantId>,
     /// What they may do with them.
     pub role: Role,
+    /// The span of the request, if it is traced.
+    pub traced: Option<SpanContext>,
 }
 
 impl Caller {
     /// Whoever comes where no token is asked for.
     #[must_use]
     pub fn unasked() -> Self {
-        Self { token: None, tenant: None, role: Role::Admin }
+        Self { token: None, tenant: None, role: Role::Admin, traced: None }
     }
 
     /// That they may do what a role may.
@@ -175,6 +178,7 @@ impl Service {
             token: Some(record.id),
             tenant: record.tenant.clone(),
             role: record.role,
+            traced: None,
         })
     }
 

@@ -168,7 +168,7 @@ impl Service {
         let record = JobRecord { from_savepoint: from, ..record };
         let id = record.id;
         self.blocking(move |service| service.enter(record)).await?;
-        self.launch(id);
+        self.launch(id, caller.traced);
         self.view(caller, id)
     }
 
@@ -260,7 +260,7 @@ impl Service {
             })
         })
         .await?;
-        self.launch(id);
+        self.launch(id, caller.traced);
         self.view(caller, id)
     }
 

@@ -104,6 +104,7 @@ use crate::{
         usage::ledger::Ledger,
         watch::Watch,
     },
+    trace::Tracer,
 };
 
 /// How many operators are compiled, or opened to be checked, at a time, whoever asks: each takes
@@ -224,6 +225,12 @@ impl Service {
     #[must_use]
     pub fn spec(&self) -> &ServerSpec {
         &self.spec
+    }
+
+    /// Whom spans are told.
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.task_manager.tracer
     }
 
     /// How often somebody may ask.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::{config::server::ServerSpec, hardening::Needs};
 
 /// The data directory, the directories that job files may name beside it, the program itself as a
-/// compiler, and the ports that operators may be granted. What is not there yet cannot be allowed:
+/// compiler, the ports that operators may be granted, and that of the collector of traces. What is not there yet cannot be allowed:
 /// the data directory must have been made.
 #[must_use]
 pub fn of_service(dir: &Path, spec: &ServerSpec) -> Needs {
@@ -16,12 +16,15 @@ pub fn of_service(dir: &Path, spec: &ServerSpec) -> Needs {
     let certificates = spec.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
     let certificates = certificates.flat_map(|file| [Some(file.clone()), file.canonicalize().ok()]);
     let beside = |file: PathBuf| file.parent().map(Path::to_owned);
-    Needs {
+    let collector = spec.traces.endpoint.as_ref();
+    let mut needs = Needs {
         read: certificates.flatten().filter_map(beside).collect(),
         list: Vec::new(),
         write: std::iter::once(dir.to_owned()).chain(files.cloned()).collect(),
         starts_itself: true,
         tcp_ports: spec.ports.clone(),
         looks_up_names: !spec.ports.is_empty(),
-    }
+    };
+    needs.add_host(collector.map(|at| (at.host.as_str(), at.port)));
+    needs
 }

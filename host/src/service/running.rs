@@ -38,6 +38,7 @@ use crate::{
         Changes, Registry, RegistryError,
         records::{Desired, Ended, EndedAs, JobRecord, Pin, SavepointRecord},
     },
+    trace::SpanContext,
     watching::Watching,
 };
 
@@ -262,7 +263,7 @@ impl Service {
         tokio::spawn(async move {
             let mut waiting = Vec::new();
             for entry in service.jobs.all(|record| record.ended.is_none()) {
-                waiting.push(service.launch(entry.record.id));
+                waiting.push(service.launch(entry.record.id, None));
             }
             for mut begun in waiting {
                 // Its end is dropped when there is nothing to wait for any more.
@@ -273,8 +274,13 @@ impl Service {
         });
     }
 
-    /// Has a job run. What is returned says when it was begun.
-    pub(super) fn launch(self: &Arc<Self>, id: JobId) -> watch::Receiver<bool> {
+    /// Has a job run, for a request whose span is given if it is traced. What is returned says
+    /// when it was begun.
+    pub(super) fn launch(
+        self: &Arc<Self>,
+        id: JobId,
+        asked_by: Option<SpanContext>,
+    ) -> watch::Receiver<bool> {
         let (say, begun) = watch::channel(false);
         // Of a level that is never filtered out: what is logged of a job says whose it is.
         let span = match self.jobs.get(id).map(|entry| entry.record) {
@@ -283,11 +289,16 @@ impl Service {
             ),
             None => Span::none(),
         };
-        tokio::spawn(self.clone().run_job(id, say).instrument(span));
+        tokio::spawn(self.clone().run_job(id, asked_by, say).instrument(span));
         begun
     }
 
-    async fn run_job(self: Arc<Self>, id: JobId, say: watch::Sender<bool>) {
+    async fn run_job(
+        self: Arc<Self>,
+        id: JobId,
+        asked_by: Option<SpanContext>,
+        say: watch::Sender<bool>,
+    ) {
         let Ok(start) = self.jobs.starts.acquire().await else { return };
         if self.is_closing() {
             return;
@@ -295,7 +306,8 @@ impl Service {
         let outcome = match self.blocking(move |service| service.ready_to_run(id)).await {
             // Somebody cancelled it before it was begun.
             Ok(None) => Outcome::Stopped { checkpoint: None },
-            Ok(Some((spec, options))) => {
+            Ok(Some((spec, mut options))) => {
+                options.asked_by = asked_by;
                 let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
                 let (control, listen) = watch::channel(Control::Run);
                 let (ask, requests) = mpsc::channel(QUESTIONS);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Service, access::Caller, conditions::MachineSeen, jobs::JobWord, running::Entry};
 use crate::{
     job_manager::status::JobStatus, memory::MemoryReport, registry::records::JobRecord,
-    task_manager::slots::health::SlotCondition,
+    task_manager::slots::health::SlotCondition, trace::TraceCounts,
 };
 
 /// The service at one moment, as a caller may see it.
@@ -50,6 +50,8 @@ pub struct TaskManagerSeen {
     pub uptime_seconds: f64,
     /// The machine's disk and clock.
     pub machine: MachineSeen,
+    /// What became of spans, if something is traced.
+    pub traces: Option<TraceCounts>,
 }
 
 impl Service {
@@ -63,6 +65,7 @@ impl Service {
             memory: self.task_manager.memory.report(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             machine: self.machine_seen(),
+            traces: self.tracer().counts(),
         });
         Seen { jobs: jobs.into_iter().map(JobSeen::of).collect(), task_manager }
     }

@@ -3,6 +3,8 @@
 
 use std::{ops::Range, sync::Arc};
 
+use crate::trace::Trail;
+
 /// How many records a source should put into a batch.
 pub const TARGET_RECORDS: usize = 1024;
 /// How many bytes of values a source should put into a batch.
@@ -192,6 +194,8 @@ pub struct Batch {
     keys: Option<Arc<Column>>,
     values: Option<Arc<Column>>,
     timestamps: Option<Arc<Vec<i64>>>,
+    /// What led to it, if it is sampled; boxed, since hardly any is.
+    trail: Option<Arc<Trail>>,
 }
 
 impl Batch {
@@ -210,7 +214,19 @@ impl Batch {
         assert!(keys.as_ref().is_none_or(|c| c.len() == len), "one key a record");
         assert!(values.as_ref().is_none_or(|c| c.len() == len), "one value a record");
         assert!(timestamps.as_ref().is_none_or(|t| t.len() == len), "one time a record");
-        Self { len, keys, values, timestamps }
+        Self { len, keys, values, timestamps, trail: None }
+    }
+
+    /// What led to it, if it is sampled.
+    #[must_use]
+    pub fn trail(&self) -> Option<&Trail> {
+        self.trail.as_deref()
+    }
+
+    /// The same records, which something else led to.
+    #[must_use]
+    pub fn with_trail(self, trail: Option<Arc<Trail>>) -> Self {
+        Self { trail, ..self }
     }
 
     /// Number of records.
@@ -267,7 +283,8 @@ impl Batch {
     /// If it has another number of entries.
     #[must_use]
     pub fn with_keys(self, keys: Column) -> Self {
-        Self::new(self.len, Some(Arc::new(keys)), self.values, self.timestamps)
+        let trail = self.trail;
+        Self::new(self.len, Some(Arc::new(keys)), self.values, self.timestamps).with_trail(trail)
     }
 
     /// Bytes that the batch holds (shared columns count in every batch).
@@ -305,6 +322,7 @@ impl Batch {
                 .timestamps
                 .as_ref()
                 .map(|t| Arc::new(indexes.iter().map(|&i| t[i as usize]).collect())),
+            trail: self.trail.clone(),
         }
     }
 }

@@ -165,13 +165,18 @@ impl KeyedOperator {
         groups: Groups,
     ) -> Result<(), TaskError> {
         let records = records_of(&due, &groups);
-        match self.calls.fire(now, &due, &groups, &records).await {
+        let firing = context.begin_firing();
+        let answer = self.calls.fire(now, &due, &groups, &records).await;
+        context.fired(firing, due.len(), answer.as_ref());
+        let done = match answer {
             Ok(outcome) => self.fired(context, &records, outcome).await,
             Err(failure) => {
                 let work = Work::Firings(due, Box::new(groups));
                 self.crashed(context, now, work, failure).await
             }
-        }
+        };
+        context.end_firing(firing);
+        done
     }
 
     async fn fired(

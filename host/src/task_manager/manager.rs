@@ -14,6 +14,7 @@ use crate::{
         workers::Workers,
     },
     tenancy::{book::Book, ingest::IngestLimits},
+    trace::Tracer,
 };
 
 /// How a TaskManager is set up.
@@ -43,6 +44,8 @@ pub struct TaskManagerSettings {
     /// How what guests wrote to their memories is found, where those are saved; they are
     /// compared with copies if not given.
     pub page_watch: Option<Arc<PageWatch>>,
+    /// Whom spans are told; nobody if it is off.
+    pub tracer: Tracer,
 }
 
 impl Default for TaskManagerSettings {
@@ -59,6 +62,7 @@ impl Default for TaskManagerSettings {
             cache_dir: sandbox::default_cache_dir(),
             compiler: Compiler::default(),
             page_watch: None,
+            tracer: Tracer::default(),
         }
     }
 }
@@ -84,6 +88,8 @@ pub struct TaskManager {
     pub ingest: IngestLimits,
     /// After how long without work a slot gives the memory of its guest back.
     pub idle_after: Option<Duration>,
+    /// Whom spans are told.
+    pub tracer: Tracer,
 }
 
 /// How many instances there may be beyond one a slot: as many as there are slots, within
@@ -156,6 +162,7 @@ impl TaskManager {
             book: Book::default(),
             ingest: IngestLimits::default(),
             idle_after: settings.idle_after,
+            tracer: settings.tracer.clone(),
         })
     }
 }

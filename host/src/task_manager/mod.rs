@@ -40,6 +40,7 @@ pub mod sink_task;
 pub mod slots;
 pub mod source_task;
 pub mod tenants;
+pub mod traces;
 pub mod work;
 pub mod workers;
 
@@ -47,12 +48,14 @@ use tokio::sync::mpsc;
 
 use crate::{
     checkpoint::{SubtaskDetails, SubtaskState},
+    clock::Moment,
     failure::Failure,
     ids::{CheckpointId, SubtaskIndex},
     metrics::SharedMetrics,
     sandbox::MemoryDelta,
     state::{GroupChunk, chunks::BadChunk},
     stream::{Barrier, channel::Closed, keys::KeyGroup},
+    trace::SpanContext,
 };
 
 use recorder::Crash;
@@ -82,6 +85,8 @@ pub struct Snapshot {
     pub state: SubtaskState,
     /// How long it took.
     pub took: SubtaskDetails,
+    /// When it was taken, in nanoseconds since 1970; 0 if that is not known.
+    pub taken_at: u64,
 }
 
 /// What a subtask is told.
@@ -103,6 +108,8 @@ pub enum Command {
         checkpoint: CheckpointId,
         /// Whether the sink can go after that.
         last: bool,
+        /// The checkpoint's span, if it is traced.
+        traced: Option<SpanContext>,
     },
 }
 
@@ -205,6 +212,7 @@ impl Reporter {
     /// Gives the subtask's part of a checkpoint.
     pub async fn snapshot(&self, checkpoint: CheckpointId, mut snapshot: Snapshot) {
         snapshot.state.counters = self.metrics.counters();
+        snapshot.taken_at = Moment::now().nanos();
         self.tell(TaskEvent::Snapshot(self.id, checkpoint, Box::new(snapshot))).await;
     }
 

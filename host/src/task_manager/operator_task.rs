@@ -30,6 +30,7 @@ use crate::{
         recorder::{Crash, Recorded, Recorder, StateThen},
         relocation::OperatorCommand,
         source_task::RejectedLimit,
+        traces::{self, CallTrace, Firing},
     },
 };
 
@@ -117,6 +118,8 @@ pub struct OperatorContext {
     /// Whether it had said all that it had to say before the checkpoint that it
     /// was restored from.
     pub was_finished: bool,
+    /// Tells of calls for batches that are traced.
+    pub trace: CallTrace,
 }
 
 /// What a subtask has to do.
@@ -229,10 +232,18 @@ impl OperatorTask {
             InputEvent::Batch(port, batch) => {
                 context.metrics.count_in(batch.len(), batch.bytes());
                 self.idleness.worked();
-                match &mut self.operator {
-                    Operator::Processor(own) => own.batch(context, port, &batch).await?,
-                    Operator::Keyed(keyed) => keyed.batch(context, port, batch).await?,
-                }
+                let done = match &mut self.operator {
+                    Operator::Processor(own) => {
+                        context.begin_call(traces::PROCESS, &batch);
+                        own.batch(context, port, &batch).await
+                    }
+                    Operator::Keyed(keyed) => {
+                        context.begin_call(traces::FOLD, &batch);
+                        keyed.batch(context, port, batch).await
+                    }
+                };
+                context.end_call(&done);
+                done?;
             }
             InputEvent::Watermark(watermark) => {
                 // First, so that an operator sees what time it is that fires it.
@@ -359,11 +370,56 @@ pub fn out_of_memory(what: &str, refused: &Refusal) -> Failure {
 }
 
 impl OperatorContext {
+    /// A call for a batch begins, which is told of if the batch is sampled.
+    fn begin_call(&mut self, what: &'static str, batch: &Batch) {
+        if batch.trail().is_some() {
+            let made_by = self.trace.begin(what, batch);
+            self.outputs.made_by(made_by);
+        }
+    }
+
+    /// All that came of a batch was sent on, or it has failed.
+    fn end_call(&mut self, done: &Result<(), TaskError>) {
+        if self.outputs.is_traced() {
+            self.trace.end(done);
+            self.outputs.made_by(None);
+        }
+    }
+
+    /// A firing begins; one that comes of a batch is told of with that.
+    #[must_use]
+    pub fn begin_firing(&self) -> Option<Firing> {
+        if self.outputs.is_traced() { None } else { self.trace.begin_firing() }
+    }
+
+    /// What came of a firing is made by its span, until [`end_firing`](Self::end_firing).
+    pub fn fired(
+        &mut self,
+        firing: Option<Firing>,
+        timers: usize,
+        answer: Result<&Outcome, &Failure>,
+    ) {
+        if firing.is_some() {
+            let made_by = self.trace.fired(firing, timers, answer);
+            self.outputs.made_by(made_by);
+        }
+    }
+
+    /// What came of a firing was sent on.
+    pub fn end_firing(&mut self, firing: Option<Firing>) {
+        if firing.is_some() {
+            self.outputs.made_by(None);
+        }
+    }
+
     /// Sends on what an operator made of `batch`.
     ///
     /// # Errors
     /// If a reader is gone, or too many records were rejected.
     pub async fn forward(&mut self, batch: &Batch, outcome: Outcome) -> Result<(), TaskError> {
+        if self.outputs.is_traced() {
+            self.trace.answered(&outcome);
+        }
         for (port, records) in outcome.emissions {
             self.outputs.emit(OutputPort::Number(port), records).await?;
         }

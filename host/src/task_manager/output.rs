@@ -7,6 +7,7 @@ use crate::{
     ids::Hex,
     metrics::{SharedMetrics, SubtaskMetrics, add},
     stream::{Batch, BatchBuilder, DeadLetter, Element, channel::Closed, exchange::EdgeOutput},
+    trace::{SpanContext, Trail},
     watching::tap::Tap,
 };
 
@@ -40,6 +41,8 @@ pub struct Outputs {
     name: String,
     /// Shows them to whoever watches.
     tap: Arc<Tap>,
+    /// The span that makes what is emitted now, if it is sampled.
+    made_by: Option<SpanContext>,
 }
 
 /// Sends, and counts how long there was no room (backpressure). The clock is only looked at
@@ -69,7 +72,18 @@ impl Outputs {
         for (port, edge) in edges {
             by_port.entry(port).or_default().push(edge);
         }
-        Self { edges: by_port, metrics, name: name.to_owned(), tap }
+        Self { edges: by_port, metrics, name: name.to_owned(), tap, made_by: None }
+    }
+
+    /// From now on, this span makes what is emitted; none that is sampled if none is given.
+    pub fn made_by(&mut self, span: Option<SpanContext>) {
+        self.made_by = span;
+    }
+
+    /// Whether a span that is sampled makes what is emitted now.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.made_by.is_some()
     }
 
     /// Sends a batch along every edge of a port. What nothing reads is counted.
@@ -88,6 +102,8 @@ impl Outputs {
             return Ok(());
         };
         self.metrics.count_out(batch.len(), batch.bytes());
+        // What came in with another span's trail goes out with this one's.
+        let batch = batch.with_trail(self.made_by.map(|span| Arc::new(Trail::of(span))));
         let Some((last, others)) = edges.split_last_mut() else { return Ok(()) };
         for edge in others {
             held_back(&self.metrics, edge.send_batch(batch.clone())).await?;

@@ -1,12 +1,12 @@
 //! Drives one parallel instance of a sink, through both phases of its commits.
 
-use std::sync::atomic::Ordering;
+use std::{fmt, sync::atomic::Ordering};
 
 use tokio::sync::mpsc;
 
 use crate::{
     checkpoint::{SubtaskDetails, SubtaskState},
-    clock::Stopwatch,
+    clock::{Moment, Stopwatch},
     connectors::Sink,
     ids::CheckpointId,
     metrics::SharedMetrics,
@@ -15,6 +15,7 @@ use crate::{
         gate::turn::breathe,
         input::{Input, InputEvent},
         source_task::failure,
+        traces::SubtaskTrace,
     },
 };
 
@@ -30,6 +31,8 @@ pub struct SinkTask {
     pub reporter: Reporter,
     /// What it counts.
     pub metrics: SharedMetrics,
+    /// Tells of batches that are traced.
+    pub trace: SubtaskTrace,
 }
 
 impl SinkTask {
@@ -59,7 +62,13 @@ impl SinkTask {
                 InputEvent::Batch(_, batch) => {
                     let clock = Stopwatch::start();
                     self.metrics.count_in(batch.len(), batch.bytes());
-                    self.sink.write(&batch).await.map_err(|e| failure(&e))?;
+                    let doing = self.trace.begin("write", &batch);
+                    let written = self.sink.write(&batch).await;
+                    if let Some(doing) = doing {
+                        let failed = written.as_ref().err().map(|e| e as &dyn fmt::Display);
+                        self.trace.done(&doing, failed);
+                    }
+                    written.map_err(|e| failure(&e))?;
                     self.metrics.count_busy(clock.elapsed());
                 }
                 InputEvent::Watermark(watermark) => {
@@ -108,8 +117,14 @@ impl SinkTask {
             }
             // A barrier is on its way, or the command came to the wrong one.
             Command::Prepare { .. } | Command::Trigger(_) => {}
-            Command::Commit { checkpoint, last } => {
-                self.sink.commit(checkpoint.0).await.map_err(|e| failure(&e))?;
+            Command::Commit { checkpoint, last, traced } => {
+                let began = Moment::now();
+                let committed = self.sink.commit(checkpoint.0).await;
+                if let Some(traced) = traced {
+                    let failed = committed.as_ref().err().map(ToString::to_string);
+                    self.trace.committed(traced, began, failed.as_deref());
+                }
+                committed.map_err(|e| failure(&e))?;
                 tracing::debug!("a sink has committed checkpoint {checkpoint}");
                 return Ok(last);
             }

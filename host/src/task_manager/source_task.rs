@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{
     checkpoint::SubtaskState,
-    clock::Stopwatch,
+    clock::{Moment, Stopwatch},
     connectors::{ConnectorError, Source, SourceEvent},
     failure::{Failure, FailureKind},
     metrics::SharedMetrics,
@@ -24,6 +24,7 @@ use crate::{
         Command, Reporter, Snapshot, TaskEnd, TaskError,
         gate::turn::breathe,
         output::{OutputPort, Outputs},
+        traces::SourceTrace,
     },
     tenancy::ingest::{IngestLimit, Ticket},
 };
@@ -119,6 +120,8 @@ pub struct SourceTask {
     pub ingest: Arc<IngestLimit>,
     /// What it has read and has to wait for; the default one to begin with.
     pub ticket: Ticket,
+    /// Which batches are traced.
+    pub trace: SourceTrace,
 }
 
 impl SourceTask {
@@ -167,6 +170,8 @@ impl SourceTask {
             match event {
                 SourceEvent::Batch { batch, rejected } => {
                     idle &= batch.is_empty();
+                    let made_by = self.trace.read(|| Moment::of(clock), &batch);
+                    self.outputs.made_by(made_by);
                     self.emit(batch, &rejected, &mut sent).await?;
                 }
                 SourceEvent::End => {

@@ -120,8 +120,11 @@ async fn take(
     batch: crate::stream::Batch,
 ) -> Result<(), Crash> {
     let step = machine.step(&Recorded::Batch { port, now, batch }).await;
-    let charged = step.and_then(|step| Ok((step, machine.charge_state()?)));
-    charged.map(drop).map_err(|Crashed { failure, .. }| Crash::of(failure, 0))
+    let charged = match step {
+        Ok(_) => machine.charge_state(),
+        Err(Crashed { failure, .. }) => Err(failure),
+    };
+    charged.map_err(|failure| Crash::of(failure, 0))
 }
 
 /// The records, as often as it takes to fill some batches.

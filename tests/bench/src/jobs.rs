@@ -11,6 +11,8 @@ use cofferdam::{
         control::{Control, Outcome, RunOptions},
         status::JobStatus,
     },
+    task_manager::TaskManagerSettings,
+    trace::Tracer,
 };
 use tokio::sync::watch;
 
@@ -22,12 +24,12 @@ use crate::{
 };
 
 /// A job to measure.
-struct Work {
-    name: &'static str,
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
     /// Flink's processor time a record, and which part of it is the bar.
     flink: f64,
     share: f64,
-    records: u64,
+    pub(crate) records: u64,
     keys: u64,
     /// Event time from one record to the next.
     step: &'static str,
@@ -35,7 +37,7 @@ struct Work {
     last: &'static str,
 }
 
-const WORKS: [Work; 5] = [
+pub(crate) const WORKS: [Work; 5] = [
     Work {
         name: "map",
         flink: 126.0,
@@ -119,7 +121,7 @@ fn head(parallelism: u32, interval: Option<&str>) -> String {
     text
 }
 
-fn job(work: &Work, parallelism: u32, interval: Option<&str>) -> String {
+pub(crate) fn job(work: &Work, parallelism: u32, interval: Option<&str>) -> String {
     let Work { records, keys, step, operators, last, .. } = work;
     let head = head(parallelism, interval);
     format!(
@@ -224,9 +226,20 @@ fn write_text(path: &Path, bytes: usize) -> anyhow::Result<u64> {
 }
 
 async fn run(places: &Places, text: &str) -> anyhow::Result<(Duration, Duration, JobStatus)> {
+    run_traced(places, text, Tracer::default()).await
+}
+
+/// Runs a job to its end; its processor time, how long it took, and what it showed last.
+pub(crate) async fn run_traced(
+    places: &Places,
+    text: &str,
+    tracer: Tracer,
+) -> anyhow::Result<(Duration, Duration, JobStatus)> {
     let spec = config::parse(text, Path::new("bench.toml"), &[])
         .map_err(|e| anyhow::anyhow!("{e}\n{text}"))?;
-    let options = RunOptions { artifacts: Some(places.guests.clone()), ..RunOptions::default() };
+    let settings = TaskManagerSettings { tracer, ..TaskManagerSettings::default() };
+    let artifacts = Some(places.guests.clone());
+    let options = RunOptions { artifacts, settings, ..RunOptions::default() };
     let (_keep, control) = watch::channel(Control::Run);
     let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
     let (cpu, start) = (cpu_time()?, std::time::Instant::now());

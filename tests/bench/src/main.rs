@@ -21,6 +21,7 @@ mod running;
 mod service;
 mod slots;
 mod start;
+mod traces;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -76,6 +77,7 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
         "crowd" => runtime.block_on(neighbours::crowd(places, &mut report))?,
         "checkpoints" => runtime.block_on(checkpoints::measure(places, &mut report, None))?,
         "service" => service::measure(places, &mut report)?,
+        "traces" => runtime.block_on(traces::measure(places, &mut report))?,
         "recovery" => runtime.block_on(recovery::measure(places, &mut report))?,
         // One part of the spine, while working on it.
         "slots" => runtime.block_on(slots::measure(places, &mut report))?,
@@ -87,7 +89,7 @@ fn run(group: &str, places: &Places, out: &std::path::Path) -> anyhow::Result<()
         other => match other.strip_prefix("job:") {
             Some(name) => runtime.block_on(jobs::measure(places, &mut report, Some(name)))?,
             None => anyhow::bail!(
-                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, checkpoints, recovery, service, memsnap, slots, start, job:NAME"
+                "there is no group `{other}`; there is: spine, isolation, neighbours, crowd, checkpoints, recovery, service, memsnap, traces, slots, start, job:NAME"
             ),
         },
     }

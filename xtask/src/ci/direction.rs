@@ -27,10 +27,11 @@ const FLOORS: [&[&str]; 15] = [
         "restart",
         "signature",
         "threads",
+        "trace",
     ],
     // What a client knows of a server is what the API says.
     &["client", "stream"],
-    &["state", "watching"],
+    &["otlp", "state", "watching"],
     &["checkpoint", "intake", "registry"],
     &["connectors"],
     &["sandbox"],

@@ -119,6 +119,21 @@ pub(super) const OF_TASK_MANAGER: &[Metric<TaskManagerSeen>] = &[
         "How often the machine's clock went otherwise than time does, since the server was started.",
         |t| Some(Number::Count(t.machine.clock_jumps)),
     ),
+    counter("traces_spans_exported", NONE, "Spans that a collector took.", |t| {
+        t.traces.map(|traces| Number::Count(traces.exported))
+    }),
+    counter("traces_spans_dropped", NONE, "Spans for which the queue had no room.", |t| {
+        t.traces.map(|traces| Number::Count(traces.dropped))
+    }),
+    counter(
+        "traces_spans_lost",
+        NONE,
+        "Spans that were given up since no collector could be reached.",
+        |t| t.traces.map(|traces| Number::Count(traces.lost)),
+    ),
+    counter("traces_spans_refused", NONE, "Spans that the collector did not want.", |t| {
+        t.traces.map(|traces| Number::Count(traces.refused))
+    }),
 ];
 
 pub(super) const OF_JOB: &[Metric<JobStatus>] = &[

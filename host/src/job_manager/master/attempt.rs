@@ -168,6 +168,8 @@ impl Attempt<'_> {
                 None
             }
             TaskEvent::Snapshot(id, checkpoint, snapshot) => {
+                let plan = &self.master.prepared.deployer.plan;
+                self.master.trace.snapshot(plan, id, checkpoint, &snapshot);
                 let actions = self.coordinator.snapshot(id, checkpoint, *snapshot);
                 self.act(actions)
             }

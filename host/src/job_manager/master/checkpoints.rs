@@ -140,6 +140,7 @@ impl Attempt<'_> {
         let id = self.coordinator.next_id();
         let actions = self.coordinator.begin(purpose, now)?;
         tracing::debug!("checkpoint {id} begins: {purpose:?}");
+        self.master.trace.begin_checkpoint(id, trigger.word());
         self.last_started = Instant::now();
         self.begun = Begun { trigger, clock: Stopwatch::start() };
         self.act(actions)
@@ -152,6 +153,7 @@ impl Attempt<'_> {
         self.refuse_asked(purpose, id, "was not complete in time");
         let reason = format!("it was not complete within {timeout:?}");
         tracing::warn!("checkpoint {id} is given up: {reason}");
+        self.master.trace.give_up_checkpoint(&reason);
         let now = self.master.clock.now_millis();
         self.master.progress.status.checkpoints.fail(id, reason.clone(), now);
         self.last_ended = Instant::now();
@@ -167,6 +169,7 @@ impl Attempt<'_> {
         if let Some(ready) = actions.ready {
             let ready: Arc<Ready> = Arc::from(ready);
             tracing::debug!("checkpoint {} has every answer and is being written", ready.id);
+            self.master.trace.begin_writing(ready.id);
             let writer = self.master.prepared.writer.clone();
             let (to_write, begun, chunks) = (ready.clone(), self.begun, self.chunks.clone());
             let last = self.master.last.clone();
@@ -189,6 +192,7 @@ impl Attempt<'_> {
             Err(error) => {
                 let id = writing.ready.id;
                 tracing::error!("checkpoint {id} could not be written: {error}");
+                self.master.trace.give_up_checkpoint(&format!("it could not be written: {error}"));
                 let now = self.master.clock.now_millis();
                 self.master.progress.status.checkpoints.fail(id, error.to_string(), now);
                 let last = writing.ready.purpose.ends();
@@ -248,6 +252,7 @@ impl Attempt<'_> {
         };
         self.master.progress.status.checkpoints.complete(completed.clone());
         tracing::debug!("checkpoint {id} took {} µs", details.end_to_end_micros);
+        let traced = self.master.trace.complete_checkpoint(&written);
         self.untidied = self.tidying.as_ref().is_some_and(|tidying| !tidying.is_finished());
         if !self.untidied {
             let writer = self.master.prepared.writer.clone();
@@ -267,7 +272,7 @@ impl Attempt<'_> {
             self.committing = Some(Committing { purpose, id, sinks: sinks.len() });
         }
         for sink in sinks {
-            if let Some(end) = self.send(sink, Command::Commit { checkpoint: id, last }) {
+            if let Some(end) = self.send(sink, Command::Commit { checkpoint: id, last, traced }) {
                 return Some(end);
             }
         }

@@ -35,7 +35,7 @@ use tokio::{
 use self::{attempt::Attempt, savepoints::Rescaling};
 use crate::{
     checkpoint::{Manifest, Trigger},
-    clock::{Clock, Stopwatch},
+    clock::{Clock, Moment, Stopwatch},
     config::job::JobSpec,
     failure::{Failure, FailureKind},
     ids::CheckpointId,
@@ -45,6 +45,7 @@ use crate::{
         coordinator::Coordinator,
         deploy::Deployer,
         deployment::Deployment,
+        job_trace::{JobTrace, of_job},
         placement::{Holding, Queued},
         prepare::{Prepared, prepare},
         progress::Progress,
@@ -78,6 +79,9 @@ pub async fn run_with_clock(
     clock: Clock,
 ) -> Outcome {
     let controls = control.into();
+    let began = Moment::now();
+    let shared = of_job(&options.tenant, options.id, &spec.job.name).into();
+    let mut trace = JobTrace::begin(options.tracer(), shared, began, options.asked_by);
     // Loading compiles, and opening a store reads: neither belongs on a thread
     // that others wait for.
     let preparing = tokio::task::spawn_blocking({
@@ -86,12 +90,19 @@ pub async fn run_with_clock(
     });
     let prepared = match preparing.await {
         Ok(Ok(prepared)) => prepared,
-        Ok(Err(outcome)) => return outcome,
+        Ok(Err(outcome)) => {
+            if let Outcome::CannotStart { error } | Outcome::StateUnusable { error } = &outcome {
+                trace.step("prepare", began, Some(error));
+                trace.started(Some(error));
+            }
+            return outcome;
+        }
         Err(error) => {
             return Outcome::CannotStart { error: format!("preparing the job failed: {error}") };
         }
     };
-    Master::new(prepared, clock, controls, status).run().await
+    trace.step("prepare", began, None);
+    Master::new(prepared, clock, controls, status, trace).run().await
 }
 
 struct Master {
@@ -119,6 +130,8 @@ struct Master {
     failed: BTreeMap<SubtaskId, Stopwatch>,
     /// Keeps what is known of crashes.
     capsules: Capsules,
+    /// Tells of what is traced.
+    trace: JobTrace,
 }
 
 /// What becomes of a job that failed.
@@ -158,6 +171,7 @@ impl Master {
         clock: Clock,
         controls: Controls,
         publisher: watch::Sender<JobStatus>,
+        trace: JobTrace,
     ) -> Self {
         let spec = &prepared.deployer.spec;
         let mut progress = Progress::new(spec.job.name.clone(), &prepared.deployer.plan);
@@ -171,6 +185,7 @@ impl Master {
         let capsules = Capsules::new(prepared.capsules.clone());
         Self {
             capsules,
+            trace,
             strategy: RestartStrategy::new(&spec.restart),
             next_checkpoint: CheckpointId(last.as_ref().map_or(1, |m| m.id.0 + 1)),
             prepared,
@@ -218,6 +233,7 @@ impl Master {
     async fn queue(&mut self) -> Result<Holding, Outcome> {
         let cannot = |error: String| Outcome::CannotStart { error };
         let deployer = self.prepared.deployer.clone();
+        let began = Moment::now();
         let mut queued = Queued::begin(&deployer).map_err(|e| cannot(e.to_string()))?;
         while let Some(waiting) = queued.waiting() {
             tracing::info!("the job waits for {waiting}");
@@ -240,6 +256,7 @@ impl Master {
         if let Some(usage) = &mut self.usage {
             usage.begin_slots();
         }
+        self.trace.step("wait for slots", began, None);
         Ok(holding)
     }
 
@@ -249,7 +266,10 @@ impl Master {
         loop {
             self.leave_bad_slots(holding, |_| true);
             tracing::debug!("deploying from {}", self.goes_on_from());
+            let began = Moment::now();
             let deployed = self.prepared.deployer.deploy(&holding.memory, self.last.as_ref()).await;
+            let failed = deployed.as_ref().err().map(ToString::to_string);
+            self.trace.step("deploy", began, failed.as_deref());
             let end = match deployed {
                 Ok(deployment) => self.attempt(deployment, holding).await,
                 Err(failure) if self.rescaling.is_some() => {
@@ -310,6 +330,7 @@ impl Master {
             self.progress.status.placement.relocations += 1;
         }
         self.progress.status.placement.slots = holding.slots.values().copied().collect();
+        deployer.note_slots(&holding.slots);
     }
 
     /// A slot whose instance crashed may be at fault itself.
@@ -446,6 +467,7 @@ impl Master {
 
     /// A subtask sees records.
     fn note_began(&mut self, subtask: SubtaskId) {
+        self.trace.started(None);
         if let Some(failed) = self.failed.remove(&subtask) {
             let micros = u64::try_from(failed.elapsed().as_micros()).unwrap_or(u64::MAX);
             tracing::info!(
@@ -489,6 +511,10 @@ impl Master {
         // Who asked for something finds it in the status.
         self.publish();
         self.answer_rescaled();
+        if self.prepared.deployer.plan.slots() == 0 {
+            // No operator will say that it works.
+            self.trace.started(None);
+        }
         if let Some(usage) = &mut self.usage {
             usage.begin_attempt(&deployment);
         }
@@ -517,6 +543,7 @@ impl Master {
         attempt.settle().await;
         let next = attempt.coordinator.next_id();
         attempt.refresh();
+        self.trace.give_up_checkpoint("the job stopped before it was complete");
         self.next_checkpoint = next;
         end
     }

@@ -55,6 +55,7 @@ impl Attempt<'_> {
         if let Some(id) = self.coordinator.abort() {
             tracing::warn!("checkpoint {id} is given up, since a subtask failed");
             let reason = format!("a subtask failed: {failure}");
+            self.master.trace.give_up_checkpoint(&reason);
             let now = self.master.clock.now_millis();
             self.master.progress.status.checkpoints.fail(id, reason, now);
             self.last_ended = Instant::now();

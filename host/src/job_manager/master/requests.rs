@@ -218,6 +218,7 @@ impl Attempt<'_> {
                 let placement = &mut self.master.progress.status.placement;
                 placement.relocations += 1;
                 placement.slots = self.holding.slots.values().copied().collect();
+                self.master.prepared.deployer.note_slots(&self.holding.slots);
                 tracing::info!("`{subtask}` went from slot {} to slot {}", made.from, made.to);
                 let pause_micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
                 let moved = Some(Moved { subtask, to: made.to, pause_micros });
