@@ -1,12 +1,16 @@
 //! What there is to see of the whole service at one moment, for those who watch it: numbers that
 //! are there already, read together. Nothing is counted here.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Service, access::Caller, conditions::MachineSeen, jobs::JobWord, running::Entry};
+use super::{
+    Service, access::Caller, conditions::MachineSeen, disk::TenantDisk, jobs::JobWord,
+    running::Entry,
+};
 use crate::{
-    job_manager::status::JobStatus, memory::MemoryReport, registry::records::JobRecord,
-    task_manager::slots::health::SlotCondition,
+    ids::TenantId, job_manager::status::JobStatus, memory::MemoryReport,
+    registry::records::JobRecord, task_manager::slots::health::SlotCondition,
+    tenancy::disk::is_over,
 };
 
 /// The service at one moment, as a caller may see it.
@@ -14,6 +18,8 @@ use crate::{
 pub struct Seen {
     /// Jobs that have not ended, and those that have and are remembered.
     pub jobs: Vec<JobSeen>,
+    /// What tenants keep on disk.
+    pub disks: Vec<DiskSeen>,
     /// What the tenants share; only for those who see all of them.
     pub task_manager: Option<TaskManagerSeen>,
 }
@@ -35,6 +41,21 @@ impl JobSeen {
         let status = entry.live.map(|live| live.status.borrow().clone());
         Self { record: entry.record, state, status }
     }
+
+    /// Whether its checkpoints fail since its tenant may keep no more on disk.
+    fn fails_for_quota(&self) -> bool {
+        let failing = self.status.as_ref().and_then(|s| s.checkpoints.failing.as_ref());
+        failing.is_some_and(|failing| is_over(&failing.reason))
+    }
+}
+
+/// What a tenant keeps on disk at one moment.
+#[derive(Debug)]
+pub struct DiskSeen {
+    /// Who, and how much.
+    pub disk: TenantDisk,
+    /// Whether it is refused more.
+    pub exceeded: bool,
 }
 
 /// A TaskManager at one moment.
@@ -64,6 +85,15 @@ impl Service {
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             machine: self.machine_seen(),
         });
-        Seen { jobs: jobs.into_iter().map(JobSeen::of).collect(), task_manager }
+        let jobs: Vec<JobSeen> = jobs.into_iter().map(JobSeen::of).collect();
+        let failing = jobs.iter().filter(|job| job.fails_for_quota());
+        let failing: BTreeSet<&TenantId> = failing.map(|job| &job.record.tenant).collect();
+        let disks = self.disks(caller, None).into_iter().map(|disk| {
+            let exceeded =
+                failing.contains(&disk.tenant) || self.disk_condition(&disk.tenant).is_some();
+            DiskSeen { disk, exceeded }
+        });
+        let disks = disks.collect();
+        Seen { disks, jobs, task_manager }
     }
 }

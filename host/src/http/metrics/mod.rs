@@ -24,7 +24,11 @@ use super::{Answer, Shared, problem::Problem};
 use crate::{
     job_manager::status::{FailureCount, JobStatus, VertexStatus},
     sandbox::{GuestMetrics, Histogram},
-    service::{access::Caller, conditions::ConditionKind, seen::JobSeen, seen::Seen},
+    service::{
+        access::Caller,
+        conditions::ConditionKind,
+        seen::{DiskSeen, JobSeen, Seen},
+    },
 };
 
 /// Before each name.
@@ -103,7 +107,7 @@ fn by_state(jobs: &[JobSeen]) -> BTreeMap<(&str, &'static str), u64> {
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Seen { jobs, task_manager } = &self.0;
+        let Seen { jobs, task_manager, .. } = &self.0;
         if let Some(seen) = task_manager {
             for metric in OF_TASK_MANAGER {
                 put(&mut encoder, metric, &[(Labels::new(), seen)])?;
@@ -137,6 +141,7 @@ impl Collector for Exposition {
             })
             .collect();
         self.put_tenants(&mut encoder, &running)?;
+        self.put_disks(&mut encoder)?;
         for metric in OF_JOB {
             put(&mut encoder, metric, &running)?;
         }
@@ -189,6 +194,46 @@ impl Exposition {
         for tenant in &seen.memory.tenants {
             let labels = [("tenant", tenant.tenant.as_str())];
             family.encode_family(&labels)?.encode_gauge(&amount(tenant.reserved as u64))?;
+        }
+        Ok(())
+    }
+}
+
+impl Exposition {
+    /// What tenants keep on disk, and whether they are refused more.
+    fn put_disks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let disks = &self.0.disks;
+        let bytes = unit(BYTES);
+        let gauge = MetricType::Gauge;
+        let help = "What the tenant keeps on disk: checkpoints, savepoints, posted records.";
+        let mut family =
+            encoder.encode_descriptor("tenant_disk_used", help, bytes.as_ref(), gauge)?;
+        for DiskSeen { disk, .. } in disks {
+            let kept = [
+                ("checkpoints", disk.checkpoints),
+                ("savepoints", disk.savepoints),
+                ("posted", disk.posted),
+            ];
+            for (kept, used) in kept {
+                let labels = [("tenant", disk.tenant.as_str()), ("kept", kept)];
+                family.encode_family(&labels)?.encode_gauge(&amount(used))?;
+            }
+        }
+        let help = "What the tenant may keep on disk, if that is bounded.";
+        let mut family =
+            encoder.encode_descriptor("tenant_disk_limit", help, bytes.as_ref(), gauge)?;
+        for DiskSeen { disk, .. } in disks {
+            if let Some(limit) = disk.limit {
+                let labels = [("tenant", disk.tenant.as_str())];
+                family.encode_family(&labels)?.encode_gauge(&amount(limit))?;
+            }
+        }
+        let help = "1 while the condition of the tenant holds.";
+        let mut family = encoder.encode_descriptor("tenant_condition", help, None, gauge)?;
+        for DiskSeen { disk, exceeded } in disks {
+            let kind = ConditionKind::DiskQuotaExceeded.word();
+            let labels = [("tenant", disk.tenant.as_str()), ("type", kind)];
+            family.encode_family(&labels)?.encode_gauge(&f64::from(u8::from(*exceeded)))?;
         }
         Ok(())
     }
