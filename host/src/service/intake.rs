@@ -24,7 +24,7 @@ use crate::{
         log::{Limits, Log},
         transfer::transfer,
     },
-    registry::records::{Desired, EndedAs, JobRecord, Role},
+    registry::records::{Desired, EndedAs, JobRecord},
     tenancy::disk::Kept,
 };
 
@@ -116,7 +116,7 @@ impl Service {
         name: &OperatorName,
     ) -> Result<Postable, ServiceError> {
         let record = self.entry(caller, id)?.record;
-        caller.require(Role::Author)?;
+        caller.require_post()?;
         check_open(&record)?;
         self.find_source(id, name).await
     }
@@ -313,7 +313,7 @@ impl Service {
 }
 
 /// `/v1/jobs/{id}/sources/{name}`, of something that can be one.
-fn is_post_of_records(path: &str) -> bool {
+pub(super) fn is_post_of_records(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     match parts[..] {
         ["", "v1", "jobs", id, "sources", name] => {
