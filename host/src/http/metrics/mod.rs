@@ -1,6 +1,7 @@
 //! `/metrics`: what there is to see, in the text format of Prometheus (OpenMetrics 1.0). What the
-//! metrics are stands in `named`. Only what runs has metrics of its own, so that there are never
-//! more series than jobs, vertices and subtasks that run; how many metrics of its own an operator
+//! metrics are stands in `named`. Only what runs has metrics of its own, but for failures of jobs that
+//! ended within the last hour, so that there are never many more series than jobs, vertices and
+//! subtasks that run; how many metrics of its own an operator
 //! may have, the sandbox bounds.
 
 mod named;
@@ -96,6 +97,15 @@ fn put_number(to: &mut MetricEncoder<'_>, number: Number) -> fmt::Result {
     }
 }
 
+/// Which job.
+fn of_job(job: &JobSeen) -> Labels {
+    vec![
+        ("tenant", job.record.tenant.to_string()),
+        ("job_id", job.record.id.to_string()),
+        ("job_name", job.record.name.to_string()),
+    ]
+}
+
 /// Jobs of a tenant that are in a state.
 fn by_state(jobs: &[JobSeen]) -> BTreeMap<(&str, &'static str), u64> {
     let mut by_state = BTreeMap::new();
@@ -128,24 +138,15 @@ impl Collector for Exposition {
             let labels = [("tenant", tenant), ("state", state)];
             family.encode_family(&labels)?.encode_gauge(&amount(count))?;
         }
-        let running: Vec<(Labels, &JobStatus)> = jobs
-            .iter()
-            .filter_map(|job| {
-                let record = &job.record;
-                let labels = vec![
-                    ("tenant", record.tenant.to_string()),
-                    ("job_id", record.id.to_string()),
-                    ("job_name", record.name.to_string()),
-                ];
-                Some((labels, job.status.as_ref()?))
-            })
-            .collect();
+        let running = jobs.iter().filter_map(|job| Some((job, job.status.as_ref()?)));
+        let running: Vec<(Labels, &JobStatus)> =
+            running.map(|(job, status)| (of_job(job), status)).collect();
         self.put_tenants(&mut encoder, &running)?;
         self.put_disks(&mut encoder)?;
         for metric in OF_JOB {
             put(&mut encoder, metric, &running)?;
         }
-        put_failures(&mut encoder, &running)?;
+        put_failures(&mut encoder, jobs, &running)?;
         let vertices: Vec<(Labels, &VertexStatus)> = running
             .iter()
             .flat_map(|(labels, job)| job.vertices.iter().map(move |vertex| (labels, vertex)))
@@ -240,15 +241,19 @@ impl Exposition {
 }
 
 /// Failures by cause and by whose fault they are. There are as many causes as classes of failures, and
-/// a job has series of those only that it met.
+/// a job has series of those only that it met; of those too that have ended lately.
 fn put_failures(
     encoder: &mut DescriptorEncoder<'_>,
+    jobs: &[JobSeen],
     running: &[(Labels, &JobStatus)],
 ) -> fmt::Result {
     let help = "Failures since the job was started in this process, by cause.";
     let mut family = encoder.encode_descriptor("job_failures", help, None, MetricType::Counter)?;
-    for (labels, job) in running {
-        for FailureCount { operator, kind, count } in &job.restarts.by_cause {
+    let running = running.iter().map(|(of_job, job)| (of_job.clone(), &job.restarts.by_cause));
+    let ended = jobs.iter().filter(|job| job.status.is_none() && !job.failures.is_empty());
+    let ended = ended.map(|job| (of_job(job), &job.failures));
+    for (labels, by_cause) in running.chain(ended) {
+        for FailureCount { operator, kind, count } in by_cause {
             let mut labels = labels.clone();
             // The job as a whole has no operator.
             let operator = operator.as_ref().map_or("", |name| name.as_str());
