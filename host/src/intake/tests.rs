@@ -184,7 +184,7 @@ fn a_log_takes_no_more_than_its_room_has_and_says_what_it_holds() {
     assert!(next.position > last.position);
     drop(log);
     let log = open();
-    assert_eq!(read(&log, last.position), [body.clone()]);
+    assert_eq!(read(&log, last.position), [body.as_str()]);
     assert_eq!(append(&log, &body, Some("first")).unwrap(), first);
     run(log.end()).unwrap();
     held(&log);
