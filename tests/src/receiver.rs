@@ -3,11 +3,17 @@
 
 use std::{
     collections::VecDeque,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, Stream,
+    crypto::ring,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
 /// How long something may take that is sure to come.
@@ -40,6 +46,7 @@ impl Received {
 pub struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
+    certificate: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +58,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     received: Vec<Received>,
+    /// Connections that ended before there was a whole request.
+    in_vain: usize,
     /// What comes next is answered with these, and then with `then`.
     first: VecDeque<u16>,
     then: u16,
@@ -69,19 +78,54 @@ impl Receiver {
     /// If there is no port for it.
     #[must_use]
     pub fn start(first: &[u16], then: u16) -> Self {
+        Self::of(first, then, None, None)
+    }
+
+    /// With TLS, as a host of this name, whose certificate is its own and nobody else's; all
+    /// requests are answered with this status.
+    ///
+    /// # Panics
+    /// If there is no port for it, or the name is none.
+    #[must_use]
+    pub fn start_with_tls(name: &str, then: u16) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a host's name");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("there are some")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::from(key));
+        let config = config.expect("the key is that of the certificate");
+        Self::of(&[], then, Some(Arc::new(config)), Some(made.cert.pem()))
+    }
+
+    fn of(
+        first: &[u16],
+        then: u16,
+        tls: Option<Arc<ServerConfig>>,
+        certificate: Option<String>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let shared = Arc::new(Shared::default());
-        *shared.lock() =
-            State { received: Vec::new(), first: first.iter().copied().collect(), then };
+        *shared.lock() = State { first: first.iter().copied().collect(), then, ..State::default() };
         let of_threads = shared.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = of_threads.clone();
-                thread::spawn(move || receive(&stream, &shared));
+                let (shared, tls) = (of_threads.clone(), tls.clone());
+                thread::spawn(move || {
+                    let received = match tls {
+                        None => receive(&stream, &shared),
+                        Some(config) => receive_with_tls(config, &stream, &shared),
+                    };
+                    if received.is_none() {
+                        shared.lock().in_vain += 1;
+                        shared.changed.notify_all();
+                    }
+                });
             }
         });
-        Self { address, shared }
+        Self { address, shared, certificate }
     }
 
     /// Where it is: `127.0.0.1:1234`.
@@ -94,6 +138,26 @@ impl Receiver {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// The certificate to trust, as PEM.
+    ///
+    /// # Panics
+    /// If it has no TLS.
+    #[must_use]
+    pub fn certificate(&self) -> &str {
+        self.certificate.as_deref().expect("it has TLS")
+    }
+
+    /// Waits until so many connections ended without a request.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn until_in_vain(&self, count: usize) {
+        let state = self.shared.lock();
+        let waited = self.shared.changed.wait_timeout_while(state, PATIENCE, |s| s.in_vain < count);
+        let (state, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!timed_out.timed_out(), "{} connections came to nothing", state.in_vain);
     }
 
     /// From now on answers with this status.
@@ -122,8 +186,19 @@ impl Receiver {
     }
 }
 
+fn receive_with_tls(
+    config: Arc<ServerConfig>,
+    mut stream: &TcpStream,
+    shared: &Shared,
+) -> Option<()> {
+    let mut tls = ServerConnection::new(config).ok()?;
+    receive(Stream::new(&mut tls, &mut stream), shared)?;
+    tls.send_close_notify();
+    tls.complete_io(&mut stream).ok().map(|_| ())
+}
+
 /// One request of a connection; none if it is not whole.
-fn receive(stream: &TcpStream, shared: &Shared) -> Option<()> {
+fn receive(stream: impl Read + Write, shared: &Shared) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -147,6 +222,9 @@ fn receive(stream: &TcpStream, shared: &Shared) -> Option<()> {
         status
     };
     shared.changed.notify_all();
-    let mut stream = stream;
-    write!(stream, "HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").ok()
+    write!(
+        reader.get_mut(),
+        "HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    )
+    .ok()
 }

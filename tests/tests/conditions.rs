@@ -3,10 +3,24 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{fs, io::Write as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
 
+use cofferdam::{
+    clock::{Clock, ManualClock},
+    config::server::{DiskLimits, ServerSpec},
+    http::server,
+    service::Service,
+    task_manager::TaskManagerSettings,
+};
 use cofferdam_tests::{Disk, Place, Served, guests};
 use serde_json::{Value, json};
+use tokio::{runtime::Builder, sync::watch};
 
 const COUNTS: &str = r#"
 [job]
@@ -167,4 +181,67 @@ fn a_job_whose_version_was_deleted_says_so_and_what_to_do() {
     served.push("acme", "crasher", "1");
     assert_eq!(served.ask("GET", &fails, b"").expect(200).json["conditions"], json!([]));
     let _ = served.ask("POST", &format!("{fails}/restart"), b"").expect(202);
+}
+
+/// The program's own clock cannot be moved; the server is the same in this process.
+#[test]
+fn a_clock_that_jumps_is_told_whichever_way_it_went() {
+    let place = Place::new();
+    let data = place.path("data");
+    fs::create_dir_all(&data).unwrap();
+    let clock = ManualClock::at(1_800_000_000_000);
+    let disk = DiskLimits { check_every: Duration::from_millis(20), ..DiskLimits::default() };
+    let spec = ServerSpec { disk, ..ServerSpec::default() };
+    let settings =
+        TaskManagerSettings { slots: Some(1), cache_dir: None, ..TaskManagerSettings::default() };
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _in = runtime.enter();
+    let opened = Service::open(&data, spec, settings, Clock::Manual(clock.clone()));
+    let (service, _follower) = opened.unwrap();
+    runtime.spawn(service.clone().watch_machine());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_end, ending) = watch::channel(false);
+    runtime.spawn(server::serve(listener, None, service, ending));
+    let token = fs::read_to_string(data.join("admin-token")).unwrap();
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let token = token.trim();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+             authorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    // By how many milliseconds it went, as the server says.
+    let jumped = |way: &str| {
+        for _ in 0..3_000 {
+            let overview: Value = serde_json::from_str(&ask("/v1/overview")).unwrap();
+            let told = overview["conditions"].as_array().unwrap();
+            let told = told.iter().find(|told| told["type"] == "ClockJumped");
+            let message = told.map_or("", |told| told["message"].as_str().unwrap());
+            if let Some((_, by)) = message.split_once(&format!("went {way} by ")) {
+                let by: i64 = by.split(' ').next().unwrap().parse().unwrap();
+                if by > 3_000_000 {
+                    assert!(told.unwrap()["help"].as_str().unwrap().contains("NTP"), "{told:?}");
+                    return by;
+                }
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("no jump {way}: {}", ask("/v1/overview"));
+    };
+    let hour = Duration::from_secs(3_600);
+    clock.advance(hour);
+    // Less what has passed meanwhile.
+    assert!((3_000_000..=3_600_000).contains(&jumped("forward")));
+    clock.set_back(hour);
+    assert!(jumped("back") >= 3_600_000);
+    let metrics = ask("/metrics");
+    assert!(metrics.contains("cofferdam_condition{type=\"ClockJumped\"} 1"), "{metrics}");
+    let jumps = metrics.lines().find_map(|line| line.strip_prefix("cofferdam_clock_jumps_total "));
+    assert!(jumps.unwrap().parse::<u32>().unwrap() >= 2, "{metrics}");
 }

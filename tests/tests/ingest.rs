@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{fs, path::Path};
+use std::{fs, io::Write as _, path::Path};
 
 use cofferdam_tests::{Place, Reply, Served};
 use serde_json::json;
@@ -207,14 +207,63 @@ fn what_is_no_record_is_refused_as_a_whole_with_its_line() {
     post(&served, &job, "", "").is_problem(400, "invalid-request", "no records");
     post(&served, &job, "", &records(0..1_000)).is_problem(413, "too-large", "4096 bytes");
     post(&served, &job, &"k".repeat(256), "x").is_problem(400, "invalid-request", "255");
-    let headers = format!("authorization: Bearer {}\r\ncontent-encoding: gzip\r\n", served.token);
-    let packed = served.send("POST", &format!("{job}/sources/in"), &headers, b"x");
-    packed.is_problem(415, "unsupported-encoding", "content-encoding");
     let other = served.ask("POST", &format!("{job}/sources/out"), b"x");
     other.is_problem(404, "not-found", "takes what is posted");
     finished(&served, &job);
     assert_eq!(numbers(&home), all(0..1));
     post(&served, &job, "", &records(0..1)).is_problem(409, "conflict", "has ended");
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(body).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn what_is_posted_may_be_packed_and_a_bomb_is_not_unpacked() {
+    let place = Place::new();
+    let served = serve(&place, "[ingest]\nmax_body = '64KiB'\n");
+    served.push("default", "identity", "1");
+    let home = served.home("default");
+    let job = submit(&served, "", JOB);
+    let send = |coding: &str, key: &str, body: &[u8]| {
+        let headers = format!(
+            "authorization: Bearer {}\r\ncontent-encoding: {coding}\r\nidempotency-key: {key}\r\n",
+            served.token
+        );
+        served.send("POST", &format!("{job}/sources/in"), &headers, body)
+    };
+    let body = records(0..2_000);
+    let packed = gzip(body.as_bytes());
+    assert!(packed.len() < body.len() / 3, "{} of {}", packed.len(), body.len());
+    let taken = send("gzip", "first", &packed).expect(200).json;
+    assert_eq!(taken["records"], 2_000);
+    // The same records, packed otherwise, are the same request.
+    let again = zstd::encode_all(body.as_bytes(), 3).unwrap();
+    assert_eq!(send("zstd", "first", &again).expect(200).json, taken);
+    assert_eq!(send("identity", "first", body.as_bytes()).expect(200).json, taken);
+    let _ = send("zstd", "second", &zstd::encode_all(records(2_000..2_500).as_bytes(), 3).unwrap())
+        .expect(200);
+
+    let blanks = vec![b'\n'; 32 << 20];
+    let bombs = [("gzip", gzip(&blanks)), ("zstd", zstd::encode_all(&blanks[..], 3).unwrap())];
+    for (coding, bomb) in bombs {
+        assert!(bomb.len() < 64 << 10, "{}", bomb.len());
+        send(coding, "bomb", &bomb).is_problem(413, "too-large", "65536 bytes at most, unpacked");
+        send(coding, "torn", &again[..100]).is_problem(
+            400,
+            "invalid-request",
+            "cannot be unpacked",
+        );
+    }
+    let stored = vec![b'x'; 65_537];
+    send("gzip", "long", &stored).is_problem(413, "too-large", "65536 bytes");
+    send("br", "br", b"x").is_problem(415, "unsupported-encoding", "gzip or zstd");
+    let bad = send("gzip", "bad", &gzip(b"{\"k\":1,\"n\":1}\n{\n"));
+    bad.is_problem(422, "bad-records", "nothing of the request was");
+    finished(&served, &job);
+    assert_eq!(numbers(&home), all(0..2_500));
 }
 
 #[test]

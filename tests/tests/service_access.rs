@@ -179,6 +179,53 @@ fn a_role_may_what_it_says_and_no_more() {
 }
 
 #[test]
+fn a_token_that_may_post_may_nothing_else_at_any_endpoint() {
+    let place = Place::new();
+    let served = serve(&place, "");
+    served.push("acme", "identity", "1");
+    let posted = JOB.replace("connector = \"generator\"\nrate = 2_000", "connector = \"http\"");
+    let posted =
+        posted.replace("name = \"endless\"", "name = \"posted\"\n[checkpoints]\ninterval = \"1h\"");
+    assert!(posted.contains("\"http\"") && posted.contains("\"1h\""));
+    let job = served.submit("acme", &posted);
+    let _ = served.until_state(&job, "running");
+    let of_job = job.strip_prefix("/v1/jobs/").unwrap();
+    let (ingest, id) = served.token_of(Some("acme"), "ingest");
+    let mut walked = 0;
+    for (method, path) in Routes::all().listed {
+        if ["/healthz", "/readyz"].contains(&path) {
+            continue;
+        }
+        let full = filled(path, of_job, &id).replace("/sources/copied", "/sources/numbers");
+        let reply = served.ask_with(&ingest, method.as_str(), &full, b"{\"n\":1}\n");
+        if (method.as_str(), path) == ("POST", "/v1/jobs/{id}/sources/{operator}") {
+            assert_eq!(reply.expect(200).json["records"], 1);
+        } else {
+            reply.is_problem(403, "forbidden", "this one is `ingest`");
+        }
+        walked += 1;
+    }
+    assert!(walked > 40, "{walked}");
+    for path in ["/console", "/console/jobs", "/console/tokens", "/v1/jobs/x/sources/numbers"] {
+        assert_eq!(served.ask_with(&ingest, "GET", path, b"").status, 403, "{path}");
+    }
+    // Nor does it begin a session.
+    let headers = "sec-fetch-site: same-origin\r\n\
+                   content-type: application/x-www-form-urlencoded\r\n";
+    let signed =
+        served.send("POST", "/console/sign-in", headers, format!("token={ingest}").as_bytes());
+    assert!(signed.status == 401 && signed.header("set-cookie").is_empty(), "{}", signed.text);
+    // Another tenant's sources are not there, nor may a viewer post.
+    let post = format!("{job}/sources/numbers");
+    let (other, _) = served.token_of(Some("mallory"), "ingest");
+    served.ask_with(&other, "POST", &post, b"{}\n").is_problem(404, "not-found", "there is no job");
+    let (viewer, _) = served.token_of(Some("acme"), "viewer");
+    served.ask_with(&viewer, "POST", &post, b"{}\n").is_problem(403, "forbidden", "author");
+    let (everybodys, _) = served.token_of(None, "ingest");
+    let _ = served.ask_with(&everybodys, "POST", &post, b"{\"n\":2}\n").expect(200);
+}
+
+#[test]
 fn a_token_that_is_over_or_revoked_opens_nothing_after_a_restart_too() {
     let place = Place::new();
     let served = serve(&place, "");

@@ -119,4 +119,20 @@ fn failures_are_counted_by_their_cause() {
     let told = served.ask("GET", &format!("{job}/exceptions"), b"").expect(200).json;
     assert_eq!(told["failures"][0]["kind"], "guest-trap", "in the same words");
     assert_eq!(told["failures"][0]["fault"], "operator");
+    // What a job failed with for good is told, too, also by the next process.
+    let _ = served.ask("POST", &format!("{job}/cancel"), b"").expect(202);
+    let _ = served.until_state(&job, "cancelled");
+    let fails = served.submit("default", CRASHING);
+    let _ = served.until_state(&fails, "failed");
+    let of_it = format!("job_id=\"{}\"", fails.strip_prefix("/v1/jobs/").unwrap());
+    let counted = |served: &Served| {
+        let seen = until(served, "that it failed", |seen| value(seen, failures, &of_it).is_some());
+        assert_eq!(value(&seen, "cofferdam_job_uptime_seconds", &of_it), None, "it does not run");
+        value(&seen, failures, &of_it)
+    };
+    let before = counted(&served);
+    assert!(before >= Some(1.0), "{before:?}");
+    served.kill();
+    let served = Served::start(&place.path("data"), &[]);
+    assert_eq!(counted(&served), before);
 }

@@ -10,6 +10,7 @@ use cofferdam::{ids::ArtifactDigest, signature::SecretKey};
 use cofferdam_tests::{
     Place, Reply, Served,
     client::{ask, guest, offline},
+    console::Visitor,
     guests,
     jobs::DISCARDING,
     zoo::Guest,
@@ -191,6 +192,48 @@ fn keys_and_signatures_are_made_on_the_command_line() {
     ask(&[second.as_slice(), &["--key", "identity.wasm"]].concat()).refused(2, &["identity.wasm"]);
     let removed = ask(&["tenant", "keys", "remove", id]).well();
     assert!(removed.contains("count as unsigned now: identity@1, identity@2; jobs"), "{removed}");
+}
+
+#[test]
+fn the_console_sends_signatures_and_the_playground_asks_for_them() {
+    let place = Place::new();
+    let served = Served::of_tenants(&place, &["acme"], "");
+    let key = SecretKey::generate();
+    let _ = register(&served, "releases", &key).expect(201);
+    let identity = bytes("identity");
+    let good = key.sign(&digest(&identity)).to_string();
+    let _ = upload(&served, "old", &identity, None).expect(201);
+    require(&served, true);
+    let author = Visitor::new(&served, &served.token("acme", "author"));
+    let send = |version: &str, signature: &str| {
+        let fields = [("name", "identity"), ("version", version), ("signature", signature)];
+        author.upload(&fields, &identity)
+    };
+    for (signature, status, said) in [
+        ("", 422, "signed artifacts only"),
+        (&*key.sign(&digest(b"others")).to_string(), 422, "other bytes"),
+        ("no signature", 400, "The file of the signature cannot be used"),
+    ] {
+        let refused = send("1", signature).expect(status).text;
+        assert!(refused.contains(said), "{said} is not in {refused}");
+    }
+    // As the file has it that `operator sign` writes: with the end of a line.
+    let taken = send("1", &format!("{good}\n")).expect(303);
+    assert!(taken.header("location").ends_with("said=uploaded"), "{}", taken.header("location"));
+    let there = served.ask("GET", "/v1/artifacts/identity/versions/1?tenant=acme", b"");
+    assert_eq!(there.expect(200).json["signed"]["signature"], good);
+
+    let try_it = |version: &str| {
+        let path = format!("/v1/artifacts/identity/versions/{version}/try?tenant=acme");
+        served.ask("POST", &path, br#"{"records": [{"value": "{}"}]}"#)
+    };
+    try_it("old").is_problem(422, "signature-refused", "`identity@old` is not signed by a key");
+    let tried = author.post("/console/artifacts/identity/old/try?tenant=acme", "lines=%7B%7D");
+    assert_eq!(tried.status, 422, "{}", tried.text);
+    assert!(tried.text.contains("is not signed by a key of tenant"), "{}", tried.text);
+    assert_eq!(try_it("1").expect(200).json["ended"], "finished");
+    require(&served, false);
+    assert_eq!(try_it("old").expect(200).json["ended"], "finished");
 }
 
 #[test]

@@ -210,3 +210,55 @@ fn a_tenants_webhook_reaches_nothing_private_unless_the_configuration_lists_it()
     let bad = job("http://x/", "headers = { x = { env = 'PATH' } }");
     served.ask("POST", "/v1/jobs", bad.as_bytes()).is_problem(422, "job-file", "secret");
 }
+
+#[test]
+fn by_tls_a_webhook_goes_to_who_has_the_certificate_and_to_nobody_else() {
+    let place = Place::new();
+    let receiver = Receiver::start_with_tls("localhost", 200);
+    let unknown = Receiver::start_with_tls("localhost", 200);
+    let of_another_name = Receiver::start_with_tls("elsewhere.example", 200);
+    let all = [&receiver, &unknown, &of_another_name];
+    let ports: Vec<String> = all.map(|to| to.port().to_string()).into();
+    let hosts: Vec<String> = all.map(|to| format!("'localhost:{}'", to.port())).into();
+    place.write("ca.pem", format!("{}{}", receiver.certificate(), of_another_name.certificate()));
+    place.write(
+        "server.toml",
+        format!(
+            "[network]\nports = [{}]\nwebhook_hosts = [{}]\nwebhook_ca = 'ca.pem'\n",
+            ports.join(", "),
+            hosts.join(", ")
+        ),
+    );
+    fs::create_dir_all(place.path("data")).unwrap();
+    let config = place.path("server.toml").display().to_string();
+    let served = Served::start(&place.path("data"), &["--config", &config]);
+    served.push("default", "identity", "1");
+    let begin = |to: &Receiver, more: &str| {
+        let job = submit(&served, &job(&format!("https://localhost:{}/in", to.port()), more));
+        post(&served, &job, 0..100);
+        end(&served, &job);
+        job
+    };
+    let well = begin(&receiver, "");
+    let refused = [begin(&unknown, ""), begin(&of_another_name, "")];
+    let _ = served.until_state(&well, "finished");
+    assert_eq!(delivered(&receiver.received()), (0..100).collect::<Vec<_>>());
+    for to in [&unknown, &of_another_name] {
+        to.until_in_vain(3);
+        assert!(to.received().is_empty(), "nothing is sent to who has no certificate");
+    }
+    for job in refused {
+        assert_ne!(served.ask("GET", &job, b"").expect(200).json["state"], "finished");
+    }
+    // A tenant may trust its own.
+    fs::write(served.home("default").join("own.pem"), unknown.certificate()).unwrap();
+    let own = begin(&unknown, "ca = 'own.pem'");
+    let _ = served.until_state(&own, "finished");
+    assert_eq!(delivered(&unknown.received()), (0..100).collect::<Vec<_>>());
+    fs::write(served.home("default").join("none.pem"), "none").unwrap();
+    let url = "https://localhost/in";
+    let reply = served.ask("POST", "/v1/jobs", job(url, "ca = 'none.pem'").as_bytes());
+    reply.is_problem(422, "job-file", "which has no certificate");
+    let reply = served.ask("POST", "/v1/jobs", job("http://a/in", "ca = 'own.pem'").as_bytes());
+    reply.is_problem(422, "job-file", "is of no use without TLS");
+}

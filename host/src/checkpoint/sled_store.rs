@@ -39,10 +39,14 @@ use crate::{
 /// it, and this much more.
 const TOO_LARGE: u64 = 25;
 const SLACK: u64 = 8 << 20;
+/// The same where room is short.
+const LARGE: u64 = 15;
+const LITTLE_SLACK: u64 = 2 << 20;
 
 /// What was measured of a checkpoint takes so many bytes at most.
 const DETAILS: usize = 7 << 10;
 
+const NAME: &str = "checkpoints";
 const OWNER: &[u8] = b"owner";
 
 /// A store in a directory, open in one process only.
@@ -59,6 +63,8 @@ pub struct SledStore {
     marker: Option<Marker>,
     /// Of the database that is open.
     synced: Synced,
+    /// What the database took when it was written anew.
+    least: u64,
 }
 
 #[derive(Debug)]
@@ -165,7 +171,7 @@ impl SledStore {
     /// that was completed in it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let mut store = Self {
-            directory: Directory::open(path, "checkpoints")?,
+            directory: Directory::open(path, NAME)?,
             trees: None,
             failed: Cell::new(true),
             owner: None,
@@ -173,6 +179,7 @@ impl SledStore {
             refs: Refs::default(),
             marker: None,
             synced: Synced::default(),
+            least: 0,
         };
         store.heal()?;
         if let Err(error) = store.tidy() {
@@ -386,7 +393,9 @@ impl SledStore {
         let synced = self.directory.sync_database(&path, &mut Synced::default());
         let exchanged = synced.and_then(|()| self.directory.exchange());
         self.heal()?;
-        exchanged.map_err(failed(self.directory.path(), "compacted"))
+        exchanged.map_err(failed::<StoreError>(self.directory.path(), "compacted"))?;
+        self.least = self.size()?.disk;
+        Ok(())
     }
 }
 
@@ -524,6 +533,18 @@ impl CheckpointStore for SledStore {
         Ok(needed)
     }
 
+    fn squeeze(&mut self) -> Result<bool, StoreError> {
+        self.heal()?;
+        let StoreSize { live, disk } = self.size()?;
+        // It would come to no less than the last time.
+        let helps = disk > self.least + self.least / 4;
+        let needed = helps && disk > LITTLE_SLACK + live.saturating_mul(LARGE) / 10;
+        if needed {
+            self.compact()?;
+        }
+        Ok(needed)
+    }
+
     fn size(&self) -> Result<StoreSize, StoreError> {
         let path = self.directory.database();
         let disk =
@@ -535,6 +556,17 @@ impl CheckpointStore for SledStore {
 impl Drop for SledStore {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Bytes that the store in a directory takes, which somebody may have open; 0 if there is none.
+///
+/// # Errors
+/// If the system does not say.
+pub fn disk_of(path: &Path) -> io::Result<u64> {
+    match size_of_files(&path.join(NAME)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        found => found,
     }
 }
 

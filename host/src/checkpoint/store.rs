@@ -142,6 +142,9 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: ChunkDamage,
     },
+    /// Whoever the state belongs to may keep no more; nothing was written.
+    #[error("it is not written: {0}")]
+    NoRoom(String),
     /// What changed builds on something that is not there.
     #[error(
         "checkpoint {id} cannot be written: what changed in a memory is known, and what it was \
@@ -257,6 +260,14 @@ pub trait CheckpointStore: Send + std::fmt::Debug {
     /// # Errors
     /// If the store cannot be read or written; what is in it stays.
     fn tidy(&mut self) -> Result<bool, StoreError>;
+
+    /// As [`tidy`](Self::tidy), where room is short: also if there is little to give back.
+    ///
+    /// # Errors
+    /// As [`tidy`](Self::tidy).
+    fn squeeze(&mut self) -> Result<bool, StoreError> {
+        self.tidy()
+    }
 
     /// How large it is.
     ///

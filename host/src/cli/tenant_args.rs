@@ -99,6 +99,11 @@ pub struct ChangeArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub artifact_bytes: Option<Setting<u64>>,
 
+    /// What checkpoints, savepoints and posted records of its jobs may take on disk together, such
+    /// as 10GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub disk: Option<Setting<u64>>,
+
     /// Its share of the cores beside other tenants, 1 to 10000 [default: 100]
     #[arg(long, value_name = "N", value_parser = weight)]
     pub cpu_weight: Option<Setting<u32>>,
@@ -286,6 +291,7 @@ impl ChangeArgs {
             jobs: change(self.jobs.as_ref()),
             artifacts: change(self.artifacts.as_ref()),
             artifact_bytes: change(self.artifact_bytes.as_ref()),
+            disk: change(self.disk.as_ref()),
             cpu_weight: change(self.cpu_weight.as_ref()),
             cpu_cap: change(self.cpu_cap.as_ref()),
             ingest_records: change(self.ingest_records.as_ref()),

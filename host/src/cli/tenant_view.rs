@@ -27,6 +27,7 @@ fn quotas(tenant: &TenantSpec) -> Vec<(&'static str, Value)> {
         ("jobs", q.jobs.map(Value::from)),
         ("artifacts", q.artifacts.map(Value::from)),
         ("artifact_bytes", q.artifact_bytes.map(show_size).map(Value::from)),
+        ("disk", q.disk.map(show_size).map(Value::from)),
         ("cpu_weight", Some(Value::from(q.cpu_weight))),
         ("cpu_cap", q.cpu_cap.map(|cap| Value::from(cap.to_string()))),
         ("ingest_records", q.ingest_records.map(show_record_rate).map(Value::from)),
@@ -71,6 +72,7 @@ fn object(tenant: &TenantSpec) -> Value {
         "jobs": q.jobs,
         "artifacts": q.artifacts,
         "artifact_bytes": q.artifact_bytes,
+        "disk": q.disk,
         "cpu_weight": q.cpu_weight,
         "cpu_cap_percent": q.cpu_cap.map(|cap| f64::from(cap.0) / 10.0),
         "ingest_records": q.ingest_records,
@@ -119,6 +121,25 @@ pub(super) fn usage(rows: &[Row], by: By, format: Format) -> String {
         }
         Format::Json => format!("{:#}\n", to_json(rows, by)),
     }
+}
+
+/// What tenants keep on a server's disk, a line for each, as the server says it.
+pub(super) fn disks(all: &[Value]) -> String {
+    let columns = ["used", "limit", "checkpoints", "savepoints", "posted"];
+    let size = |value: &Value| {
+        let none = || "no limit".to_owned();
+        #[expect(clippy::cast_precision_loss, reason = "for people, three figures")]
+        value.as_u64().map_or_else(none, |n| human::bytes(n as f64))
+    };
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|disk| {
+            let name = disk["tenant"].as_str().unwrap_or_default().to_owned();
+            std::iter::once(name).chain(columns.map(|column| size(&disk[column]))).collect()
+        })
+        .collect();
+    let header = ["on disk now", "used", "at most", "checkpoints", "savepoints", "posted"];
+    human::table(&header, &rows, 1)
 }
 
 fn usage_table(rows: &[Row], by: By) -> String {

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::Read as _,
     net::Ipv6Addr,
+    path::Path,
 };
 
 use rustls::{
@@ -27,6 +28,8 @@ const MOST: usize = 64;
 const LONGEST_NAME: usize = 253;
 /// How long a file of certificates may be: five times what browsers come with.
 const MOST_OF_ROOTS: u64 = 1 << 20;
+/// What a file of certificates is.
+pub(super) const PEM: &str = "a PEM file of certificates: -----BEGIN CERTIFICATE-----";
 const EXAMPLE: &str = "http_hosts = [\"api.example.com\", \"localhost:8080\"]";
 
 /// All entries that are sound; mistakes are noted. `granted` says whether the operator
@@ -88,37 +91,45 @@ pub(super) fn roots(
             .with_help("add \"wasi-http\" to the operator's `grants`"));
     }
     let path = around.folder.path(node)?;
-    let refuse = |why: String| {
-        Err(Refusal::new(format!("of `{operator}` names {}, {why}", around.folder.shown(&path)))
-            .with_help("a PEM file of certificates: -----BEGIN CERTIFICATE-----"))
-    };
+    certificates(&path).map_err(|why| {
+        Refusal::new(format!("of `{operator}` names {}, {why}", around.folder.shown(&path)))
+            .with_help(PEM)
+    })
+}
+
+/// The certificates of a PEM file that a sink trusts.
+pub(super) fn ca(node: &Node, around: &Surroundings<'_>) -> Read<Vec<CertificateDer<'static>>> {
+    let path = around.folder.path(node)?;
+    certificates(&path).map_err(|why| {
+        Refusal::new(format!("names {}, {why}", around.folder.shown(&path))).with_help(PEM)
+    })
+}
+
+/// The certificates of a PEM file; or why there are none, to be read after its name.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     // Others could be without an end, or a beginning.
-    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-        return refuse("which is no file".to_owned());
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err("which is no file".to_owned());
     }
     let mut pem = Vec::new();
-    let read =
-        File::open(&path).and_then(|file| file.take(MOST_OF_ROOTS + 1).read_to_end(&mut pem));
+    let read = File::open(path).and_then(|file| file.take(MOST_OF_ROOTS + 1).read_to_end(&mut pem));
     if let Err(error) = read {
-        return refuse(format!("which cannot be read: {error}"));
+        return Err(format!("which cannot be read: {error}"));
     }
     if pem.len() as u64 > MOST_OF_ROOTS {
-        return refuse("which is longer than 1 MiB".to_owned());
+        return Err("which is longer than 1 MiB".to_owned());
     }
     let mut roots = Vec::new();
     for (index, root) in CertificateDer::pem_slice_iter(&pem).enumerate() {
         let number = index + 1;
-        let root = match root {
-            Ok(root) => root,
-            Err(error) => return refuse(format!("whose certificate {number} is broken: {error}")),
-        };
-        if let Err(error) = RootCertStore::empty().add(root.clone()) {
-            return refuse(format!("whose certificate {number} is of no use: {error}"));
-        }
+        let root = root.map_err(|e| format!("whose certificate {number} is broken: {e}"))?;
+        RootCertStore::empty()
+            .add(root.clone())
+            .map_err(|e| format!("whose certificate {number} is of no use: {e}"))?;
         roots.push(root);
     }
     if roots.is_empty() {
-        return refuse("which has no certificate".to_owned());
+        return Err("which has no certificate".to_owned());
     }
     Ok(roots)
 }

@@ -14,8 +14,8 @@ use super::{
     read_http_hosts,
     section::{self, Read, Refusal, Section},
     server::{
-        Configured, DiskLimits, LogFormat, PlaygroundLimits, ServerSpec, Source, TenantLimits,
-        TlsFiles,
+        Certificates, Configured, DiskLimits, LogFormat, PlaygroundLimits, ServerSpec, Source,
+        TenantLimits, TlsFiles,
     },
     traces,
 };
@@ -149,6 +149,7 @@ fn read(root: Node, origin: &Path, problems: &Problems) -> Option<ServerSpec> {
         put(&mut spec.ports, section.get("ports", ports));
         let hosts = section.get("webhook_hosts", section::list(read_http_hosts::host));
         put(&mut spec.webhook_hosts, hosts);
+        spec.webhook_ca = section.get("webhook_ca", |node| certificates(node, origin));
         section.finish();
     }
     if let Some(section) = file.table("traces") {
@@ -254,6 +255,15 @@ fn read_tls(mut section: Section<'_>, origin: &Path) -> Option<TlsFiles> {
     };
     section.finish();
     files.map(|(certificate, key)| TlsFiles { certificate, key })
+}
+
+fn certificates(node: &Node, origin: &Path) -> Read<Certificates> {
+    let file = a_file(node, origin)?;
+    let refuse = |why: String| {
+        Refusal::new(format!("names {}, {why}", file.display())).with_help(read_http_hosts::PEM)
+    };
+    let certificates = read_http_hosts::certificates(&file).map_err(refuse)?;
+    Ok(Certificates { file, certificates })
 }
 
 fn address(node: &Node) -> Read<SocketAddr> {
@@ -403,6 +413,7 @@ tenants.acme = {requests_per_second = 1, burst = 2, max_artifact = '2KiB'}
                 check_every: Duration::from_secs(60),
             },
             ports: vec![8080],
+            webhook_ca: None,
             webhook_hosts: vec![HttpHost { name: "10.0.0.7".to_owned(), port: Some(8080) }],
             shared_files: vec!["/tmp".into()],
             tenant_files: [(acme.clone(), vec!["/".into()])].into(),

@@ -51,6 +51,7 @@ fn read_tenant(entry: Entry, problems: &Problems) -> Option<TenantSpec> {
         jobs: section.get("jobs", count()),
         artifacts: section.get("artifacts", count()),
         artifact_bytes: section.get("artifact_bytes", section::size(0..=MOST_SIZE)),
+        disk: section.get("disk", section::size(0..=MOST_SIZE)),
         cpu_weight: section
             .get("cpu_weight", section::integer(1..=MOST_WEIGHT))
             .unwrap_or(DEFAULT_WEIGHT),
@@ -103,6 +104,7 @@ state = "500MiB"
 jobs = 2
 artifacts = 20
 artifact_bytes = "64MiB"
+disk = "10GiB"
 cpu_weight = 300
 cpu_cap = "150%"
 ingest_records = "1000/s"
@@ -120,6 +122,7 @@ require_signatures = true
             jobs: Some(2),
             artifacts: Some(20),
             artifact_bytes: Some(64 << 20),
+            disk: Some(10 << 30),
             cpu_weight: 300,
             cpu_cap: Some(CpuShare(1_500)),
             ingest_records: Some(1_000),

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use rustls::pki_types::CertificateDer;
+
 use super::{job::HttpHost, server_view::Setting, traces::TracesSpec};
 use crate::ids::TenantId;
 
@@ -35,6 +37,15 @@ impl Configured {
     pub fn source(&self, of: &Setting) -> Option<&Source> {
         self.sources.get(&format!("{}.{}", of.table, of.key))
     }
+}
+
+/// Certificates that were read from a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// Which.
+    pub file: PathBuf,
+    /// What is in it.
+    pub certificates: Vec<CertificateDer<'static>>,
 }
 
 /// The files of a certificate.
@@ -111,6 +122,9 @@ pub struct ServerSpec {
     /// `[network] webhook_hosts`: hosts that sinks `http` may reach although their addresses are
     /// private; none if not given.
     pub webhook_hosts: Vec<HttpHost>,
+    /// `[network] webhook_ca`: whom sinks `http` trust at these hosts, beside those that everybody
+    /// trusts.
+    pub webhook_ca: Option<Certificates>,
     /// `[files] shared`: directories that job files of every tenant may name.
     pub shared_files: Vec<PathBuf>,
     /// `[files.tenants] NAME`: directories that job files of this tenant may name.
@@ -253,6 +267,7 @@ impl Default for ServerSpec {
             disk: DiskLimits::default(),
             ports: vec![80, 443],
             webhook_hosts: Vec::new(),
+            webhook_ca: None,
             shared_files: Vec::new(),
             tenant_files: BTreeMap::new(),
             traces: TracesSpec::default(),

@@ -84,6 +84,7 @@ impl ServerSpec {
             disk: DiskLimits { low, full, check_every },
             ports,
             webhook_hosts,
+            webhook_ca,
             shared_files,
             tenant_files,
             traces,
@@ -137,6 +138,12 @@ impl ServerSpec {
                 "webhook_hosts",
                 Some(Value::Array(webhook_hosts.iter().map(text).collect())),
                 none,
+            ),
+            (
+                "network",
+                "webhook_ca",
+                webhook_ca.as_ref().map(|ca| text(&ca.file.display())),
+                "none",
             ),
             ("files", "shared", Some(paths(shared_files)), none),
         ];

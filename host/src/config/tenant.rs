@@ -63,6 +63,9 @@ pub struct Quotas {
     pub artifacts: Option<u32>,
     /// `artifact_bytes`: how large these may be together, as uploaded.
     pub artifact_bytes: Option<u64>,
+    /// `disk`: what the checkpoints, savepoints and posted records of its jobs may take on disk
+    /// together, those of jobs included that have ended and are remembered.
+    pub disk: Option<u64>,
     /// `cpu_weight`: its share of the cores beside other tenants, where they are short;
     /// 1 to 10,000, and 100 if not given.
     pub cpu_weight: u32,
@@ -84,6 +87,7 @@ impl Default for Quotas {
             jobs: None,
             artifacts: None,
             artifact_bytes: None,
+            disk: None,
             cpu_weight: DEFAULT_WEIGHT,
             cpu_cap: None,
             ingest_records: None,

@@ -14,10 +14,13 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
+use rustls::pki_types::CertificateDer;
+
 use super::{
     job::HttpHost,
     node::{Entry, Node, Value},
     read::Surroundings,
+    read_http_hosts,
     section::{self, Read, Refusal, Section},
 };
 use crate::ids::OperatorName;
@@ -53,6 +56,8 @@ pub struct WebhookSpec {
     pub sign_with: Option<Secret>,
     /// Which addresses it may reach.
     pub reach: Reach,
+    /// `ca`: whom it trusts beside those that everybody trusts.
+    pub roots: Vec<CertificateDer<'static>>,
 }
 
 /// Which addresses may be reached.
@@ -126,6 +131,14 @@ pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Opti
         })?;
         Ok(Secret(key))
     });
+    let roots = section.get("ca", |node| {
+        if url.as_ref().is_some_and(|url| !url.tls) {
+            return Err(
+                Refusal::new("is of no use without TLS").with_help("write https:// in `url`")
+            );
+        }
+        read_http_hosts::ca(node, around)
+    });
     let reach = if around.folder.is_walled() { Reach::Public } else { Reach::Any };
     url.map(|url| WebhookSpec {
         url,
@@ -138,6 +151,7 @@ pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Opti
         headers: headers.unwrap_or_default(),
         sign_with,
         reach,
+        roots: roots.unwrap_or_default(),
     })
 }
 

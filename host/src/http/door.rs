@@ -1,5 +1,6 @@
 //! What every request passes: it gets an identifier; who sent it is found out, and how often they
-//! may ask; and if it is to change something, it is written down.
+//! may ask; whoever may only post records to sources gets no further than there; and if it is to
+//! change something, it is written down.
 //!
 //! Who is let in: whoever brings a token that opens; and, if the server is configured so, whoever
 //! comes from this machine. That is not every request that a browser on this machine can be made
@@ -140,6 +141,7 @@ fn admit(service: &Shared, request: &Request) -> Answer<Caller> {
             )
         })?;
     }
+    caller.may_ask(request.method() == Method::POST, request.uri().path())?;
     Ok(caller)
 }
 

@@ -24,6 +24,7 @@ mod artifacts;
 mod audit;
 mod body;
 mod checkpoints;
+mod coding;
 mod console;
 mod door;
 mod events;

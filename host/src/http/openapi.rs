@@ -260,9 +260,10 @@ impl ToSchema for SlotId {}
 
 impl PartialSchema for Role {
     fn schema() -> RefOr<Schema> {
-        let words = [Self::Viewer, Self::Author, Self::Operator, Self::Admin].map(Self::word);
+        let words = [Self::Ingest, Self::Viewer, Self::Author, Self::Operator, Self::Admin];
+        let words = words.map(Self::word);
         let role = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
-        role.description(Some("What a token may do: each what those before it may")).into()
+        role.description(Some("What a token may do. `ingest`: post records to sources, and nothing else; of the others each what those before it may")).into()
     }
 }
 

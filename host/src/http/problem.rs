@@ -188,6 +188,7 @@ impl From<ServiceError> for Problem {
             ServiceError::JobSaysNo(_) => (StatusCode::CONFLICT, "job-says-no"),
             ServiceError::NotYet(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-yet"),
             ServiceError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
+            ServiceError::DiskQuota(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk-quota"),
             ServiceError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ServiceError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };

@@ -63,14 +63,15 @@ struct FailingCheckpoints {
 /// What is not as it should be.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Condition {
-    /// `DiskLow`, `DiskFull`, `ClockJumped`, `CheckpointsFailing` or `ArtifactDeleted`.
+    /// `DiskLow`, `DiskFull`, `ClockJumped`, `CheckpointsFailing`, `ArtifactDeleted` or
+    /// `DiskQuotaExceeded`.
     r#type: String,
     /// In milliseconds since 1970.
     since: i64,
     message: String,
     /// What to do.
     help: String,
-    /// The job that it is of; null if it is the server's.
+    /// The job that it is of; null if it is the server's, or a tenant's.
     job: Option<JobId>,
     tenant: Option<TenantId>,
 }
@@ -340,6 +341,8 @@ pub(super) struct Quotas {
     jobs: Option<u32>,
     artifacts: Option<u32>,
     artifact_bytes: Option<u64>,
+    /// Bytes of checkpoints, savepoints and posted records on disk together.
+    disk: Option<u64>,
     cpu_weight: Option<u32>,
     /// Of one core.
     cpu_cap_percent: Option<f64>,
@@ -351,6 +354,20 @@ pub(super) struct Quotas {
     grants: Option<Vec<String>>,
     /// Whether artifacts of it must be signed by one of its keys.
     require_signatures: Option<bool>,
+}
+
+/// What a tenant keeps on the server's disk, in bytes.
+#[derive(ToSchema)]
+pub(super) struct TenantDisk {
+    tenant: TenantId,
+    /// What it may keep: the quota `disk`.
+    limit: Option<u64>,
+    /// All of the following.
+    used: u64,
+    checkpoints: u64,
+    savepoints: u64,
+    /// What was posted to sources.
+    posted: u64,
 }
 
 /// What was used, of what `by` says.

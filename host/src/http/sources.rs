@@ -3,7 +3,7 @@
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::{
     Answer, Json, Shared,
     body::Reader,
+    coding::Coding,
     given::{InPath, Query},
     problem::Problem,
 };
@@ -53,7 +54,8 @@ impl From<intake::Posted> for Posted {
 /// All of them are taken, or none. They are durable when this is answered.
 #[utoipa::path(post, path = "/v1/jobs/{id}/sources/{operator}", operation_id = "postRecords",
     params(("Idempotency-Key" = Option<String>, Header, max_length = 255,
-        description = "A request that was taken with this key is not taken again, and is answered as it was then")),
+        description = "A request that was taken with this key is not taken again, and is answered as it was then"),
+        ("Content-Encoding" = Option<String>, Header, description = "`gzip` or `zstd`, if the body is packed; its length, packed and not, is bounded")),
     request_body(content = String, content_type = "application/x-ndjson", description = "The records, one a line"),
     responses((status = 200, description = "They were taken", body = Posted)))]
 pub(super) async fn post(
@@ -67,21 +69,22 @@ pub(super) async fn post(
     query.only(&[])?;
     let source = service.postable(&caller, path.job()?, &path.operator()?).await?;
     let key = idempotency_key(&headers)?;
-    let coding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
-    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-encoding",
-            "records are taken as they are only: leave `content-encoding` out",
-        ));
-    }
+    let coding = Coding::of(&headers)?;
     let longest = service.longest_post();
     let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let said = said.and_then(|length| length.parse::<usize>().ok());
-    // One that says nothing may have as many as it likes, up to the limit.
-    let _room = service.hold(said.unwrap_or(longest).min(longest))?;
+    // One that says nothing may have as many as it likes, up to the limit; one that is packed has
+    // that, and what becomes of it.
+    let said = said.unwrap_or(longest).min(longest);
+    let unpacked = if coding == Coding::Identity { 0 } else { longest };
+    let _room = service.hold(said + unpacked)?;
     let reader = Reader::new(body, service.spec().read_timeout);
-    let body = reader.bytes("the records of a request", longest).await?;
+    let what = "the records of a request";
+    let mut body = reader.bytes(what, longest).await?;
+    if coding != Coding::Identity {
+        let unpack = move || coding.unpack(body, what, longest);
+        body = tokio::task::spawn_blocking(unpack).await.map_err(|e| Problem::bug(&e))??;
+    }
     Ok(Json(service.post(source, key, body).await?.into()))
 }
 

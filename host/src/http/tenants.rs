@@ -20,7 +20,9 @@ use super::{
 use crate::{
     ids::TenantId,
     service::{
+        Service,
         access::Caller,
+        disk::TenantDisk,
         precondition::{Precondition, tag_of_tenant},
         quotas::{May, TenantView},
         tenants::UsageQuery,
@@ -41,6 +43,9 @@ pub(super) struct Tenants {
 pub(super) struct Usage {
     #[schema(value_type = Vec<shapes::UsageRow>)]
     usage: Value,
+    /// What tenants keep on the server's disk at the moment, by name.
+    #[schema(value_type = Vec<shapes::TenantDisk>)]
+    disk: Vec<TenantDisk>,
 }
 
 /// Tenants with their quotas
@@ -146,6 +151,9 @@ pub(super) async fn usage(
         until: query.get("until").map(str::to_owned),
         by: query.get("by").map(str::to_owned),
     };
-    let usage = super::blocking(service, move |s| s.usage(&caller, &asked)).await?;
-    Ok(Json(Usage { usage }))
+    let work = move |s: &Service| {
+        let usage = s.usage(&caller, &asked)?;
+        Ok(Usage { usage, disk: s.disks(&caller, asked.tenant.as_ref()) })
+    };
+    Ok(Json(super::blocking(service, move |s| work(s)).await?))
 }

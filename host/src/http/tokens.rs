@@ -97,8 +97,8 @@ pub(super) async fn make(
     let body = body.text("what a token is for", LONGEST_REQUEST).await?;
     let asked: NewToken = serde_json::from_str(&body).map_err(|error| {
         Problem::invalid(format!(
-            "the body must be {{\"name\": \"…\", \"role\": \"viewer\", \"author\", \"operator\" or \
-             \"admin\", \"tenant\": \"…\", \"expires_at\": milliseconds since 1970}}, the last two if \
+            "the body must be {{\"name\": \"…\", \"role\": \"ingest\", \"viewer\", \"author\", \"operator\" \
+             or \"admin\", \"tenant\": \"…\", \"expires_at\": milliseconds since 1970}}, the last two if \
              wanted: {error}"
         ))
     })?;

@@ -17,7 +17,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    IntakeError,
+    IntakeError, NoBound, Room,
     frame::{self, Head, Kind},
     keys::{self, Keys, Taken},
     segment::{self, BEGIN, Segment},
@@ -26,6 +26,8 @@ use crate::clock::Clock;
 
 /// A segment that has grown to this is followed by another one, if the log may be large.
 const LARGEST_SEGMENT: u64 = 16 << 20;
+/// A segment of which nothing is needed is followed by another one from this length on.
+const WORTH_REMOVING: u64 = 64 << 10;
 /// How many segments there are room for, at least: whole ones are removed.
 const SEGMENTS: u64 = 8;
 
@@ -68,6 +70,7 @@ pub struct Log {
     dir: PathBuf,
     limits: Limits,
     clock: Clock,
+    room: Arc<dyn Room>,
     state: Mutex<State>,
     /// Where the log ends, as far as it is durable.
     durable: watch::Sender<u64>,
@@ -114,6 +117,19 @@ impl Log {
     /// # Errors
     /// If the disk says no, or what is there is damaged.
     pub fn open(dir: &Path, limits: Limits, clock: Clock) -> Result<Arc<Self>, IntakeError> {
+        Self::within(dir, limits, clock, Arc::new(NoBound))
+    }
+
+    /// As [`open`](Self::open), one that shares its room with others.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn within(
+        dir: &Path,
+        limits: Limits,
+        clock: Clock,
+        room: Arc<dyn Room>,
+    ) -> Result<Arc<Self>, IntakeError> {
         segment::make_dir(dir)?;
         let mut keys = Keys::new(limits.window, limits.keys);
         keys.load(dir)?;
@@ -176,8 +192,9 @@ impl Log {
             torn: false,
         };
         let durable = watch::channel(state.durable()).0;
+        room.holds(state.held());
         let state = Mutex::new(state);
-        Ok(Arc::new(Self { dir: dir.to_owned(), limits, clock, state, durable }))
+        Ok(Arc::new(Self { dir: dir.to_owned(), limits, clock, room, state, durable }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -326,8 +343,12 @@ impl Log {
     fn enter(&self, state: &mut State, head: &Head, body: &[u8]) -> Result<(), IntakeError> {
         let (held, limit) = (state.held(), self.limits.bytes);
         // The end needs no room: it is what lets a full log be emptied for good.
-        if head.kind == Kind::Records && held + head.end() - head.offset > limit {
-            return Err(IntakeError::Full { held, limit });
+        let then = held + head.end() - head.offset;
+        if head.kind == Kind::Records {
+            if then > limit {
+                return Err(IntakeError::Full { held, limit });
+            }
+            self.room.grow(then).map_err(IntakeError::NoRoom)?;
         }
         head.write(body, &mut state.pending);
         state.end = head.end();
@@ -335,6 +356,7 @@ impl Log {
         state.keys.add_head(head);
         if head.kind == Kind::End {
             state.ended = Some(head.end());
+            self.room.holds(then);
         }
         Ok(())
     }
@@ -396,6 +418,7 @@ impl Log {
         if let Some((file, base)) = made {
             state.file = file;
             state.segments.push_back(Segment { base, end });
+            self.room.holds(state.held());
         } else if let Some(last) = state.segments.back_mut() {
             last.end = end;
         }
@@ -417,6 +440,7 @@ impl Log {
         state.keys.roll_back(durable);
         state.ended = state.ended.filter(|end| *end <= durable);
         let all = std::mem::take(&mut state.waiting);
+        self.room.holds(state.held());
         drop(state);
         let (path, full) = match error {
             IntakeError::Disk { path, full, .. } => (path.clone(), *full),
@@ -436,11 +460,13 @@ impl Log {
     }
 
     /// Removes what comes before a place: whole segments, and the keys of their requests are
-    /// written down before. Blocks.
+    /// written down before. If that is everything, another segment is begun, so that the last one
+    /// can go too. Blocks.
     ///
     /// # Errors
     /// If the disk says no.
     pub fn trim(&self, to: u64) -> Result<(), IntakeError> {
+        self.begin_anew(to)?;
         let (gone, keys) = {
             let state = self.lock();
             let whole = state.segments.iter().take(state.segments.len().saturating_sub(1));
@@ -458,10 +484,57 @@ impl Log {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(IntakeError::disk(&path)(error));
                 }
-                _ => drop(self.lock().segments.pop_front_if(|first| first.base == base)),
+                _ => {
+                    let mut state = self.lock();
+                    state.segments.pop_front_if(|first| first.base == base);
+                    self.room.holds(state.held());
+                }
             }
         }
         Ok(())
+    }
+}
+
+impl Log {
+    /// Begins another segment if nothing that comes before a place is needed, that is all there is,
+    /// and it is worth it. Blocks.
+    fn begin_anew(&self, to: u64) -> Result<(), IntakeError> {
+        let base = {
+            let mut state = self.lock();
+            let last = state.segments.back().map_or(0, Segment::bytes);
+            let all = to >= state.end && state.pending.is_empty() && state.ended.is_none();
+            if !all || last < WORTH_REMOVING || state.committing || state.torn || state.closed {
+                return Ok(());
+            }
+            // Whoever posts meanwhile waits for it.
+            state.committing = true;
+            state.durable()
+        };
+        let made = segment::create(&self.dir, base);
+        let mut state = self.lock();
+        let made = match made {
+            Ok(file) => {
+                state.file = Arc::new(file);
+                state.segments.push_back(Segment { base, end: base });
+                self.room.holds(state.held());
+                Ok(())
+            }
+            Err(error) => {
+                // What is written next goes on in the last one: there must not be two of them.
+                let path = segment::path(&self.dir, base);
+                match fs::remove_file(&path) {
+                    Err(other) if other.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::error!("{} cannot be removed: {other}", path.display());
+                        state.closed = true;
+                    }
+                    _ => {}
+                }
+                Err(error)
+            }
+        };
+        drop(state);
+        self.commit();
+        made
     }
 }
 

@@ -26,7 +26,12 @@ mod segment;
 mod tests;
 pub mod transfer;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use self::log::Log;
 use crate::ids::OperatorName;
@@ -60,6 +65,47 @@ impl Intakes {
     }
 }
 
+/// Who says how much the logs of somebody may hold together. Asked while a log is changed: it must
+/// not wait for anything.
+pub trait Room: fmt::Debug + Send + Sync {
+    /// The log is to hold so many bytes in all, which is more than it does.
+    ///
+    /// # Errors
+    /// In words, if it may not.
+    fn grow(&self, to: u64) -> Result<(), String>;
+
+    /// The log holds so many bytes.
+    fn holds(&self, bytes: u64);
+}
+
+/// All the room there is.
+#[derive(Debug)]
+pub struct NoBound;
+
+impl Room for NoBound {
+    fn grow(&self, _: u64) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn holds(&self, _: u64) {}
+}
+
+/// Bytes of the log in a directory, which somebody may have open.
+///
+/// # Errors
+/// If the system does not say.
+pub fn bytes_in(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|extension| extension == "log") {
+            // A segment may go at any moment.
+            bytes += entry.metadata().map_or(0, |about| about.len());
+        }
+    }
+    Ok(bytes)
+}
+
 /// Why something is not taken, or cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -74,6 +120,9 @@ pub enum IntakeError {
         /// How many there may be.
         limit: u64,
     },
+    /// Whoever the log belongs to may not hold more.
+    #[error("{0}")]
+    NoRoom(String),
     /// It was said that no more will come.
     #[error("the source was ended: nothing more can be posted to it")]
     Ended,
@@ -104,7 +153,7 @@ pub enum IntakeError {
 }
 
 impl IntakeError {
-    fn disk(path: &std::path::Path) -> impl Fn(std::io::Error) -> Self + '_ {
+    fn disk(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
         move |error| {
             use std::io::ErrorKind::{QuotaExceeded, StorageFull};
             let full = matches!(error.kind(), StorageFull | QuotaExceeded);

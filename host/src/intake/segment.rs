@@ -121,6 +121,10 @@ pub(super) fn scan(dir: &Path, base: u64, whole: bool) -> Result<Option<Scanned>
     let mut begin = [0; HEAD];
     reader.read_exact(&mut begin).map_err(IntakeError::disk(&path))?;
     if begin.as_slice() != header(base) {
+        if length == BEGIN {
+            // Its length was durable before what is in it; nothing was ever written behind that.
+            return Ok(None);
+        }
         let reason = "it does not begin as it must".to_owned();
         return Err(IntakeError::Damaged { path, reason });
     }

@@ -1,11 +1,19 @@
 //! What a log promises: what was acknowledged is there after any crash, once.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
 use super::{
-    IntakeError,
+    IntakeError, Room, bytes_in,
     cursor::Cursor,
     frame::Kind,
     log::{Accepted, Limits, Log},
@@ -114,6 +122,72 @@ fn a_full_log_takes_nothing_until_it_is_trimmed_and_can_still_be_ended() {
     let log = open(dir.path(), LIMITS);
     assert!(log.held().ended && matches!(append(&log, "x", None), Err(IntakeError::Ended)));
     assert_eq!(read(&log, end).last().unwrap(), "END");
+}
+
+#[derive(Debug, Default)]
+struct Small {
+    may: u64,
+    held: AtomicU64,
+}
+
+impl Room for Small {
+    fn grow(&self, to: u64) -> Result<(), String> {
+        if to > self.may {
+            return Err("too much".to_owned());
+        }
+        self.held.store(to, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn holds(&self, bytes: u64) {
+        self.held.store(bytes, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_log_takes_no_more_than_its_room_has_and_says_what_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Arc::new(Small { may: 200_000, ..Small::default() });
+    let open = || Log::within(dir.path(), LIMITS, Clock::default(), room.clone()).unwrap();
+    let held = |log: &Arc<Log>| {
+        assert_eq!(room.held.load(Ordering::SeqCst), log.held().bytes);
+        assert_eq!(bytes_in(dir.path()).unwrap(), log.held().bytes);
+        log.held().bytes
+    };
+    let log = open();
+    assert_eq!(held(&log), segment::BEGIN);
+    let body = "x".repeat(40_000);
+    let first = append(&log, &body, Some("first")).unwrap();
+    let mut last = first;
+    let error = loop {
+        match append(&log, &body, None) {
+            Ok(taken) => last = taken,
+            Err(error) => break error,
+        }
+        held(&log);
+    };
+    assert!(matches!(&error, IntakeError::NoRoom(why) if why == "too much"), "{error}");
+    let full = held(&log);
+    assert!((150_000..=200_000).contains(&full), "{full}");
+    // What was taken before is answered as it was then.
+    assert_eq!(append(&log, &body, Some("first")).unwrap(), first);
+    drop(log);
+    let log = open();
+    assert_eq!(held(&log), full);
+    log.trim(first.position).unwrap();
+    assert!(held(&log) <= full && append(&log, &body, None).is_err());
+    // All of it is covered: the segment that grows goes too, and keys are remembered.
+    log.trim(last.position).unwrap();
+    assert_eq!((held(&log), log.first()), (segment::BEGIN, last.position));
+    assert_eq!(append(&log, &body, Some("first")).unwrap(), first);
+    let next = append(&log, &body, None).unwrap();
+    assert!(next.position > last.position);
+    drop(log);
+    let log = open();
+    assert_eq!(read(&log, last.position), [body.as_str()]);
+    assert_eq!(append(&log, &body, Some("first")).unwrap(), first);
+    run(log.end()).unwrap();
+    held(&log);
 }
 
 #[test]

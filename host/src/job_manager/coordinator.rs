@@ -87,6 +87,17 @@ pub struct Ready {
     pub memories: BTreeMap<SubtaskId, MemoryDelta>,
 }
 
+impl Ready {
+    /// Bytes of what changed: what is to be written, but for merging.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let changed: usize = self.changed.values().map(Pieces::bytes).sum();
+        let guests = self.subtasks.values().filter_map(|(_, guest)| guest.as_ref());
+        let memories: usize = self.memories.values().map(MemoryDelta::bytes).sum();
+        (changed + guests.map(Vec::len).sum::<usize>() + memories) as u64
+    }
+}
+
 #[derive(Debug)]
 struct Pending {
     id: CheckpointId,

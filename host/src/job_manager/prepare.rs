@@ -25,6 +25,7 @@ use crate::{
         capsules,
         control::{Outcome, RunOptions},
         deploy::Deployer,
+        disk::JobDisk,
         images, placement,
         plan::{Plan, Role},
         regions::Regions,
@@ -81,6 +82,13 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let owner = store
         .own(&format!("running the job `{}`", spec.job.name))
         .map_err(|e| Outcome::StateUnusable { error: e.to_string() })?;
+    let job = options.id.map_or_else(|| spec.job.name.to_string(), |id| id.to_string());
+    let disk = options.state.as_ref();
+    let disk = disk.map(|state| JobDisk::new(&task_manager.disk, &options.tenant, &job, state));
+    if let Some(disk) = &disk {
+        disk.measure_checkpoints(&*store);
+        disk.measure_savepoints();
+    }
     let store: SharedStore = Arc::new(Mutex::new(store));
     let plan = Arc::new(plan);
     let writer = Writer {
@@ -93,6 +101,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         clock: clock.clone(),
         pinned: Arc::default(),
         trimmer: Arc::new(Trimmer::new(options.intakes.clone(), options.state.as_deref())),
+        disk,
     };
     let capsules = capsules::directory(spec.job.capsules, options);
     let meters = meters(&plan, &options.tenant, &task_manager);

@@ -15,6 +15,7 @@ use crate::{
     ids::{ArtifactDigest, CheckpointId, JobName, OperatorName},
     job_manager::{
         coordinator::{Purpose, Ready},
+        disk::JobDisk,
         images,
         pieces::Pieces,
         plan::Plan,
@@ -23,7 +24,11 @@ use crate::{
     state::merge::{merge, merge_from},
     stream::keys::KeyGroup,
     task_manager::SubtaskId,
+    tenancy::disk::{Claim, Claimed},
 };
+
+/// About so many bytes of a manifest name a chunk.
+const REFERENCE: u64 = 64;
 
 /// A store that the job's master and its writer share.
 pub type SharedStore = Arc<Mutex<Box<dyn CheckpointStore>>>;
@@ -53,6 +58,8 @@ pub struct Writer {
     pub pinned: Arc<Mutex<Vec<CheckpointId>>>,
     /// Removes what was posted to sources and is covered.
     pub trimmer: Arc<Trimmer>,
+    /// What the job may keep on disk; without bound if none.
+    pub disk: Option<JobDisk>,
 }
 
 /// Keeps a checkpoint in its store for as long as it lives.
@@ -101,21 +108,62 @@ impl Writer {
     /// [`tidy`](Self::tidy).
     ///
     /// # Errors
-    /// If the store fails; then the checkpoint does not exist.
+    /// If the store fails, or the tenant may keep no more on disk; then the checkpoint does not
+    /// exist.
     pub fn write(
         &self,
+        ready: &Ready,
+        begun: Begun,
+        chunks: LiveChunks,
+        last: Option<&Manifest>,
+    ) -> Result<Written, StoreError> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let claimed = self.room_for(&mut **store, ready, &chunks)?;
+        let written = self.write_to(&mut **store, ready, begun, chunks, last);
+        self.measure(&**store);
+        drop(claimed);
+        written
+    }
+
+    /// Claims room for a checkpoint, and makes some if there is none. One that ends the job is
+    /// taken in any case: what a job has done is not thrown away.
+    fn room_for(
+        &self,
+        store: &mut dyn CheckpointStore,
+        ready: &Ready,
+        chunks: &LiveChunks,
+    ) -> Result<Option<Claimed>, StoreError> {
+        let Some(disk) = self.disk.as_ref().filter(|_| !ready.purpose.ends()) else {
+            return Ok(None);
+        };
+        let bytes = ready.bytes() + REFERENCE * chunks.values().map(Vec::len).sum::<usize>() as u64;
+        let claimed = disk.claim(bytes, Claim::Checkpoint).or_else(|_| {
+            self.drop_superseded(store, true);
+            disk.claim(bytes, Claim::Checkpoint)
+        });
+        claimed.map(Some).map_err(|over| StoreError::NoRoom(over.to_string()))
+    }
+
+    fn measure(&self, store: &dyn CheckpointStore) {
+        if let Some(disk) = &self.disk {
+            disk.measure_checkpoints(store);
+        }
+    }
+
+    fn write_to(
+        &self,
+        store: &mut dyn CheckpointStore,
         ready: &Ready,
         begun: Begun,
         mut chunks: LiveChunks,
         last: Option<&Manifest>,
     ) -> Result<Written, StoreError> {
         let writing = Stopwatch::start();
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let mut by_vertex: BTreeMap<usize, u64> = BTreeMap::new();
         let mut merges = MergeBudget::of(ready);
         for (key, pieces) in in_turn(ready) {
             let chain = chunks.entry(*key).or_default();
-            let written = extend(&mut **store, ready.id, chain, pieces, &mut merges)?;
+            let written = extend(store, ready.id, chain, pieces, &mut merges)?;
             *by_vertex.entry(key.0).or_default() += written as u64;
             if chain.is_empty() {
                 chunks.remove(key);
@@ -136,7 +184,7 @@ impl Writer {
                 state.guest = Some(GuestState::Exported(chunk));
             }
             let before = last.and_then(|m| self.memory_in(m, *subtask));
-            let image = images::write(&mut **store, ready.id, before, ready.memories.get(subtask))?;
+            let image = images::write(store, ready.id, before, ready.memories.get(subtask))?;
             if let Some((image, written)) = image {
                 *by_vertex.entry(subtask.vertex).or_default() += written;
                 state.guest = Some(GuestState::Memory(image));
@@ -189,6 +237,11 @@ impl Writer {
     /// checkpoint.
     pub fn tidy(&self) {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        self.drop_superseded(&mut **store, false);
+    }
+
+    /// Blocks; `short` if room is short.
+    fn drop_superseded(&self, store: &mut dyn CheckpointStore, short: bool) {
         let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let dropped = store.list().map(|all| {
             let mut dropped = superseded(&all, self.retain);
@@ -198,10 +251,12 @@ impl Writer {
         if let Err(error) = dropped.and_then(|dropped| store.discard(&dropped)) {
             tracing::warn!("checkpoints that are superseded cannot be dropped: {error}");
         }
-        if let Err(error) = store.tidy() {
+        let tidied = if short { store.squeeze() } else { store.tidy() };
+        if let Err(error) = tidied {
             tracing::warn!("the state directory takes more room than it needs: {error}");
         }
-        self.trimmer.trim(&**store);
+        self.trimmer.trim(store);
+        self.measure(store);
     }
 
     /// Keeps a checkpoint, superseded or not, while the pin lives.

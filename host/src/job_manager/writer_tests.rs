@@ -5,13 +5,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     checkpoint::{
-        ChunkDigest, Owner, memory_store::MemoryStore, sled_store::SledStore, store::StoreSize,
+        ChunkDigest, Owner,
+        memory_store::MemoryStore,
+        sled_store::{SledStore, disk_of},
+        store::StoreSize,
     },
     config::job::{SinkConnector, SinkSpec},
-    ids::OperatorName,
+    ids::{OperatorName, TenantId},
     job_manager::plan::{Role, Vertex},
     state::{GroupChunk, merge::MAX_DELTAS},
     task_manager::SubtaskId,
+    tenancy::disk::{DiskBook, is_over},
 };
 
 /// Fails each call whose turn it is to fail.
@@ -71,6 +75,10 @@ impl CheckpointStore for Flaky {
         self.turn()?;
         self.store.tidy()
     }
+
+    fn squeeze(&mut self) -> Result<bool, StoreError> {
+        self.store.squeeze()
+    }
     fn size(&self) -> Result<StoreSize, StoreError> {
         self.store.size()
     }
@@ -97,11 +105,60 @@ fn writer(store: Box<dyn CheckpointStore>, script: &Arc<Mutex<Vec<bool>>>, retai
         clock: Clock::System,
         pinned: Arc::default(),
         trimmer: Arc::default(),
+        disk: None,
     }
 }
 
 fn begun() -> Begun {
     Begun { trigger: Trigger::Interval, clock: Stopwatch::start() }
+}
+
+/// What shares nothing with another number.
+fn unlike(n: u64, bytes: usize) -> GroupChunk {
+    let mut content = vec![0; bytes];
+    blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut content);
+    GroupChunk::Base(content.into())
+}
+
+#[test]
+fn a_checkpoint_beyond_the_quota_is_refused_before_anything_is_written_unless_it_ends_the_job() {
+    let (dir, book) = (tempfile::tempdir().unwrap(), DiskBook::default());
+    let tenant = TenantId::default();
+    let store = SledStore::open(dir.path()).unwrap();
+    let mut writer = writer(Box::new(store), &Arc::default(), 1);
+    let disk = JobDisk::new(&book, &tenant, "j", dir.path());
+    disk.measure_checkpoints(&**writer.store.lock().unwrap());
+    writer.disk = Some(disk);
+    let used = || {
+        writer.measure(&**writer.store.lock().unwrap());
+        let used = book.used(&tenant).total();
+        assert_eq!(used, disk_of(dir.path()).unwrap());
+        used
+    };
+    let write = |n, bytes, purpose| {
+        let ready = Ready { purpose, ..ready(n, unlike(n, bytes)) };
+        writer.write(&ready, begun(), LiveChunks::new(), None)
+    };
+    let empty = used();
+    book.set_limit(&tenant, Some(empty + (3 << 20)));
+    write(1, 1 << 20, Purpose::Periodic).unwrap();
+    assert!(used() > empty);
+    let refused = write(2, 4 << 20, Purpose::Periodic).unwrap_err();
+    assert!(matches!(&refused, StoreError::NoRoom(why) if is_over(why)), "{refused}");
+    let all = || writer.store.lock().unwrap().list().unwrap();
+    assert_eq!(all(), [CheckpointId(1)], "the one before is kept");
+    // What a job has done is not thrown away.
+    write(3, 4 << 20, Purpose::Stop).unwrap();
+    assert!(used() > empty + (3 << 20));
+    // Where room is short, what is superseded is given back before another one is refused.
+    book.set_limit(&tenant, Some(used() + (1 << 20)));
+    for n in 4..40 {
+        write(n, 1 << 20, Purpose::Periodic).unwrap();
+    }
+    assert_eq!(all().last(), Some(&CheckpointId(39)));
+    book.set_limit(&tenant, None);
+    write(40, 20 << 20, Purpose::Periodic).unwrap();
+    assert!(used() > 20 << 20);
 }
 
 /// The keys of each key group, and their states.

@@ -350,10 +350,12 @@ impl Record for AuditRecord {
     }
 }
 
-/// What a token may do. Each may do what those before it may.
+/// What a token may do. From [`Viewer`](Role::Viewer) on each may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
+    /// Post records to sources, and nothing else: not even look.
+    Ingest,
     /// Look.
     Viewer,
     /// Upload artifacts and submit jobs.
@@ -369,6 +371,7 @@ impl Role {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::Ingest => "ingest",
             Self::Viewer => "viewer",
             Self::Author => "author",
             Self::Operator => "operator",

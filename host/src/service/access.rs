@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Service, error::ServiceError};
+use super::{Service, error::ServiceError, intake::is_post_of_records};
 use crate::{
     clock::Clock,
     database::directory::sync,
@@ -58,6 +58,26 @@ impl Caller {
             return Ok(());
         }
         Err(ServiceError::Forbidden { needs, has: self.role })
+    }
+
+    /// That they may post records to sources.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn require_post(&self) -> Result<(), ServiceError> {
+        if self.role == Role::Ingest { Ok(()) } else { self.require(Role::Author) }
+    }
+
+    /// That they may ask for something at all: whoever may only post to sources may ask for nothing
+    /// else, whatever that needs.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn may_ask(&self, method_is_post: bool, path: &str) -> Result<(), ServiceError> {
+        if self.role == Role::Ingest && !(method_is_post && is_post_of_records(path)) {
+            return self.require(Role::Viewer);
+        }
+        Ok(())
     }
 
     /// Whether a tenant's objects are there for them.

@@ -16,6 +16,7 @@ use crate::{
     config::{server::DiskLimits, units::show_size},
     database::guarded,
     ids::{JobId, TenantId},
+    tenancy::disk::is_over,
 };
 
 /// How far the clock may go otherwise than time does, from one look to the next.
@@ -38,6 +39,9 @@ pub enum ConditionKind {
     CheckpointsFailing,
     /// A version of an artifact that a job runs was deleted.
     ArtifactDeleted,
+    /// A tenant keeps as much on disk as it may, and is refused more; or, of a job, its checkpoints
+    /// fail for that.
+    DiskQuotaExceeded,
 }
 
 impl ConditionKind {
@@ -53,6 +57,7 @@ impl ConditionKind {
             Self::ClockJumped => "ClockJumped",
             Self::CheckpointsFailing => "CheckpointsFailing",
             Self::ArtifactDeleted => "ArtifactDeleted",
+            Self::DiskQuotaExceeded => "DiskQuotaExceeded",
         }
     }
 }
@@ -69,9 +74,9 @@ pub struct Condition {
     pub message: String,
     /// What to do.
     pub help: String,
-    /// The job that it is of; none if it is the server's.
+    /// The job that it is of; none if it is the server's or a tenant's.
     pub job: Option<JobId>,
-    /// Whose job that is.
+    /// Whose job that is, or the tenant that it is of.
     pub tenant: Option<TenantId>,
 }
 
@@ -274,6 +279,7 @@ impl Service {
         let mut all = self.watched.lock().conditions(&self.spec.disk);
         let jobs = self.jobs.all(|record| caller.sees(&record.tenant));
         let of_jobs = jobs.iter().flat_map(|entry| self.conditions_of(entry));
+        all.extend(self.disk_conditions(caller));
         all.extend(of_jobs.take(MOST_OF_JOBS));
         all
     }
@@ -295,6 +301,11 @@ impl Service {
                 failing.in_a_row, failing.reason
             );
             let (kind, help) = match guarded::is_full(&failing.reason) {
+                _ if is_over(&failing.reason) => (
+                    ConditionKind::DiskQuotaExceeded,
+                    "make room, or have the quota raised; until then a restart of the job goes back to \
+                     its last checkpoint",
+                ),
                 true => (
                     ConditionKind::DiskFull,
                     "make room where the server keeps its data; until then a restart of the job goes \

@@ -10,6 +10,7 @@ use crate::{
     database::guarded::is_full,
     ids::{InvalidName, TenantId},
     registry::{RegistryError, records::Role},
+    tenancy::disk::OverDisk,
 };
 
 /// Why not.
@@ -85,6 +86,9 @@ pub enum ServiceError {
          `DiskFull` of `/v1/overview` is over then)"
     )]
     DiskFull,
+    /// The tenant keeps as much on disk as it may.
+    #[error("{0}")]
+    DiskQuota(String),
     /// The service is ending, or has no disk to write to.
     #[error("{0}")]
     Unavailable(String),
@@ -109,6 +113,12 @@ impl From<RegistryError> for ServiceError {
 impl From<InvalidName> for ServiceError {
     fn from(error: InvalidName) -> Self {
         Self::Invalid(error.to_string())
+    }
+}
+
+impl From<OverDisk> for ServiceError {
+    fn from(over: OverDisk) -> Self {
+        Self::DiskQuota(over.to_string())
     }
 }
 

@@ -24,7 +24,8 @@ use crate::{
         log::{Limits, Log},
         transfer::transfer,
     },
-    registry::records::{Desired, EndedAs, JobRecord, Role},
+    registry::records::{Desired, EndedAs, JobRecord},
+    tenancy::disk::Kept,
 };
 
 /// How many idempotency keys of a source are remembered.
@@ -115,7 +116,7 @@ impl Service {
         name: &OperatorName,
     ) -> Result<Postable, ServiceError> {
         let record = self.entry(caller, id)?.record;
-        caller.require(Role::Author)?;
+        caller.require_post()?;
         check_open(&record)?;
         self.find_source(id, name).await
     }
@@ -242,7 +243,9 @@ impl Service {
             {
                 transfer(&dir(from.job), &dir(record.id)).map_err(refused)?;
             }
-            let log = Log::open(&dir(record.id), limits, self.clock.clone()).map_err(refused)?;
+            let room = self.room_of_posts(record, &source.name);
+            let log = Log::within(&dir(record.id), limits, self.clock.clone(), room);
+            let log = log.map_err(refused)?;
             let checker = Arc::new(Checker::new(http));
             sources.insert(source.name.clone(), Postable { log: log.clone(), checker });
             logs.insert(source.name.clone(), log);
@@ -278,7 +281,7 @@ impl Service {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!("what was posted to job {} stays: {error}", record.id);
             }
-            _ => {}
+            _ => self.kept_no_more(record, Some(Kept::Posted)),
         }
     }
 
@@ -310,7 +313,7 @@ impl Service {
 }
 
 /// `/v1/jobs/{id}/sources/{name}`, of something that can be one.
-fn is_post_of_records(path: &str) -> bool {
+pub(super) fn is_post_of_records(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     match parts[..] {
         ["", "v1", "jobs", id, "sources", name] => {
@@ -337,6 +340,7 @@ fn refused(error: IntakeError) -> ServiceError {
         IntakeError::Full { .. } => ServiceError::Full(format!(
             "the source is full: {error}; what is read is removed after the job's next checkpoint"
         )),
+        IntakeError::NoRoom(why) => ServiceError::DiskQuota(why),
         IntakeError::Ended | IntakeError::Closed => ServiceError::Conflict(error.to_string()),
         IntakeError::OtherBody => ServiceError::KeyReused(error.to_string()),
         IntakeError::Disk { full: true, .. } => ServiceError::DiskFull,

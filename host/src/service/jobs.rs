@@ -151,6 +151,7 @@ impl Service {
             return Err(ServiceError::Unavailable("the service is ending".to_owned()));
         }
         self.check_live(&tenant)?;
+        self.check_room(&tenant)?;
         let submission = Arc::new(submission);
         let (spec, pins) = self
             .blocking({
@@ -312,7 +313,10 @@ impl Service {
     /// If there is none of that identifier, for the caller.
     pub fn view(&self, caller: &Caller, id: JobId) -> Result<JobView, ServiceError> {
         let entry = self.entry(caller, id)?;
-        let (status, conditions) = (self.status_of(&entry), self.conditions_of(&entry));
+        let (status, mut conditions) = (self.status_of(&entry), self.conditions_of(&entry));
+        if entry.record.ended.is_none() {
+            conditions.extend(self.disk_condition(&entry.record.tenant));
+        }
         Ok(JobView { status, conditions, ..JobView::of(entry) })
     }
 

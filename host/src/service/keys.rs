@@ -95,6 +95,27 @@ impl Service {
         Ok(Keyring(all.into_iter().map(|record| (record.id, record)).collect()))
     }
 
+    /// That a version may run, if its tenant asks for signatures. Blocks.
+    ///
+    /// # Errors
+    /// If it is signed by none of the tenant's keys.
+    pub(super) fn check_signed(
+        &self,
+        tenant: &TenantId,
+        version: &VersionRecord,
+    ) -> Result<(), ServiceError> {
+        if !self.tenant(tenant)?.require_signatures
+            || self.keyring(tenant)?.trusts(version.signed.as_ref())
+        {
+            return Ok(());
+        }
+        Err(ServiceError::SignatureRefused(format!(
+            "`{}@{}` is not signed by a key of tenant `{tenant}`, which takes signed artifacts only: \
+             push the same bytes again with a signature",
+            version.name, version.version
+        )))
+    }
+
     /// Registers a key; and whether it is a new one. Blocks.
     ///
     /// # Errors

@@ -28,6 +28,7 @@
 //! | [`keys`] | the keys that tenants trust, and signatures of artifacts |
 //! | [`jobs`] | taking, showing and ending jobs |
 //! | [`conditions`] | what is not as it should be, and what to do |
+//! | [`disk`] | what tenants keep on disk: measured at the start, asked about, shown |
 //! | `running` | the jobs that run: starting, watching, bringing back |
 //! | [`seen`] | what there is to see of all of it, for those who watch it |
 //! | [`precondition`] | on what condition something is changed |
@@ -48,6 +49,7 @@ pub mod audit;
 mod blobs;
 pub mod conditions;
 pub mod control;
+pub mod disk;
 pub mod error;
 pub mod intake;
 pub mod jobs;
@@ -217,6 +219,7 @@ impl Service {
         service.sweep().map_err(|e| data(&e))?;
         service.settle_savepoints().map_err(|e| data(&e))?;
         service.note_deleted(None).map_err(|e| data(&e))?;
+        service.measure_disks().map_err(|e| data(&e))?;
         service.look_at_machine();
         Ok((Arc::new(service), follower))
     }

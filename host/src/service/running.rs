@@ -478,12 +478,17 @@ impl Service {
             changes = changes.remove::<SavepointRecord>(&[&text, savepoint.name.as_str()]);
         }
         self.registry.change(changes)?;
-        self.jobs.lock().remove(&id);
+        let entry = self.jobs.lock().remove(&id);
         match fs::remove_dir_all(self.job_dir(id)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(ServiceError::disk("removing the state of a job")(error))
             }
-            _ => Ok(()),
+            _ => {
+                if let Some(entry) = entry {
+                    self.kept_no_more(&entry.record, None);
+                }
+                Ok(())
+            }
         }
     }
 

@@ -145,12 +145,13 @@ impl Service {
             if let Some(known) = all.iter().find(|known| known.name == name) {
                 return Ok((known.clone(), false));
             }
-            service.running(&caller, id)?;
+            let entry = service.running(&caller, id)?;
             if all.len() >= MOST {
                 return Err(ServiceError::OverQuota(format!(
                     "job `{id}` has {MOST} savepoints, and may have no more: delete some"
                 )));
             }
+            service.check_room_to_save(&entry)?;
             let record = SavepointRecord {
                 job: id,
                 name,
@@ -298,6 +299,7 @@ impl Service {
             }
             _ => {}
         }
+        self.measure_savepoints(id);
         let key = [&*id.to_string(), name.as_str()];
         Ok(self.registry.change(Changes::new().remove::<SavepointRecord>(&key))?)
     }

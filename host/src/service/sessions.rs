@@ -12,7 +12,7 @@ use super::{
     Service,
     access::{Caller, digest},
 };
-use crate::{clock::Stopwatch, ids::Hex};
+use crate::{clock::Stopwatch, ids::Hex, registry::records::Role};
 
 /// After which a session is over, however much it is used.
 pub const LASTS: Duration = Duration::from_secs(12 * 3_600);
@@ -76,7 +76,8 @@ impl Service {
     /// Begins a session for who brings this token; none if it opens nothing.
     #[must_use]
     pub fn begin_session(&self, token: &str) -> Option<(String, Caller)> {
-        let caller = self.authenticate(token)?;
+        // Who may only post has nothing to look at.
+        let caller = self.authenticate(token).filter(|caller| caller.role >= Role::Viewer)?;
         let secret = Hex(&rand::random::<[u8; 32]>()).to_string();
         self.sessions.begin(&secret, digest(token));
         Some((secret, caller))

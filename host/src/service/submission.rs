@@ -87,7 +87,8 @@ impl Service {
         Ok(spec)
     }
 
-    /// Lets sinks reach the hosts that the configuration lists, wherever they are.
+    /// Lets sinks reach the hosts that the configuration lists, wherever they are, and trust whom
+    /// it says there.
     fn open_webhooks(&self, spec: &mut JobSpec) {
         for sink in &mut spec.sinks {
             if let SinkConnector::Http(webhook) = &mut sink.connector {
@@ -97,6 +98,8 @@ impl Service {
                 };
                 if self.spec.webhook_hosts.iter().any(is_it) {
                     webhook.reach = Reach::Any;
+                    let ca = self.spec.webhook_ca.iter();
+                    webhook.roots.extend(ca.flat_map(|ca| ca.certificates.iter().cloned()));
                 }
             }
         }

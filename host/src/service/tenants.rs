@@ -123,7 +123,9 @@ impl Service {
             }
         }
         self.forget_keys(name)?;
-        self.tenants.delete(name).map_err(refused)
+        self.tenants.delete(name).map_err(refused)?;
+        self.task_manager.disk.set_limit(name, None);
+        Ok(())
     }
 
     /// What tenants have used. Blocks.

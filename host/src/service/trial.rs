@@ -100,6 +100,7 @@ impl Service {
         let (found, feed, spec) = self
             .blocking(move |service| {
                 let found = service.version(&caller, Some(&of_whom), &name, &version)?;
+                service.check_signed(&of_whom, &found)?;
                 let feed = request.feed().map_err(invalid)?;
                 let (given, most) = (feed.samples.len(), limits.records);
                 if given > most {

@@ -13,7 +13,7 @@ use crate::{
         slots::{Slots, Spread},
         workers::Workers,
     },
-    tenancy::{book::Book, ingest::IngestLimits},
+    tenancy::{book::Book, disk::DiskBook, ingest::IngestLimits},
     trace::Tracer,
 };
 
@@ -84,6 +84,8 @@ pub struct TaskManager {
     pub restarts: Arc<Restarts>,
     /// Which artifacts the jobs of each tenant use.
     pub book: Book,
+    /// What the jobs of each tenant keep on disk.
+    pub disk: DiskBook,
     /// How fast the sources of each tenant may read.
     pub ingest: IngestLimits,
     /// After how long without work a slot gives the memory of its guest back.
@@ -160,6 +162,7 @@ impl TaskManager {
             workers: Arc::new(workers),
             restarts: Arc::default(),
             book: Book::default(),
+            disk: DiskBook::default(),
             ingest: IngestLimits::default(),
             idle_after: settings.idle_after,
             tracer: settings.tracer.clone(),

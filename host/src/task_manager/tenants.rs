@@ -25,6 +25,7 @@ impl TaskManager {
         self.memory.set_tenant_state_limit(tenant, quotas.state.unwrap_or(usize::MAX));
         self.book.set_quotas(tenant, quotas);
         self.ingest.set(tenant, quotas);
+        self.disk.set_limit(tenant, quotas.disk);
     }
 }
 
@@ -107,7 +108,10 @@ mod tests {
             TaskManagerSettings,
             slots::{Refused, Request},
         },
-        tenancy::registry::{Change, Changes, FILE, Registry},
+        tenancy::{
+            disk::{Claim, Kept},
+            registry::{Change, Changes, FILE, Registry},
+        },
     };
 
     #[test]
@@ -136,12 +140,17 @@ mod tests {
             let operators = [(OperatorName::new("o").unwrap(), bytes, 1)];
             task_manager.memory.admit(&acme, &job, operators).map(|_| ())
         };
+        let keep = |bytes| {
+            let account = task_manager.disk.account(&acme, "j", Kept::Posted, "s");
+            account.grow(bytes, Claim::Growth)
+        };
         let enter = |bytes| {
             let uses = [("digest".to_owned(), bytes)].into_iter().collect();
             task_manager.book.enter(&acme, uses).map(|_| ())
         };
         let ingest = task_manager.ingest.of(&acme);
         assert!(ask(5).is_ok() && admit(1 << 20).is_ok() && enter(100).is_ok());
+        assert_eq!(keep(100), Ok(()));
         let operators = [(OperatorName::new("o").unwrap(), 1 << 18, 1)];
         let _running = task_manager.memory.admit(&acme, &job, operators).unwrap();
         assert!(!ingest.is_slowed(ingest.read(1_000_000, 0)));
@@ -151,6 +160,7 @@ mod tests {
             memory: Change::Set(1 << 19),
             state: Change::Set(77),
             artifact_bytes: Change::Set(99),
+            disk: Change::Set(100),
             cpu_weight: Change::Set(300),
             cpu_cap: Change::Set(CpuShare(10)),
             ingest_records: Change::Set(10),
@@ -160,6 +170,7 @@ mod tests {
         follower.look();
         assert!(matches!(ask(5), Err(Refused::SlotsQuota { limit: 4, .. })));
         assert!(admit(1 << 20).is_err() && enter(100).is_err());
+        assert!(keep(101).is_err() && keep(50).is_ok());
         assert!(ingest.is_slowed(ingest.read(1_000_000, 0)));
         let report = task_manager.memory.report();
         let tenant = report.tenants.iter().find(|t| t.tenant == acme).unwrap();

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`quotas`] | which quota is held where, and what is said when one is exceeded |
 //! | [`book`] | which artifacts the running jobs of each tenant use |
+//! | [`disk`] | what the jobs of each tenant keep on disk, and who may keep more |
 //! | [`grants`] | whether a job grants its operators more than its tenant may |
 //! | [`registry`] | `tenants.toml`: read, and changed without losing a word |
 //! | `edit` | changing its text, and nothing else in it |
@@ -14,6 +15,7 @@
 //! | [`usage`] | usage records: made, kept, read, summed up |
 
 pub mod book;
+pub mod disk;
 mod edit;
 pub mod grants;
 pub mod ingest;

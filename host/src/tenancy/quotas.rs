@@ -7,6 +7,7 @@
 //! | `cpu_weight`, `cpu_cap` | the gate (`task_manager/gate`): guests are slowed |
 //! | `memory`, `state` | the budgets (`memory`): a growth is refused |
 //! | `artifacts`, `artifact_bytes` | [`book`](super::book): a job is refused |
+//! | `disk` | [`disk`](super::disk): a checkpoint fails, a savepoint or a post is refused |
 //! | `ingest_records`, `ingest_bytes` | [`ingest`](super::ingest): sources are slowed |
 //! | `grants` | [`grants`](super::grants): a job is refused |
 

@@ -115,6 +115,7 @@ pub struct Changes {
     pub jobs: Change<u32>,
     pub artifacts: Change<u32>,
     pub artifact_bytes: Change<u64>,
+    pub disk: Change<u64>,
     pub cpu_weight: Change<u32>,
     pub cpu_cap: Change<CpuShare>,
     pub ingest_records: Change<u64>,
@@ -315,6 +316,7 @@ impl Changes {
         put("jobs", self.jobs.show(u32::to_string));
         put("artifacts", self.artifacts.show(u32::to_string));
         put("artifact_bytes", self.artifact_bytes.show(|bytes| quoted(show_size(*bytes))));
+        put("disk", self.disk.show(|bytes| quoted(show_size(*bytes))));
         put("cpu_weight", self.cpu_weight.show(u32::to_string));
         put("cpu_cap", self.cpu_cap.show(|cap| quoted(cap.to_string())));
         put("ingest_records", self.ingest_records.show(|rate| quoted(show_record_rate(*rate))));

@@ -43,6 +43,9 @@ pub(crate) enum Fate {
     Kept,
     /// Each page and each name as the die says.
     Random,
+    /// The same; and where a page is lost its place may be there, empty: the length of a file is
+    /// durable before what is in it.
+    Holes,
 }
 
 pub(crate) const FATES: [Fate; 3] = [Fate::Lost, Fate::Kept, Fate::Random];
@@ -167,7 +170,7 @@ impl Disk {
         let until = match fate {
             Fate::Lost => *synced,
             Fate::Kept => usize::MAX,
-            Fate::Random => {
+            Fate::Random | Fate::Holes => {
                 let n = die.index(moments.len() + 1);
                 n.checked_sub(1).map_or(*synced, |n| moments[n])
             }
@@ -194,7 +197,8 @@ impl Disk {
         let mut content = Vec::new();
         for (at, data) in data {
             let durable = at <= synced;
-            let chance = if fate == Fate::Random { die.below(8) } else { 8 };
+            let random = matches!(fate, Fate::Random | Fate::Holes);
+            let chance = if random { die.below(8) } else { 8 };
             let kept = durable || fate == Fate::Kept || chance < 4;
             match data {
                 Data::Cut(len) if kept => content.resize(usize::try_from(*len).unwrap(), 0),
@@ -204,6 +208,10 @@ impl Disk {
                     let offset = usize::try_from(*offset).unwrap();
                     content.resize(content.len().max(offset + whole), 0);
                     content[offset..offset + whole].copy_from_slice(&bytes[..whole]);
+                }
+                Data::Put(offset, bytes) if fate == Fate::Holes && chance == 5 => {
+                    let end = usize::try_from(*offset).unwrap() + bytes.len();
+                    content.resize(content.len().max(end), 0);
                 }
                 _ => {}
             }

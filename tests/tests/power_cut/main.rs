@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "how much was tried is worth reading")]
 
 mod image;
+mod posts;
 mod recorder;
 
 use std::{
@@ -39,6 +40,12 @@ pub(crate) enum Note {
     Discards(Vec<CheckpointId>),
     /// The owner of this epoch is told that it is the owner.
     Owns(u64),
+    /// This request is posted from now on.
+    Sends(usize),
+    /// It was acknowledged.
+    Acknowledged(usize),
+    /// What comes before this place may be gone from now on.
+    Covers(u64),
 }
 
 /// What was committed, and the content of what it names.
@@ -146,6 +153,7 @@ impl Expected {
                 }
                 Note::Discards(ids) => expected.must.retain(|id| !ids.contains(id)),
                 Note::Owns(epoch) => expected.epoch = *epoch,
+                Note::Sends(_) | Note::Acknowledged(_) | Note::Covers(_) => {}
             }
         }
         expected
@@ -193,12 +201,12 @@ fn look(dir: &Path, expected: &Expected, committed: &Committed) -> Result<(), St
 }
 
 /// Before each of these the power may go.
-fn is_a_step(op: &Op) -> bool {
+pub(crate) fn is_a_step(op: &Op) -> bool {
     !matches!(op, Op::Note(_) | Op::Write(..) | Op::Truncate(..))
 }
 
 #[derive(Debug, Default)]
-struct Run {
+pub(crate) struct Run {
     images: usize,
     syncs: usize,
     wrong: Vec<String>,

@@ -35,6 +35,7 @@ pub(super) fn tenant_of(json: &Value) -> Option<TenantSpec> {
             jobs: count("jobs"),
             artifacts: count("artifacts"),
             artifact_bytes: json["artifact_bytes"].as_u64(),
+            disk: json["disk"].as_u64(),
             cpu_weight: count("cpu_weight").unwrap_or(DEFAULT_WEIGHT),
             cpu_cap: cap,
             ingest_records: json["ingest_records"].as_u64(),
@@ -93,6 +94,7 @@ mod tests {
         tenant.quotas.memory = Some(3 << 29);
         tenant.quotas.cpu_cap = Some(CpuShare(1_500));
         tenant.quotas.ingest_bytes = Some(7);
+        tenant.quotas.disk = Some(9);
         tenant.grants = Some(vec![Grant::WasiClocks]);
         tenant.require_signatures = true;
         let json = serde_json::to_value(TenantView::from(tenant.clone())).unwrap();

@@ -102,5 +102,15 @@ pub(in crate::cli) fn usage(server: &Server, args: &UsageArgs) -> Result<(), Exi
     let rows: Option<Vec<Row>> = all.map(|row| row_of(row, args.by)).collect();
     let rows =
         rows.ok_or_else(|| refuse("the server's answer is no usage; is it of another version?"))?;
-    super::show(false, &answer, |_| tenant_view::usage(&rows, args.by, args.format)).map(|_| ())
+    let words = |answer: &Value| {
+        let used = tenant_view::usage(&rows, args.by, args.format);
+        match answer["disk"].as_array() {
+            // Rows for programs are all of one kind.
+            Some(disks) if args.format == Format::Table && !disks.is_empty() => {
+                format!("{used}\n{}", tenant_view::disks(disks))
+            }
+            _ => used,
+        }
+    };
+    super::show(false, &answer, words).map(|_| ())
 }

@@ -55,9 +55,11 @@ pub struct RevokeArgs {
     pub at: AtServer,
 }
 
-/// What a token may do. Each role may do what those before it may.
+/// What a token may do. From `viewer` on each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RoleArg {
+    /// Post records to sources, and nothing else
+    Ingest,
     /// Look
     Viewer,
     /// Push operators, submit jobs

@@ -248,6 +248,7 @@ mod tests {
             drops_refused: false,
             headers: Vec::new(),
             sign_with: None,
+            roots: Vec::new(),
             reach: Reach::Any,
         }
     }

@@ -6,7 +6,7 @@
 //! | none, 408, 425, 429, 5xx | another try, after a time that doubles, or as long as `Retry-After` says |
 //! | anything else | it is refused for good; a redirect too, since it could lead anywhere |
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -16,7 +16,11 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{sleep, timeout},
@@ -55,7 +59,7 @@ enum Tried {
 
 impl Sender {
     pub(super) fn new(spec: &WebhookSpec, clock: Clock) -> Result<Self, String> {
-        let tls = if spec.url.tls { Some(trusting_everybodys()?) } else { None };
+        let tls = if spec.url.tls { Some(trusting(&spec.roots)?) } else { None };
         Ok(Self { spec: spec.clone(), tls, clock })
     }
 
@@ -94,7 +98,7 @@ impl Sender {
         };
         match tls.connect(name, stream).await {
             Ok(stream) => self.converse(stream, request).await,
-            Err(error) => again(format!("no TLS with it: {error}")),
+            Err(error) => again(tls_refused(&error)),
         }
     }
 
@@ -152,8 +156,25 @@ impl Sender {
     }
 }
 
-fn trusting_everybodys() -> Result<TlsConnector, String> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+fn tls_refused(error: &io::Error) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(why)) => format!(
+            "its certificate is not trusted ({why}); if it is signed by an authority of its own, the \
+             sink's `ca` can name that one's certificate, or the server's `[network] webhook_ca` for \
+             hosts of `webhook_hosts`"
+        ),
+        _ => format!("no TLS with it: {error}"),
+    }
+}
+
+/// Trusts whom everybody trusts, and these.
+fn trusting(more: &[CertificateDer<'static>]) -> Result<TlsConnector, String> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for root in more {
+        let added = roots.add(root.clone());
+        added.map_err(|error| format!("a certificate of `ca` is of no use: {error}"))?;
+    }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?;

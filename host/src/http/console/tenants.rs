@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::{
     actions::{back, notice},
     page::{Page, Section},
-    parts::{bytes, command, count, empty, number, text},
+    parts::{bytes, command, count, empty, figure, float, meter, number, share, text},
     visit::{Form, Visit},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     ids::TenantId,
     registry::records::Role,
     service::{
+        disk::TenantDisk,
         precondition::Precondition,
         quotas::{May, TenantView},
         tenants::UsageQuery,
@@ -91,7 +92,8 @@ pub(super) async fn show(visit: Visit) -> Answer<Page> {
     let name = visit.path.tenant()?;
     let found = visit.ask(move |service, caller| service.tenant_of(caller, &name)).await?;
     let TenantView { name, may } = TenantView::from(found);
-    Ok(quotas(&visit, &name, &may))
+    let disks = visit.service.disks(&visit.caller, Some(&name));
+    Ok(quotas(&visit, &name, &may, disks.first()))
 }
 
 /// The form of a tenant that is not there yet.
@@ -105,15 +107,16 @@ pub(super) async fn fresh(visit: Visit) -> Answer<Page> {
             "there is nothing here",
         ));
     }
-    Ok(quotas(&visit, &name, &May::default()))
+    Ok(quotas(&visit, &name, &May::default(), None))
 }
 
 /// Each with its name in the form, what it is called, and how it is written.
-fn sizes(may: &May) -> [(&'static str, &'static str, Option<u64>); 4] {
+fn sizes(may: &May) -> [(&'static str, &'static str, Option<u64>); 5] {
     [
         ("memory", "Memory of its slots", may.memory),
         ("state", "Keyed state", may.state),
         ("artifact_bytes", "Bytes of its artifacts", may.artifact_bytes),
+        ("disk", "State and posted records on disk", may.disk),
         ("ingest_bytes", "Bytes in, a second", may.ingest_bytes),
     ]
 }
@@ -128,7 +131,7 @@ fn counts(may: &May) -> [(&'static str, &'static str, Option<u64>); 5] {
     ]
 }
 
-fn quotas(visit: &Visit, name: &TenantId, may: &May) -> Page {
+fn quotas(visit: &Visit, name: &TenantId, may: &May, disk: Option<&TenantDisk>) -> Page {
     let writes = visit.caller.tenant.is_none() && visit.caller.role >= Role::Admin;
     let cap = may.cpu_cap_percent.map(|cap| cap.to_string());
     let grants = may.grants.as_ref().map(|grants| grants.join(", "));
@@ -141,6 +144,7 @@ fn quotas(visit: &Visit, name: &TenantId, may: &May) -> Page {
             a.button href={ "/console/artifacts?tenant=" (name) } { "Its operators" }
             a.button href={ "/console/usage?by=job&tenant=" (name) } { "What it used" }
         }
+        @if let Some(disk) = disk { div #kept data-live { (kept(disk)) } }
         section aria-labelledby="quotas-title" {
             h2 #quotas-title { "What it may use" }
             form.panel.stack method="post" action={ "/console/tenants/" (name) "?tenant=" (name) } {
@@ -164,6 +168,58 @@ fn quotas(visit: &Visit, name: &TenantId, may: &May) -> Page {
         }
     };
     visit.page(Section::Tenants, &format!("Tenant {name}"), body)
+}
+
+/// What a tenant keeps on disk.
+fn kept(disk: &TenantDisk) -> Markup {
+    let of = |limit: u64| float(disk.used) / float(limit.max(1));
+    html! {
+        dl.figures {
+            (figure("Kept on disk", &bytes(disk.used), &html! {
+                @match disk.limit {
+                    Some(limit) => {
+                        "of " (bytes(limit))
+                        (meter(of(limit), &format!("{} of its quota is in use", share(of(limit)))))
+                    }
+                    None => "no limit",
+                }
+            }))
+            (figure("Checkpoints", &bytes(disk.checkpoints), &html! {}))
+            (figure("Savepoints", &bytes(disk.savepoints), &html! {}))
+            (figure("Posted records", &bytes(disk.posted), &html! {}))
+        }
+    }
+}
+
+/// The same of several, a row for each.
+fn all_kept(disks: &[TenantDisk]) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="What is kept on disk" {
+            table {
+                caption.hidden { "What tenants keep on disk now" }
+                thead { tr {
+                    th scope="col" { "Tenant" }
+                    th.right scope="col" { "On disk" }
+                    th.right scope="col" { "At most" }
+                    th.right scope="col" { "Checkpoints" }
+                    th.right scope="col" { "Savepoints" }
+                    th.right scope="col" { "Posted records" }
+                } }
+                tbody {
+                    @for disk in disks {
+                        tr {
+                            th scope="row" { a href={ "/console/tenants/" (disk.tenant) } { (disk.tenant) } }
+                            td.right { (bytes(disk.used)) }
+                            td.right { (limit(disk.limit, bytes)) }
+                            td.right { (bytes(disk.checkpoints)) }
+                            td.right { (bytes(disk.savepoints)) }
+                            td.right { (bytes(disk.posted)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Takes the form.
@@ -195,6 +251,7 @@ pub(super) async fn put(visit: Visit, body: Body) -> Answer<Redirect> {
         jobs: short("jobs")?,
         artifacts: short("artifacts")?,
         artifact_bytes: size("artifact_bytes")?,
+        disk: size("disk")?,
         cpu_weight: short("cpu_weight")?,
         cpu_cap_percent: cap,
         ingest_records: whole("ingest_records")?,
@@ -218,6 +275,7 @@ pub(super) async fn usage(visit: Visit) -> Answer<Page> {
         until: None,
         by: Some(by.clone()),
     };
+    let disks = visit.service.disks(&visit.caller, query.tenant.as_ref());
     let found = visit.ask(move |service, caller| service.usage(caller, &query)).await?;
     let rows = found.as_array().map(Vec::as_slice).unwrap_or_default();
     let keys: &[&str] = match by.as_str() {
@@ -240,6 +298,12 @@ pub(super) async fn usage(visit: Visit) -> Answer<Page> {
         div #usage data-live {
             @if rows.is_empty() { (empty("Nothing was used.", &html! { p { "Usage is written down every minute that a job runs, and at its end." } })) }
             @else { (used(rows, keys)) }
+        }
+        @if !disks.is_empty() {
+            section aria-labelledby="disk-title" {
+                h2 #disk-title { "Kept on disk now" }
+                div #kept data-live { (all_kept(&disks)) }
+            }
         }
     };
     Ok(visit.page(Section::Usage, "Usage", body))
@@ -299,5 +363,5 @@ fn cpu(seconds: f64) -> String {
 
 /// Memory, times hours.
 fn byte_hours(byte_seconds: u64) -> String {
-    format!("{} h", human::bytes(super::parts::float(byte_seconds) / 3_600.0)).replace("B h", "B·h")
+    format!("{} h", human::bytes(float(byte_seconds) / 3_600.0)).replace("B h", "B·h")
 }

@@ -30,11 +30,12 @@ const DAY: i64 = 86_400_000;
 /// After how many days a token may end.
 const DAYS: [i64; 4] = [1, 7, 30, 365];
 /// Each with what it may do.
-const ROLES: [(Role, &str); 4] = [
+const ROLES: [(Role, &str); 5] = [
     (Role::Viewer, "looks"),
     (Role::Author, "uploads and submits too"),
     (Role::Operator, "stops and changes jobs too"),
     (Role::Admin, "everything, tokens too"),
+    (Role::Ingest, "posts records, and nothing else"),
 ];
 
 /// The page.

@@ -21,6 +21,7 @@ use crate::{
     ids::{ArtifactName, TenantId, VersionName},
     registry::records::Role,
     service::artifacts::Uploaded,
+    signature::{Signature, Unusable},
 };
 
 /// The longest field but the file, in bytes.
@@ -34,12 +35,14 @@ struct Filled {
     tenant: String,
     name: String,
     version: String,
+    /// What the file of the signature has; empty if none was chosen.
+    signature: String,
 }
 
 /// The page.
 pub(super) async fn page(visit: Visit) -> Answer<Response> {
     let text = |name| visit.said(name).unwrap_or_default().to_owned();
-    let filled = Filled { tenant: text("tenant"), name: text("name"), version: String::new() };
+    let filled = Filled { tenant: text("tenant"), name: text("name"), ..Filled::default() };
     show(&visit, &filled, None).await
 }
 
@@ -71,6 +74,12 @@ async fn show(visit: &Visit, filled: &Filled, problem: Option<&Problem>) -> Answ
                     input #version name="version" required value=(filled.version) autocomplete="off" spellcheck="false" placeholder="1.0.0" aria-describedby="version-help";
                     p.help #version-help { "A version never changes: other bytes need another one." }
                 }
+            }
+            // Before the component, with which the upload begins.
+            div.field {
+                label for="signature" { "Signature, if it is signed" }
+                input #signature name="signature" type="file" accept=".sig,text/plain" aria-describedby="signature-help";
+                p.help #signature-help { "The file that " code { "cofferdam operator sign" } " has made, of the bytes that are uploaded." }
             }
             div.drop data-drop="" {
                 label for="component" { "Drop a component here, or choose one" }
@@ -127,6 +136,7 @@ async fn take(
     while let Some(mut field) = patience.wait(form.next_field()).await?.map_err(unread)? {
         if field.name() == Some("component") {
             let mut upload = begin(visit, filled).await?;
+            upload.signed(signature(filled)?);
             while let Some(piece) = patience.wait(field.chunk()).await?.map_err(unread)? {
                 patience.earn(piece.len());
                 upload.write(&piece).await?;
@@ -147,10 +157,20 @@ async fn take(
             "tenant" => filled.tenant = text,
             "name" => filled.name = text,
             "version" => filled.version = text,
+            "signature" => filled.signature = text,
             _ => {}
         }
     }
     Err(Problem::invalid("there is no file in the form"))
+}
+
+/// The signature, if there is one.
+fn signature(filled: &Filled) -> Answer<Option<Signature>> {
+    let text = filled.signature.as_str();
+    let read = Some(text).filter(|text| !text.is_empty()).map(str::parse).transpose();
+    read.map_err(|error: Unusable| {
+        Problem::invalid(format!("the file of the signature cannot be used: {error}"))
+    })
 }
 
 async fn begin(visit: &Visit, filled: &Filled) -> Answer<crate::service::artifacts::Upload> {

@@ -1,6 +1,7 @@
 //! `/metrics`: what there is to see, in the text format of Prometheus (OpenMetrics 1.0). What the
-//! metrics are stands in `named`. Only what runs has metrics of its own, so that there are never
-//! more series than jobs, vertices and subtasks that run; how many metrics of its own an operator
+//! metrics are stands in `named`. Only what runs has metrics of its own, but for failures of jobs that
+//! ended within the last hour, so that there are never many more series than jobs, vertices and
+//! subtasks that run; how many metrics of its own an operator
 //! may have, the sandbox bounds.
 
 mod named;
@@ -24,7 +25,11 @@ use super::{Answer, Shared, problem::Problem};
 use crate::{
     job_manager::status::{FailureCount, JobStatus, VertexStatus},
     sandbox::{GuestMetrics, Histogram},
-    service::{access::Caller, conditions::ConditionKind, seen::JobSeen, seen::Seen},
+    service::{
+        access::Caller,
+        conditions::ConditionKind,
+        seen::{DiskSeen, JobSeen, Seen},
+    },
 };
 
 /// Before each name.
@@ -92,6 +97,15 @@ fn put_number(to: &mut MetricEncoder<'_>, number: Number) -> fmt::Result {
     }
 }
 
+/// Which job.
+fn of_job(job: &JobSeen) -> Labels {
+    vec![
+        ("tenant", job.record.tenant.to_string()),
+        ("job_id", job.record.id.to_string()),
+        ("job_name", job.record.name.to_string()),
+    ]
+}
+
 /// Jobs of a tenant that are in a state.
 fn by_state(jobs: &[JobSeen]) -> BTreeMap<(&str, &'static str), u64> {
     let mut by_state = BTreeMap::new();
@@ -103,7 +117,7 @@ fn by_state(jobs: &[JobSeen]) -> BTreeMap<(&str, &'static str), u64> {
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Seen { jobs, task_manager } = &self.0;
+        let Seen { jobs, task_manager, .. } = &self.0;
         if let Some(seen) = task_manager {
             for metric in OF_TASK_MANAGER {
                 put(&mut encoder, metric, &[(Labels::new(), seen)])?;
@@ -124,23 +138,15 @@ impl Collector for Exposition {
             let labels = [("tenant", tenant), ("state", state)];
             family.encode_family(&labels)?.encode_gauge(&amount(count))?;
         }
-        let running: Vec<(Labels, &JobStatus)> = jobs
-            .iter()
-            .filter_map(|job| {
-                let record = &job.record;
-                let labels = vec![
-                    ("tenant", record.tenant.to_string()),
-                    ("job_id", record.id.to_string()),
-                    ("job_name", record.name.to_string()),
-                ];
-                Some((labels, job.status.as_ref()?))
-            })
-            .collect();
+        let running = jobs.iter().filter_map(|job| Some((job, job.status.as_ref()?)));
+        let running: Vec<(Labels, &JobStatus)> =
+            running.map(|(job, status)| (of_job(job), status)).collect();
         self.put_tenants(&mut encoder, &running)?;
+        self.put_disks(&mut encoder)?;
         for metric in OF_JOB {
             put(&mut encoder, metric, &running)?;
         }
-        put_failures(&mut encoder, &running)?;
+        put_failures(&mut encoder, jobs, &running)?;
         let vertices: Vec<(Labels, &VertexStatus)> = running
             .iter()
             .flat_map(|(labels, job)| job.vertices.iter().map(move |vertex| (labels, vertex)))
@@ -194,16 +200,60 @@ impl Exposition {
     }
 }
 
+impl Exposition {
+    /// What tenants keep on disk, and whether they are refused more.
+    fn put_disks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let disks = &self.0.disks;
+        let bytes = unit(BYTES);
+        let gauge = MetricType::Gauge;
+        let help = "What the tenant keeps on disk: checkpoints, savepoints, posted records.";
+        let mut family =
+            encoder.encode_descriptor("tenant_disk_used", help, bytes.as_ref(), gauge)?;
+        for DiskSeen { disk, .. } in disks {
+            let kept = [
+                ("checkpoints", disk.checkpoints),
+                ("savepoints", disk.savepoints),
+                ("posted", disk.posted),
+            ];
+            for (kept, used) in kept {
+                let labels = [("tenant", disk.tenant.as_str()), ("kept", kept)];
+                family.encode_family(&labels)?.encode_gauge(&amount(used))?;
+            }
+        }
+        let help = "What the tenant may keep on disk, if that is bounded.";
+        let mut family =
+            encoder.encode_descriptor("tenant_disk_limit", help, bytes.as_ref(), gauge)?;
+        for DiskSeen { disk, .. } in disks {
+            if let Some(limit) = disk.limit {
+                let labels = [("tenant", disk.tenant.as_str())];
+                family.encode_family(&labels)?.encode_gauge(&amount(limit))?;
+            }
+        }
+        let help = "1 while the condition of the tenant holds.";
+        let mut family = encoder.encode_descriptor("tenant_condition", help, None, gauge)?;
+        for DiskSeen { disk, exceeded } in disks {
+            let kind = ConditionKind::DiskQuotaExceeded.word();
+            let labels = [("tenant", disk.tenant.as_str()), ("type", kind)];
+            family.encode_family(&labels)?.encode_gauge(&f64::from(u8::from(*exceeded)))?;
+        }
+        Ok(())
+    }
+}
+
 /// Failures by cause and by whose fault they are. There are as many causes as classes of failures, and
-/// a job has series of those only that it met.
+/// a job has series of those only that it met; of those too that have ended lately.
 fn put_failures(
     encoder: &mut DescriptorEncoder<'_>,
+    jobs: &[JobSeen],
     running: &[(Labels, &JobStatus)],
 ) -> fmt::Result {
     let help = "Failures since the job was started in this process, by cause.";
     let mut family = encoder.encode_descriptor("job_failures", help, None, MetricType::Counter)?;
-    for (labels, job) in running {
-        for FailureCount { operator, kind, count } in &job.restarts.by_cause {
+    let running = running.iter().map(|(of_job, job)| (of_job.clone(), &job.restarts.by_cause));
+    let ended = jobs.iter().filter(|job| job.status.is_none() && !job.failures.is_empty());
+    let ended = ended.map(|job| (of_job(job), &job.failures));
+    for (labels, by_cause) in running.chain(ended) {
+        for FailureCount { operator, kind, count } in by_cause {
             let mut labels = labels.clone();
             // The job as a whole has no operator.
             let operator = operator.as_ref().map_or("", |name| name.as_str());

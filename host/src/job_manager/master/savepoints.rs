@@ -16,8 +16,10 @@ use crate::{
     job_manager::{
         control::{Answer, Outcome, Request},
         deploy::Deployer,
+        disk::JobDisk,
         writer::SharedStore,
     },
+    tenancy::disk::{Claim, Claimed},
 };
 
 /// Another parallelism or other code, on its way.
@@ -58,11 +60,23 @@ impl Master {
                        it with --state DIR";
             return requests.into_iter().for_each(|(r, _)| answer(r, Err(why.to_owned())));
         };
+        let disk = self.prepared.writer.disk.clone();
         // Later checkpoints may supersede it before it is copied.
         let pin = self.prepared.writer.pin(id);
         self.saving.push(tokio::task::spawn_blocking(move || {
             let _pin = pin;
-            let saved = write(&store, &state, name, id);
+            // One that the job stops with was decided on when that was asked for.
+            let stops = requests.iter().any(|(_, stopped)| *stopped);
+            let room = disk.as_ref().filter(|_| !stops);
+            let room = room.map(|disk| room_for(disk, &store, id)).transpose();
+            let saved = room.and_then(|room| {
+                let saved = write(&store, &state, name, id);
+                if let Some(disk) = &disk {
+                    disk.measure_savepoints();
+                }
+                drop(room);
+                saved
+            });
             for (request, stopped) in requests {
                 let saved = saved.clone();
                 let told = |(path, bytes)| Answer::Savepoint { id, path, bytes, stopped };
@@ -127,6 +141,14 @@ impl Master {
             shown.parallelism = vertex.parallelism;
         }
     }
+}
+
+/// Room for a savepoint of a checkpoint, or in words why there is none.
+fn room_for(disk: &JobDisk, store: &SharedStore, id: CheckpointId) -> Result<Claimed, String> {
+    let manifest = store.lock().unwrap_or_else(PoisonError::into_inner).manifest(id);
+    let bytes = manifest.map_err(|error| error.to_string())?.full_bytes();
+    let claimed = disk.claim(bytes, Claim::Growth);
+    claimed.map_err(|over| format!("the savepoint is not written: {over}"))
 }
 
 /// Writes a checkpoint into a file of its own under the state directory: under another
