@@ -60,7 +60,8 @@ fn run(place: &Place, name: &str, kind: &str, text: Option<&str>, input: &str) -
     let built = operator(&project, &["build"]);
     assert!(built.status.success(), "{}", said(&built));
     fs::write(project.join("input.jsonl"), input).unwrap();
-    let ran = operator(&project, &["test", "--no-build", "--quick", "--json", "--input", "input.jsonl"]);
+    let ran =
+        operator(&project, &["test", "--no-build", "--quick", "--json", "--input", "input.jsonl"]);
     let text = String::from_utf8_lossy(&ran.stdout);
     serde_json::from_str(text.lines().next().unwrap_or_default())
         .unwrap_or_else(|error| panic!("{error}: {}", said(&ran)))
@@ -75,7 +76,8 @@ fn a_panic_names_the_record_and_the_authors_lines() {
     let input = "{\"value\":\"fine\"}\n{\"value\":\"panic\"}\n";
     let ran = run(&place, "failing", "failing", None, input);
     let message = ran["report"]["failure"]["message"].as_str().unwrap();
-    for part in ["panic: boom: told to panic", "while processing record 1", "failing/operator.go:"] {
+    for part in ["panic: boom: told to panic", "while processing record 1", "failing/operator.go:"]
+    {
         assert!(message.contains(part), "{message}");
     }
     for part in ["runtime.", "cofferdam/", "cofferdam."] {

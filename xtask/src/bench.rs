@@ -6,12 +6,12 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{guests, process, workspace::Workspace};
+use crate::{guests, languages, process, workspace::Workspace};
 
 /// What may be said on the command line.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// What to measure: `isolation`, `neighbours`, `crowd`, `checkpoints` (or one part: `checkpoints:durations`, `:throughput`, `:disk`), `recovery`, `memsnap`, `spine`, or one part of it (`slots`, `start`,
+    /// What to measure: `languages`, `isolation`, `neighbours`, `crowd`, `checkpoints` (or one part: `checkpoints:durations`, `:throughput`, `:disk`), `recovery`, `memsnap`, `spine`, or one part of it (`slots`, `start`,
     /// `job:map`, `job:filter`, `job:count-5k`, `job:count-1m`, `job:window-5k`,
     /// `job:words`)
     #[arg(default_value = "spine")]
@@ -27,6 +27,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     guests::build(&workspace, guests::Choice::Auto)?;
     let build = ["build", "--release", "-p", "cofferdam", "-p", "cofferdam-bench"];
     process::run(process::cargo().args(build).current_dir(&workspace.root))?;
+    if arguments.group == "languages" {
+        return languages::run(&workspace);
+    }
     let release = workspace.target.join("release");
     let mut bench = Command::new(release.join("cofferdam-bench"));
     bench

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask guests | toolchains | demo | test | bench | fuzz | chaos | ci`. One file a
+//! The project's chores: `cargo xtask guests | toolchains | sdk | demo | test | bench | fuzz | chaos | ci`. One file a
 //! chore; what they share stands in `workspace` (where things lie), `process`
 //! (running programs) and `stopwatch`. Nothing that Cofferdam itself needs when
 //! it runs lives here.
@@ -10,7 +10,9 @@ mod ci;
 mod demo;
 mod fuzz;
 mod guests;
+mod languages;
 mod process;
+mod sdk;
 mod stopwatch;
 mod test;
 mod toolchains;
@@ -34,6 +36,8 @@ enum Chore {
     Guests(guests::Arguments),
     /// Installs the tools of the languages that operators are written in, for the tests of them
     Toolchains,
+    /// Packs the SDKs as their languages' people install them: crates, npm, a wheel, archives
+    Sdk,
     /// Sets up what is missing, builds, and runs the flights example
     Demo(demo::Arguments),
     /// Builds the guests and runs all tests; arguments go to `cargo test`
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Guests(arguments) => guests::run(&arguments),
         Chore::Toolchains => toolchains::run(),
+        Chore::Sdk => sdk::run(),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),

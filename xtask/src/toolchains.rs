@@ -53,6 +53,11 @@ fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("tools/languages")
 }
 
+/// Where their programs are, for `PATH`.
+pub(crate) fn programs(workspace: &Workspace) -> [PathBuf; 2] {
+    ["python/bin", "npm/node_modules/.bin"].map(|inside| folder(workspace).join(inside))
+}
+
 fn clang(workspace: &Workspace) -> Result<()> {
     if CLANG.iter().all(|file| Path::new(file).is_file()) {
         return Ok(());

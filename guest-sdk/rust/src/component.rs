@@ -17,7 +17,7 @@ use stateful::cofferdam::operator::{config, log as host_log, metrics, types as w
 
 pub mod processor {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "processor-operator",
         pub_export_macro: true,
         export_macro_name: "export_processor",
@@ -32,7 +32,7 @@ pub mod processor {
 
 pub mod keyed {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "checked-keyed-operator",
         pub_export_macro: true,
         export_macro_name: "export_keyed",

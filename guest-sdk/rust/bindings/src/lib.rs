@@ -10,7 +10,7 @@
 
 pub mod stateful {
     wit_bindgen::generate!({
-        path: "../../../wit",
+        path: "wit",
         world: "stateful-operator",
         pub_export_macro: true,
         export_macro_name: "export_stateful",
@@ -19,7 +19,7 @@ pub mod stateful {
 
 pub mod session {
     wit_bindgen::generate!({
-        path: "../../../wit",
+        path: "wit",
         world: "checked-session-operator",
         pub_export_macro: true,
         export_macro_name: "export_session",

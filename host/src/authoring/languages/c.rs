@@ -134,12 +134,14 @@ fn compiler(tools: &Tools<'_>, dialect: &Dialect) -> Result<Command, ToolError> 
 /// The project's files, in the order of their names.
 fn sources(project: &Project, dialect: &Dialect) -> Result<Vec<PathBuf>, ToolError> {
     let folder = project.dir.join("src");
-    let entries = fs::read_dir(&folder)
-        .map_err(|reason| ToolError::File { path: folder.clone(), reason })?;
+    let entries =
+        fs::read_dir(&folder).map_err(|reason| ToolError::File { path: folder.clone(), reason })?;
     let mut files: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| Path::new("src").join(entry.file_name()))
-        .filter(|path| path.extension().is_some_and(|end| dialect.endings.iter().any(|e| end == *e)))
+        .filter(|path| {
+            path.extension().is_some_and(|end| dialect.endings.iter().any(|e| end == *e))
+        })
         .collect();
     files.sort();
     if files.is_empty() {

