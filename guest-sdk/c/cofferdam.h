@@ -1535,6 +1535,7 @@ CFD__INLINE cfd__answer cfd__call_check(const cfd_operator *op, cfd_column keys,
 
 #ifdef __wasm__
 
+/* Constructors: `open` calls them, unless a C library has done it when the module was loaded. */
 extern void __wasm_call_ctors(void);
 
 /* The host's answer is read before the call's memory is forgotten. */
@@ -1553,13 +1554,15 @@ extern void __wasm_call_ctors(void);
     cfd__answer *cfd__open(const uint8_t *name, size_t len, uint32_t subtask, uint32_t parallelism, uint32_t inputs, \
                            uint32_t outputs) {                                                        \
         cfd_context context = {cfd_bytes_of(name, len), subtask, parallelism, inputs, outputs};       \
-        __wasm_call_ctors();                                                                          \
+        if (!cfd__constructed) __wasm_call_ctors();                                                   \
         cfd__result = cfd__call_open(&cfd__this, &context);                                           \
         return &cfd__result;                                                                          \
     }
 
 #define CFD__COMMON(interface)                                                                        \
     static cfd__answer cfd__result;                                                                   \
+    static volatile bool cfd__constructed;                                                            \
+    __attribute__((constructor)) static void cfd__construct(void) { cfd__constructed = true; }        \
     cfd__arena cfd__memory;                                                                           \
     __attribute__((export_name("cabi_realloc"))) void *cfd__realloc(void *at, size_t old, size_t align, size_t size) { \
         if (old) return cfd__resize(at, old, size, align);                                            \

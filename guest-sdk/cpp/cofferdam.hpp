@@ -431,7 +431,7 @@ namespace cofferdam {
 // libc++'s, and that of libc++abi below it.
 #define COFFERDAM_LIBRARY_PANIC                                      \
     COFFERDAM__LIBRARY_PANIC(std::__libcpp_verbose_abort, noexcept)  \
-    extern "C" COFFERDAM__LIBRARY_PANIC(__abort_message, )
+    extern "C" __attribute__((weak)) COFFERDAM__LIBRARY_PANIC(__abort_message, )
 #else
 #define COFFERDAM_LIBRARY_PANIC
 #endif

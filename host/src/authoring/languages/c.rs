@@ -62,20 +62,24 @@ const C: Dialect = Dialect {
 /// Debian's wasi-libc and older SDKs are where this name says; later clangs warn of it.
 const TARGET: &str = "--target=wasm32-wasi";
 
-/// For both languages and compilers. The header calls constructors itself, in `open`: no file that
-/// starts a program is needed. A stack below the data traps where it ends.
-const FLAGS: [&str; 10] = [
+/// For both languages and compilers.
+const FLAGS: [&str; 8] = [
     "-O2",
     "-g",
     "-msimd128",
     "-Wall",
     "-Wextra",
     "-Icofferdam",
-    "-nostartfiles",
     "-Wl,--no-entry",
-    "-Wl,--stack-first",
     "-Wl,-z,stack-size=131072",
 ];
+/// The header calls constructors itself, in `open`: no file that starts a program is needed. A stack
+/// below the data traps where it ends.
+const FLAGS_OF_CLANG: [&str; 4] = [TARGET, "-Wno-deprecated", "-nostartfiles", "-Wl,--stack-first"];
+/// zig has a linker of its own, which puts the stack there anyway, and always adds what starts a
+/// program: that of a reactor, which is none.
+const FLAGS_OF_ZIG: [&str; 4] =
+    ["-target", "wasm32-wasi", "-mexec-model=reactor", "-fno-sanitize=undefined"];
 
 fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, ToolError> {
     compile(project, tools, &C)
@@ -120,14 +124,14 @@ fn compiler(tools: &Tools<'_>, dialect: &Dialect) -> Result<Command, ToolError> 
         let found = tools.ask(tools.command(&clang).args([TARGET, "-Wno-deprecated", &library]));
         if found.is_ok_and(|path| Path::new(path.trim()).is_file()) {
             let mut command = tools.command(clang);
-            command.args([TARGET, "-Wno-deprecated"]);
+            command.args(FLAGS_OF_CLANG);
             return Ok(command);
         }
     }
     let [what, install] = dialect.missing;
     let zig = tools.need(&["zig", "python-zig"], what, install)?;
     let mut command = tools.command(zig);
-    command.args([dialect.zig, "-target", "wasm32-wasi", "-fno-sanitize=undefined"]);
+    command.arg(dialect.zig).args(FLAGS_OF_ZIG);
     Ok(command)
 }
 
