@@ -29,19 +29,20 @@ type Merger[S any] interface {
 	Merge(key []byte, earlier, later S) (S, error)
 }
 
-// RegisterKeyed makes a keyed operator the operator of this program; its states are kept as JSON,
-// or by another codec. Call it in init: main is never run.
-func RegisterKeyed[S any](operator Keyed[S], codec ...Codec[S]) {
-	contract.Registered = KeyedContract(operator, codec...)
+// RegisterKeyed makes a keyed operator the operator of this program; its states are kept as JSON.
+// Call it in init: main is never run.
+func RegisterKeyed[S any](operator Keyed[S]) {
+	RegisterKeyedWith(operator, JSON[S]())
+}
+
+// RegisterKeyedWith is [RegisterKeyed] with states that are kept by another codec, such as [Plain].
+func RegisterKeyedWith[S any](operator Keyed[S], codec Codec[S]) {
+	contract.Registered = KeyedContract(operator, codec)
 }
 
 // KeyedContract is for package coftest.
-func KeyedContract[S any](operator Keyed[S], codec ...Codec[S]) contract.Operator {
-	k := &keyed[S]{operator: operator, codec: JSON[S]()}
-	if len(codec) > 0 {
-		k.codec = codec[0]
-	}
-	return k
+func KeyedContract[S any](operator Keyed[S], codec Codec[S]) contract.Operator {
+	return &keyed[S]{operator: operator, codec: codec}
 }
 
 // Window is a window of event time, in milliseconds since 1970.

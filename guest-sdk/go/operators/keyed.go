@@ -9,7 +9,7 @@ import (
 
 // State is what the host keeps for each key.
 type State struct {
-	Count uint64 `json:"count"`
+	Count uint64
 }
 
 // Operator counts the records of each key, and tells the count with every record.
@@ -44,6 +44,8 @@ func (*Operator) Fire(*cofferdam.Group[State], cofferdam.Firing, *cofferdam.Outc
 	return nil
 }
 
-func init() { cofferdam.RegisterKeyed(&Operator{}) }
+// Plain keeps a struct of numbers as it lies in memory, which is fast. States that fields will be added
+// to are better kept as JSON: cofferdam.RegisterKeyed(&Operator{}).
+func init() { cofferdam.RegisterKeyedWith(&Operator{}, cofferdam.Plain[State]()) }
 
 func main() {}

@@ -10,13 +10,14 @@ type Operator struct {
 // Process takes one batch.
 func (o *Operator) Process(batch cofferdam.Batch, out *cofferdam.Outcome) error {
 	for record := range batch.Records() {
-		o.value = append(o.value[:0], record.Value()...)
-		for i, c := range o.value {
+		value := append(o.value[:0], record.Value()...)
+		for i, c := range value {
 			if '0' <= c && c <= '9' {
-				o.value[i] = '#'
+				value[i] = '#'
 			}
 		}
-		out.Emit(record, o.value)
+		out.Emit(record, value)
+		o.value = value
 	}
 	return nil
 }

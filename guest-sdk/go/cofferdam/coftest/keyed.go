@@ -68,12 +68,13 @@ func NewKeyed[S any](
 ) *KeyedHarness[S] {
 	t.Helper()
 	h := &KeyedHarness[S]{
-		operator: cofferdam.KeyedContract(operator, codec...), codec: cofferdam.JSON[S](), windows: windows,
+		codec: cofferdam.JSON[S](), windows: windows,
 		states: map[id][]byte{}, open: map[id]bool{}, timers: map[timer]bool{},
 	}
 	if len(codec) > 0 {
 		h.codec = codec[0]
 	}
+	h.operator = cofferdam.KeyedContract(operator, h.codec)
 	h.host.start(t, config)
 	var err error
 	h.record(func() { err = h.operator.Open(told) })
