@@ -11,7 +11,7 @@ use crate::{guests, languages, process, workspace::Workspace};
 /// What may be said on the command line.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// What to measure: `languages`, `isolation`, `neighbours`, `crowd`, `checkpoints` (or one part: `checkpoints:durations`, `:throughput`, `:disk`), `recovery`, `memsnap`, `spine`, or one part of it (`slots`, `start`,
+    /// What to measure: `languages`, `isolation`, `neighbours`, `crowd`, `checkpoints` (or one part: `checkpoints:durations`, `:throughput`, `:disk`), `recovery`, `memsnap`, `service`, `traces`, `spine`, or one part of it (`slots`, `start`,
     /// `job:map`, `job:filter`, `job:count-5k`, `job:count-1m`, `job:window-5k`,
     /// `job:words`)
     #[arg(default_value = "spine")]
