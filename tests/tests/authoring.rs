@@ -187,7 +187,7 @@ fn expressions_of_a_job_file_need_no_toolchain() {
     assert!(ran.status.success(), "{}", said(&ran));
     let all = |folder: &str| -> String {
         let mut files: Vec<_> = fs::read_dir(place.path(folder)).unwrap().flatten().collect();
-        files.sort_by_key(std::fs::DirEntry::path);
+        files.sort_by_key(fs::DirEntry::path);
         files.iter().map(|file| fs::read_to_string(file.path()).unwrap()).collect()
     };
     assert_eq!(all("out"), "{\"a\":40}\n");
