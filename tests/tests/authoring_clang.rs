@@ -130,7 +130,7 @@ fn a_panic_names_the_record_and_the_authors_line() {
         let message = failure["message"].as_str().unwrap_or_default();
         assert!(message.contains("boom: told to panic"), "{language}: {failure:#}");
         assert_eq!(failure["records"], serde_json::json!([1]), "{language}: {failure:#}");
-        let frames = failure["frames"].to_string();
+        let frames = failure["backtrace"].to_string();
         let at = fs::read_to_string(dir.join(file)).unwrap();
         let line = at.lines().position(|line| line.contains("boom: told to panic")).unwrap() + 1;
         assert!(frames.contains(&format!("{file}:{line}")), "{language}, line {line}: {frames}");
