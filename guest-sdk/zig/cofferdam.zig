@@ -445,7 +445,7 @@ pub const Outcome = struct {
         s.len += 1;
         if (s.origin == .rows) s.rows[i] = from.index;
         if (s.keys) |*keys| try keys.begin(i).put(new.key orelse from.key);
-        if (s.times) |times| times[i] = new.timestamp orelse from.timestamp orelse 0;
+        if (s.times) |times| times[i] = new.timestamp orelse (from.timestamp orelse 0);
         return i;
     }
 
