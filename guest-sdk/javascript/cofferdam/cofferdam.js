@@ -9,19 +9,10 @@ export { Failure, Reject, log, metrics } from "./lib/context.js";
 export { bytes as bytesCodec, json as jsonCodec } from "./lib/keyed.js";
 export { encode, utf8 } from "./lib/text.js";
 
-/** Calls for each record of a batch or group. One that is refused is rejected. */
-function eachRecord(records, call, out) {
-  // No iterator: that costs more than the rest of the loop.
-  for (let i = 0; i < records.length; i += 1) {
-    const record = records.take(i);
-    try {
-      call(record);
-    } catch (error) {
-      if (!(error instanceof Reject)) throw error;
-      out.reject(record, error.message);
-    }
-  }
-  records.take(-1);
+/** A record that is refused is rejected; anything else that is thrown goes on. */
+function refuse(error, record, out) {
+  if (!(error instanceof Reject)) throw error;
+  out.reject(record, error.message);
 }
 
 /** An operator whose answer depends on the batch, or on what it keeps in its own memory. */
@@ -29,7 +20,17 @@ export class Processor {
   open(_context) {}
 
   process(batch, out) {
-    eachRecord(batch, (record) => this.processRecord(record, out), out);
+    // No iterator and no closure: each costs as much as the rest of the loop.
+    const count = batch.length;
+    for (let i = 0; i < count; i += 1) {
+      const record = batch.take(i);
+      try {
+        this.processRecord(record, out);
+      } catch (error) {
+        refuse(error, record, out);
+      }
+    }
+    batch.take(-1);
   }
 
   processRecord(_record, _out) {
@@ -46,7 +47,16 @@ export class KeyedProcessor {
   open(_context) {}
 
   fold(group, out) {
-    eachRecord(group, (record) => this.foldRecord(group, record, out), out);
+    const count = group.length;
+    for (let i = 0; i < count; i += 1) {
+      const record = group.take(i);
+      try {
+        this.foldRecord(group, record, out);
+      } catch (error) {
+        refuse(error, record, out);
+      }
+    }
+    group.take(-1);
   }
 
   foldRecord(_group, _record, _out) {

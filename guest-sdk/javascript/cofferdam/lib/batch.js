@@ -96,7 +96,7 @@ export class Batch {
   /** A record, which is in hand from now on; none if the index is negative. */
   take(i) {
     this.at = i;
-    return i < 0 ? undefined : this.record(i);
+    return i < 0 ? undefined : (this._pool[i] ?? this.record(i));
   }
 
   [Symbol.iterator]() {

@@ -50,6 +50,7 @@ export class Group {
     this._state = undefined;
     // Whether the state was decoded, or set: only then is it encoded again.
     this._read = false;
+    this._key = undefined;
   }
 
   get keyBytes() {
@@ -57,9 +58,11 @@ export class Group {
   }
 
   get key() {
-    const text = this._call.keys.text(this._index);
-    if (text === undefined) throw new NotUtf8("the key");
-    return text;
+    if (this._key === undefined) {
+      this._key = this._call.keys.text(this._index);
+      if (this._key === undefined) throw new NotUtf8("the key");
+    }
+    return this._key;
   }
 
   get window() {
