@@ -32,6 +32,8 @@ class Windows:
 
     size: int
     slide: int = 0
+    #: When they begin, counted from 1970.
+    offset: int = 0
     #: More than 0: session windows.
     gap: int = 0
 
@@ -39,26 +41,26 @@ class Windows:
         """The windows of a record of this time; a session's may be merged yet."""
         if self.gap:
             return [Window(time, time + self.gap)]
-        last = time - time % self.slide
+        last = time - (time - self.offset) % self.slide
         return [
             Window(start, start + self.size)
             for start in range(last, time - self.size, -self.slide)
         ]
 
 
-def tumbling(size: int) -> Windows:
+def tumbling(size: int, offset: int = 0) -> Windows:
     """Windows side by side."""
-    return Windows(size, size)
+    return Windows(size, size, offset)
 
 
-def sliding(size: int, slide: int) -> Windows:
+def sliding(size: int, slide: int, offset: int = 0) -> Windows:
     """Windows of a size, one every ``slide``."""
-    return Windows(size, slide)
+    return Windows(size, slide, offset)
 
 
 def sessions(gap: int) -> Windows:
     """Windows that end when nothing came for ``gap``."""
-    return Windows(0, 0, gap)
+    return Windows(0, gap=gap)
 
 
 class KeyedHarness(HarnessBase):
