@@ -8,9 +8,6 @@ use anyhow::{Context as _, Result, bail};
 use super::{Outcome, files};
 use crate::{process, sdk, test, toolchains, workspace::Workspace};
 
-/// Where the tests are that need the tools of languages.
-const TESTS: [&str; 3] = ["conformance", "authoring", "authoring_javascript"];
-
 /// Installs the tools, if they are not there, and runs the tests that ask for them.
 pub(super) fn check(workspace: &Workspace) -> Outcome {
     match toolchains::run() {
