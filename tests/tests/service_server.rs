@@ -120,7 +120,10 @@ fn tenants_are_made_changed_and_deleted_and_what_they_used_is_kept() {
     delete("/v1/tenants/acme").is_problem(404, "not-found", "acme");
     delete("/v1/tenants/default").is_problem(409, "conflict", "cannot be deleted");
     served.ask_with(&token, "GET", "/v1/jobs", b"").is_problem(401, "unauthorized", "");
-    assert_eq!(usage(&served), used);
+    let after = usage(&served);
+    assert_eq!(after["usage"], used["usage"]);
+    assert!(used["disk"][0]["used"].as_u64() > Some(0), "{used:#}");
+    assert_eq!(after["disk"], json!([]), "nothing is on disk any more");
 }
 
 #[test]
