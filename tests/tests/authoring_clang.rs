@@ -24,7 +24,15 @@ const LANGUAGES: [(&str, &str, &str); 3] = [
     ("zig", "src/operator.zig", "python-zig"),
 ];
 const KINDS: [&str; 10] = [
-    "filter", "map", "flat-map", "route", "keyed", "window", "timer", "session", "stateful",
+    "filter",
+    "map",
+    "flat-map",
+    "route",
+    "keyed",
+    "window",
+    "timer",
+    "session",
+    "stateful",
     "telemetry",
 ];
 
@@ -32,7 +40,12 @@ fn runs(dir: &Path, program: &str, args: &[&str]) {
     let output = Command::new(program).args(args).current_dir(dir).env("PATH", path()).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{program} in {}: {}", dir.display(), said(&output));
-    assert!(!said(&output).contains("warning"), "{program} in {}: {}", dir.display(), said(&output));
+    assert!(
+        !said(&output).contains("warning"),
+        "{program} in {}: {}",
+        dir.display(),
+        said(&output)
+    );
 }
 
 #[test]
@@ -62,7 +75,12 @@ fn every_kind_passes_its_native_test_in_zig() {
 }
 
 /// A project whose operator is a file of `tests/languages/NAME`, built.
-fn built(place: &Place, name: &str, (language, file, _): (&str, &str, &str), world: &str) -> PathBuf {
+fn built(
+    place: &Place,
+    name: &str,
+    (language, file, _): (&str, &str, &str),
+    world: &str,
+) -> PathBuf {
     let made = project(&place.path(""), language, "keyed");
     let dir = place.path(&format!("{name}-{language}"));
     fs::rename(&made, &dir).unwrap();
