@@ -43,8 +43,8 @@ namespace cofferdam {
 /// Text or bytes that are owned elsewhere.
 using Text = std::string_view;
 
-inline Text text_of(cfd_bytes bytes) { return {reinterpret_cast<const char *>(bytes.data), bytes.len}; }
-inline cfd_bytes bytes_of(Text text) { return cfd_bytes_of(text.data() ? text.data() : "", text.size()); }
+[[gnu::always_inline]] inline Text text_of(cfd_bytes bytes) { return {reinterpret_cast<const char *>(bytes.data), bytes.len}; }
+[[gnu::always_inline]] inline cfd_bytes bytes_of(Text text) { return cfd_bytes_of(text.data() ? text.data() : "", text.size()); }
 
 /// Whether something went well; if not, a message. `return cofferdam::fail("no such %s", name);`
 class [[nodiscard]] Status {
@@ -239,7 +239,7 @@ concept Source = requires(const T &source) {
 class Writer {
   public:
     explicit Writer(cfd_writer *to) : to_(to) {}
-    Writer &put(Text text) { return cfd_put(to_, bytes_of(text)), *this; }
+    [[gnu::always_inline]] Writer &put(Text text) { return cfd_put(to_, bytes_of(text)), *this; }
     Writer &integer(std::integral auto n) {
         if constexpr (std::is_signed_v<decltype(n)>) cfd_put_i64(to_, n);
         else cfd_put_u64(to_, n);
@@ -274,23 +274,23 @@ class Outcome {
   public:
     explicit Outcome(cfd_out *out) : out_(out) {}
     /// Emits the record as it is to a port. It costs four bytes.
-    void keep(const Source auto &source, std::uint32_t port = 0) { cfd_keep_to(out_, port, source.index()); }
+    [[gnu::always_inline]] void keep(const Source auto &source, std::uint32_t port = 0) { cfd_keep_to(out_, port, source.index()); }
     /// Emits the whole batch as it is to a port, at no cost a record.
     void keep_all(std::uint32_t port = 0) { cfd_keep_all(out_, port); }
     /// Emits a record that stems from `source`, with what is given set afresh.
-    void emit(const Source auto &source, const New &set) { cfd__emit(out_, source.index(), of(set)); }
+    [[gnu::always_inline]] void emit(const Source auto &source, const New &set) { cfd__emit(out_, source.index(), of(set)); }
     /// Emits a record with this value.
-    void value(const Source auto &source, Text value) { cfd_emit_value(out_, source.index(), bytes_of(value)); }
+    [[gnu::always_inline]] void value(const Source auto &source, Text value) { cfd_emit_value(out_, source.index(), bytes_of(value)); }
     /// The same, but the value is what is written to the writer that comes back, until the next record is
     /// emitted: it is written straight to where the host reads it.
-    Writer write(const Source auto &source, const New &set = {}) {
+    [[gnu::always_inline]] Writer write(const Source auto &source, const New &set = {}) {
         return Writer(cfd__emit_writer(out_, source.index(), of(set)));
     }
     /// Refuses a record: it goes, with the reason, to the dead letters, and the others go on.
     void reject(const Record &record, Text reason) { cfd_reject(out_, record.index(), cfd_copy(bytes_of(reason))); }
 
   private:
-    static cfd_new of(const New &set) {
+    [[gnu::always_inline]] static cfd_new of(const New &set) {
         cfd_new to = {};
         to.port = set.port;
         if (set.key) to.key = bytes_of(*set.key);

@@ -17,7 +17,7 @@ pub(in crate::authoring) static RECIPE: Recipe = Recipe {
         ("guest-sdk/zig/testing.zig", "testing.zig"),
     ],
     settings: &["optimize"],
-    native_test: "zig test --dep cofferdam -Mroot=src/operator.zig -Mcofferdam=cofferdam/cofferdam.zig",
+    native_test: "zig build test",
     build,
 };
 
