@@ -3,7 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, their helpers too")]
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use cofferdam_tests::{
     Place,
@@ -108,6 +114,25 @@ fn what_is_expected_is_compared_and_written_and_a_difference_is_shown_by_lines()
     let updated = operator(&project, &["test", "--no-build", "--update"]);
     assert!(updated.status.success(), "{}", said(&updated));
     assert_eq!(fs::read_to_string(&expect).unwrap(), right);
+}
+
+#[test]
+fn a_change_of_a_file_runs_the_cases_again() {
+    let place = Place::new();
+    let project = project(&place.path(""), "expr", "filter");
+    let mut command = program();
+    command.args(["operator", "dev", "--quick", "--rounds", "2"]).current_dir(&project);
+    command.env("PATH", path()).env("COFFERDAM_ARTIFACTS", guests()).stdout(Stdio::piped());
+    let mut dev = command.spawn().unwrap();
+    let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("all as expected")), "the first round");
+    assert!(lines.any(|line| line.starts_with("watching")), "it waits");
+    let case = project.join("tests/sample/case.toml");
+    let text = fs::read_to_string(&case).unwrap();
+    fs::write(&case, text.replace("> 15", "> 1000")).unwrap();
+    assert!(lines.any(|line| line.contains("case.toml changed")), "what changed");
+    assert!(lines.any(|line| line.contains("not as expected (- expected")), "the second round");
+    assert_eq!(dev.wait().unwrap().code(), Some(1));
 }
 
 #[test]
