@@ -20,7 +20,7 @@ pub(in crate::cli) fn bench_operator(args: &BenchArgs) -> Result<Exit, Exit> {
     let scratch = tempfile::tempdir()
         .map_err(|error| refuse(&format!("no place for a cache of compiled code: {error}")))?;
     let ready = Ready::of(&args.subject, None, Writes::Scratch(scratch.path()))?;
-    let compiler = Compiler::this_program(args.subject.hardening);
+    let compiler = Compiler::this_program_for_its_author(args.subject.hardening);
     let start = start_of(&ready.built.bytes, || load(&ready, scratch.path(), &compiler));
     let start = start.map_err(|error| refuse(&error))?;
     if !args.subject.json {

@@ -63,7 +63,7 @@ fn look_at(path: &Path, grants: &[Grant]) -> Result<Built, Exit> {
     let config = SandboxConfig { instances: 1, cache_dir, metering: Metering::default() };
     let sandbox = Sandbox::new(&config)
         .map_err(|error| refuse(&format!("cannot set up the sandbox on this machine: {error:#}")))?
-        .compiling_in(Compiler::this_program(Mode::Auto));
+        .compiling_in(Compiler::this_program_for_its_author(Mode::Auto));
     load(&sandbox, path, grants).map_err(|error| refuse(&error.to_string()))
 }
 

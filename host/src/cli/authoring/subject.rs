@@ -62,7 +62,7 @@ impl Ready {
     ) -> Result<Self, Exit> {
         let Found { name, grants, component, cases } = Found::of(subject, expect)?;
         let cache_dir = default_cache_dir().filter(|dir| make_private_dir(dir).is_ok());
-        let compiler = Compiler::this_program(subject.hardening);
+        let compiler = Compiler::this_program_for_its_author(subject.hardening);
         let written: Vec<PathBuf> = match writes {
             Writes::Nothing => Vec::new(),
             Writes::Scratch(folder) => vec![folder.to_owned()],

@@ -55,7 +55,7 @@ async fn show(visit: &Visit, filled: &Filled, problem: Option<&Problem>) -> Answ
         h1 { "Upload an operator" }
         @if let Some(problem) = problem {
             div.notice.bad #refused role="alert" {
-                p { strong { "It was not taken. " } (sentence(problem.detail())) }
+                p.pre { strong { "It was not taken. " } (sentence(problem.detail())) }
                 @if refused { p { "Mend it, build it again, and try the same version again: nothing was kept." } }
             }
         }
