@@ -14,7 +14,7 @@ use cofferdam::{
     sandbox::{CpuMeter, LogBudget, Sandbox, SandboxConfig, SlotSettings},
     task_manager::{TaskManager, TaskManagerSettings},
 };
-use cofferdam_tests::{Hosted, Place};
+use cofferdam_tests::{Hosted, Place, zoo::Guest};
 
 const MIB: usize = 1 << 20;
 
@@ -53,36 +53,22 @@ const WITHOUT_END: &str = "rate = 200_000\nkeys = 10";
 
 #[test]
 fn memories_and_tables_together_are_held_to_one_limit_with_the_figures() {
-    let component = r#"(component
-        (core module $memory
-            (memory 1)
-            (func (export "grow") (result i32) (memory.grow (i32.const 1))))
-        (core instance $a (instantiate $memory))
-        (core instance $b (instantiate $memory))
-        (core module $m
-            (import "a" "grow" (func $a (result i32)))
-            (import "b" "grow" (func $b (result i32)))
-            (table $t 0 funcref)
-            (func (export "f"))
-            (func $grow
-                (loop $again
-                    (if (i32.eq (i32.const -1) (call $a)) (then unreachable))
-                    (if (i32.eq (i32.const -1) (call $b)) (then unreachable))
-                    (if (i32.eq (i32.const -1) (table.grow $t (ref.null func) (i32.const 1000)))
-                        (then unreachable))
-                    (br $again)))
-            (start $grow))
-        (core instance $i (instantiate $m
-            (with "a" (instance $a)) (with "b" (instance $b))))
-        (func $f (canon lift (core func $i "f")))
-        (instance $operator
-            (export "open" (func $f)) (export "process" (func $f)) (export "finish" (func $f)))
-        (export "cofferdam:operator/processor@0.1.0" (instance $operator)))"#;
+    let grow = |what: &str| format!("(if (i32.eq (i32.const -1) ({what})) (then unreachable))");
+    let guest = Guest {
+        fields: "(memory $other 1) (table $t 0 funcref)".into(),
+        open: format!(
+            "(loop $again {} {} {} (br $again)) (i32.const 16)",
+            grow("memory.grow $memory (i32.const 1)"),
+            grow("memory.grow $other (i32.const 1)"),
+            grow("table.grow $t (ref.null func) (i32.const 1000)"),
+        ),
+        ..Guest::default()
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         // Memories are shared out among the instances of a pool.
         let sandbox = Sandbox::new(&SandboxConfig::uncached(8)).unwrap();
-        let artifact = sandbox.load(&wat::parse_str(component).unwrap(), &[]).unwrap();
+        let artifact = sandbox.load(&guest.build(), &[]).unwrap();
         let meter = SlotMeter::alone(3 * MIB);
         let settings = SlotSettings {
             tenant: TenantId::default(),

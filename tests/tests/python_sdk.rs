@@ -103,8 +103,10 @@ fn a_component_says_what_it_has_not_got_and_keeps_no_memory_of_what_it_emitted()
     let logs = run("{\"value\":\"logged\"}\n")["report"]["logs"].to_string();
     assert!(logs.contains("printed logged") && logs.contains("ZeroDivisionError"), "{logs}");
 
-    // 400 MB, 4 MB at a time: far more than its slot has, if they were kept.
-    let ran = run(&"{\"value\":\"grow\"}\n".repeat(400));
+    // 200 MB, 4 MB at a time: far more than its slot has, if they were kept.
+    let small = "batch_records = 4\n[operator]\nmemory = \"96MiB\"\n";
+    fs::write(case.join("case.toml"), small).unwrap();
+    let ran = run(&"{\"value\":\"grow\"}\n".repeat(200));
     assert_eq!(ran["report"]["ended"], "finished", "{}", ran["report"]["failure"]);
     let peak = ran["report"]["peak_memory"].as_u64().unwrap_or(u64::MAX);
     assert!(peak < 64 << 20, "{peak}");
