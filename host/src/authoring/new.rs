@@ -169,7 +169,9 @@ mod tests {
             let what = format!("{} in {}", new.kind.word(), new.language.word());
             for (from, to) in new.language.recipe().sources {
                 let to = new.place(&new.fill(to));
-                assert!(files.contains_key(&to), "{what}: no {to}, of {from}");
+                // The one that fails is for the conformance suite: not every language tests it.
+                let needed = new.kind != Kind::Failing || !from.contains("test");
+                assert!(!needed || files.contains_key(&to), "{what}: no {to}, of {from}");
             }
             let mut wanted = vec![FILE, "README.md", ".gitignore", "cofferdam/wit/world.wit"];
             if new.kind != Kind::Failing {
