@@ -141,24 +141,47 @@ CFD__INLINE bool cfd_starts_with(cfd_bytes bytes, cfd_bytes start) {
 /* The top bit of every byte that is 0, and perhaps of bytes above one that is. */
 #define CFD__ZEROS(word) (((word) - CFD__EACH(0x01)) & ~(word) & CFD__EACH(0x80))
 
-/* Where `needle` begins in `bytes`; SIZE_MAX if it is not there. Eight places are looked at at a
- * time, for the needle's first and last byte. */
+/* Which of the places from `at` on may be where a needle begins whose last byte is `tail` bytes behind
+ * its first: a bit for each. Some places are looked at at a time; a bit may be set that should not be. */
+#ifdef __wasm_simd128__
+#define CFD__PLACES 16
+#define CFD__BIT_OF(bits) ((size_t)__builtin_ctzll(bits))
+CFD__FAST uint64_t cfd__places(const uint8_t *at, size_t tail, uint8_t first, uint8_t last) {
+    typedef uint8_t block __attribute__((vector_size(16)));
+    typedef signed char mask __attribute__((vector_size(16)));
+    block begins, ends;
+    __builtin_memcpy(&begins, at, 16), __builtin_memcpy(&ends, at + tail, 16);
+    return (uint64_t)__builtin_wasm_bitmask_i8x16((mask)((begins == first) & (ends == last)));
+}
+#else
+#define CFD__PLACES 8
+#define CFD__BIT_OF(bits) ((size_t)__builtin_ctzll(bits) >> 3)
+CFD__FAST uint64_t cfd__places(const uint8_t *at, size_t tail, uint8_t first, uint8_t last) {
+    uint64_t wrong = (cfd__load64(at) ^ CFD__EACH(first)) | (cfd__load64(at + tail) ^ CFD__EACH(last));
+    return CFD__ZEROS(wrong);
+}
+#endif
+
+/* Where `needle` begins in `bytes`; SIZE_MAX if it is not there. Eight or sixteen places are looked at at
+ * a time, for the needle's first and last byte. */
 CFD__INLINE size_t cfd_find(cfd_bytes bytes, cfd_bytes needle) {
     if (needle.len == 0) return 0;
     if (needle.len > bytes.len) return SIZE_MAX;
     const size_t places = bytes.len - needle.len + 1, tail = needle.len - 1;
-    const uint8_t first_byte = needle.data[0], last_byte = needle.data[tail];
-    const uint64_t first = CFD__EACH(first_byte), last = CFD__EACH(last_byte);
+    const uint8_t first = needle.data[0], last = needle.data[tail];
     size_t i = 0;
-    for (; i + 8 <= places; i += 8) {
-        uint64_t wrong = (cfd__load64(bytes.data + i) ^ first) | (cfd__load64(bytes.data + i + tail) ^ last);
-        for (uint64_t maybe = CFD__ZEROS(wrong); maybe != 0; maybe &= maybe - 1) {
-            size_t at = i + ((size_t)__builtin_ctzll(maybe) >> 3);
+    while (i + CFD__PLACES <= places) {
+        uint64_t maybe = cfd__places(bytes.data + i, tail, first, last);
+        for (; maybe != 0; maybe &= maybe - 1) {
+            size_t at = i + CFD__BIT_OF(maybe);
             if (cfd_equal(cfd_slice(bytes, at, at + needle.len), needle)) return at;
         }
+        i += CFD__PLACES;
+        /* The last ones together with some of those before, if there are enough. */
+        if (i < places && i + CFD__PLACES > places) i = places - CFD__PLACES;
     }
     for (; i < places; i++)
-        if (bytes.data[i] == first_byte && bytes.data[i + tail] == last_byte &&
+        if (bytes.data[i] == first && bytes.data[i + tail] == last &&
             cfd_equal(cfd_slice(bytes, i, i + needle.len), needle))
             return i;
     return SIZE_MAX;

@@ -6,7 +6,7 @@
 //     struct KeepErrors {
 //         cfd::Status process(cfd::Batch batch, cfd::Outcome &out) {
 //             for (cfd::Record record : batch)
-//                 if (record.value().find("error") != record.value().npos) out.keep(record);
+//                 if (cfd::contains(record.value(), "error")) out.keep(record);
 //             return cfd::ok;
 //         }
 //     };
@@ -87,6 +87,16 @@ inline void gauge(Text name, double value) { cfd__host_gauge(bytes_of(name).data
 /// Adds one observation to a histogram.
 inline void histogram(Text name, double value) { cfd__host_histogram(bytes_of(name).data, name.size(), value); }
 } // namespace metrics
+
+/// Where `needle` begins in `text`; none if it is not there. Sixteen places are looked at at a time,
+/// which `text.find` does not.
+inline std::optional<std::size_t> find(Text text, Text needle) {
+    std::size_t at = cfd_find(bytes_of(text), bytes_of(needle));
+    return at != SIZE_MAX ? std::optional(at) : std::nullopt;
+}
+
+/// Whether `needle` is in `text`. The empty one always is.
+inline bool contains(Text text, Text needle) { return cfd_contains(bytes_of(text), bytes_of(needle)); }
 
 /// Whether text is UTF-8.
 inline bool is_utf8(Text text) { return cfd_is_utf8(bytes_of(text)); }

@@ -13,7 +13,7 @@ struct Filter {
 
     cfd::Status process(cfd::Batch batch, cfd::Outcome &out) {
         for (cfd::Record record : batch)
-            if (cfd_contains(cfd::bytes_of(record.value()), cfd::bytes_of(wanted))) out.keep(record);
+            if (cfd::contains(record.value(), wanted)) out.keep(record);
         return cfd::ok;
     }
 };

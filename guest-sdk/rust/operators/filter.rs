@@ -1,36 +1,33 @@
 //! Keeps the records whose value contains a text.
 
-use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor};
+use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor, Search};
 use serde::Deserialize;
 
 /// `config` in the job file.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    contains: String,
+    contains: Search,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { contains: "error".to_owned() }
+        Self { contains: Search::new("error") }
     }
 }
 
 struct Filter {
-    contains: Vec<u8>,
+    config: Config,
 }
 
 impl Processor for Filter {
     fn open(ctx: &Context) -> Result<Self, Error> {
-        let Config { contains } = ctx.config()?;
-        Ok(Self { contains: contains.into_bytes() })
+        Ok(Self { config: ctx.config()? })
     }
 
     fn process(&mut self, batch: &Batch, out: &mut Outcome) -> Result<(), Error> {
-        let wanted = &self.contains;
         for record in batch.records() {
-            let mut places = record.value().windows(wanted.len().max(1));
-            if wanted.is_empty() || places.any(|place| place == wanted) {
+            if self.config.contains.is_in(record.value()) {
                 out.keep(&record); // nothing is copied: the host gathers what is kept
             }
         }

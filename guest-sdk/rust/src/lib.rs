@@ -41,6 +41,7 @@
 //! | aggregate in session windows | [`Merge`] |
 //! | keep state in the operator's own memory | [`Snapshot`] |
 //! | read the job file's `config` | [`Context::config`] |
+//! | look for a text | [`Search`] |
 //! | read one field of a JSON object, fast | [`json`] |
 //! | log, measure | [`info!`], [`metrics`] |
 //! | read and write times and durations | [`time`] |
@@ -70,6 +71,7 @@ pub mod metrics;
 mod outcome;
 mod platform;
 mod processor;
+mod search;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod time;
@@ -81,5 +83,6 @@ pub use error::Error;
 pub use keyed::{Firing, Group, KeyedProcessor, Merge, Window};
 pub use outcome::{Emit, Nothing, Outcome, Source};
 pub use processor::{Processor, Snapshot};
+pub use search::Search;
 pub use serde;
 pub use serde_json;

@@ -1,6 +1,5 @@
 //! Keeps the records whose value contains a text: `contains` of the config.
 
-const std = @import("std");
 const cofferdam = @import("cofferdam");
 
 pub const panic = cofferdam.panic;
@@ -18,7 +17,7 @@ pub fn open(_: cofferdam.Context) !void {
 pub fn process(batch: cofferdam.Batch, out: *cofferdam.Outcome) !void {
     var records = batch.records();
     while (records.next()) |record| {
-        if (std.mem.find(u8, record.value, config.contains) != null) try out.keep(record);
+        if (cofferdam.contains(record.value, config.contains)) try out.keep(record);
     }
 }
 
