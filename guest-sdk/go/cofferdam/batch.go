@@ -1,6 +1,7 @@
 package cofferdam
 
 import (
+	"fmt"
 	"iter"
 
 	"cofferdam/internal/contract"
@@ -10,6 +11,31 @@ import (
 type batchView struct {
 	contract.Batch
 	doing int
+}
+
+// inHand describes the record in hand, for who reports a crash; nothing, if none is.
+func (b *batchView) inHand() string {
+	if b.doing < 0 || b.doing >= b.Len {
+		return ""
+	}
+	record := Record{b, uint32(b.doing)}
+	said := fmt.Sprintf("record %d of the batch's %d", b.doing, b.Len)
+	if b.Keys.Len() > 0 {
+		said += ", key " + shown(record.Key())
+	}
+	if time, ok := record.Timestamp(); ok {
+		said += fmt.Sprintf(", time %d", time)
+	}
+	return said + ", value " + shown(record.Value())
+}
+
+// shown is the beginning of a key or value.
+func shown(data []byte) string {
+	const most = 200
+	if len(data) <= most {
+		return fmt.Sprintf("%q", data)
+	}
+	return fmt.Sprintf("%q… (%d bytes)", data[:most], len(data))
 }
 
 // Batch holds records that came in by one input. It is valid until the method that got it

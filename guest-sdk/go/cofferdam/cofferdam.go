@@ -171,7 +171,7 @@ func (p *processor) Merge(_, _, _ *contract.Column) (*contract.Column, error) {
 
 func (p *processor) Check(_, _ *contract.Column) error { return lacks(p.operator, "state by key") }
 
-func (p *processor) Doing() int { return p.batch.doing }
+func (p *processor) InHand() string { return p.batch.inHand() }
 
 func lacks(operator any, what string) error {
 	return fmt.Errorf("%T has no %s: is `world` in operator.toml that of another operator?", operator, what)

@@ -9,6 +9,15 @@ func AppendJSONText(dst, text []byte) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	for i := 0; i < len(text); {
+		// What stays as it is, in one piece.
+		begin := i
+		for i < len(text) && plain[text[i]] {
+			i++
+		}
+		dst = append(dst, text[begin:i]...)
+		if i == len(text) {
+			break
+		}
 		c := text[i]
 		if c >= utf8.RuneSelf {
 			r, size := utf8.DecodeRune(text[i:])
@@ -31,13 +40,17 @@ func AppendJSONText(dst, text []byte) []byte {
 		case '\t':
 			dst = append(dst, `\t`...)
 		default:
-			if c < 0x20 {
-				dst = append(dst, `\u00`...)
-				dst = append(dst, hex[c>>4], hex[c&15])
-			} else {
-				dst = append(dst, c)
-			}
+			dst = append(dst, `\u00`...)
+			dst = append(dst, hex[c>>4], hex[c&15])
 		}
 	}
 	return append(dst, '"')
 }
+
+// plain says which bytes are written as they are.
+var plain = func() (bytes [256]bool) {
+	for c := 0x20; c < utf8.RuneSelf; c++ {
+		bytes[c] = c != '"' && c != '\\'
+	}
+	return bytes
+}()

@@ -286,7 +286,7 @@ func (k *keyed[S]) each(call func(rows []uint32) error) (*contract.Outcome, erro
 			return nil, fmt.Errorf("key %q: its state cannot be kept: %w", k.group.key, err)
 		}
 	}
-	k.batch.doing = -1
+	k.batch.doing, k.group = -1, Group[S]{}
 	answer := k.out.finish()
 	answer.Changed, answer.States = k.changed, k.states
 	answer.SetTimers, answer.DeleteTimers = k.setTimers, k.deleteTimers
@@ -370,4 +370,9 @@ func (k *keyed[S]) Snapshot() ([]byte, error) { return nil, lacks(k.operator, "S
 
 func (k *keyed[S]) Restore([]byte) error { return lacks(k.operator, "Restore") }
 
-func (k *keyed[S]) Doing() int { return k.batch.doing }
+func (k *keyed[S]) InHand() string {
+	if record := k.batch.inHand(); record != "" || k.group.in == nil {
+		return record
+	}
+	return "key " + shown(k.group.key)
+}

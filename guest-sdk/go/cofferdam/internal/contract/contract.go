@@ -139,8 +139,8 @@ type Operator interface {
 	Check(keys, states *Column) error
 	Snapshot() ([]byte, error)
 	Restore([]byte) error
-	// Doing says which record is in hand, for who reports a crash; -1 if none is.
-	Doing() int
+	// InHand describes the record in hand, or the key, for who reports a crash; nothing if none is.
+	InHand() string
 }
 
 // Registered is the operator that the exports call.

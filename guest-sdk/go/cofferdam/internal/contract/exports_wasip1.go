@@ -288,9 +288,6 @@ func crash() {
 	} else {
 		fmt.Fprintf(&said, "panic: %v", panicked)
 	}
-	if record := Registered.Doing(); record >= 0 {
-		fmt.Fprintf(&said, "\nwhile processing record %d of the batch", record)
-	}
 	var callers [64]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers[:])])
 	for {
@@ -301,6 +298,9 @@ func crash() {
 		if !more {
 			break
 		}
+	}
+	if hand := Registered.InHand(); hand != "" {
+		said.WriteString("\n  in hand: " + hand)
 	}
 	Log(4, said.String())
 	os.Exit(2)
