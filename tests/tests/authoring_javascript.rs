@@ -12,7 +12,7 @@ use std::{
 
 use cofferdam_tests::{
     Place,
-    authoring::{has, operator, path, project, said},
+    authoring::{KINDS, has, operator, path, project, said},
     repository,
 };
 
@@ -68,7 +68,7 @@ fn what_is_thrown_at_build_is_told_with_its_line() {
     let place = Place::new();
     let project = project_in(&place, "javascript", "map");
     let source = project.join("src/operator.js");
-    replace(&source, "const HASH = \"#\".charCodeAt(0);", "const HASH = ((x) => x.y)(null);");
+    replace(&source, "// What each byte becomes.", "const LENGTH = ((x) => x.y)(null);");
     let text = fs::read_to_string(&source).unwrap();
     let line = text.lines().position(|line| line.contains("x.y")).unwrap() + 1;
     let built = operator(&project, &["build"]);
@@ -85,6 +85,55 @@ fn what_is_thrown_at_build_is_told_with_its_line() {
     replace(&project.join("operator.toml"), "keyed-operator\"", settings);
     let built = said(&operator(&project, &["build"]));
     assert!(built.contains("is `quickjs` or `starlingmonkey`, not `v8`"), "{built}");
+}
+
+/// What `operator build` says of these lines in `src/operator.js`, after the import.
+fn told_at_build(project: &Path, lines: &str) -> String {
+    let text = format!("import {{ Processor }} from \"../cofferdam/cofferdam.js\";\n{lines}\n");
+    fs::write(project.join("src/operator.js"), text).unwrap();
+    let built = operator(project, &["build"]);
+    assert!(!built.status.success(), "{lines}: {}", said(&built));
+    said(&built)
+}
+
+#[test]
+fn mistakes_are_told_at_build() {
+    if !has(&TOOLS) {
+        return;
+    }
+    let place = Place::new();
+    let project = project_in(&place, "javascript", "map");
+    let class = |body: &str| format!("export default class Op extends Processor {{ {body} }}");
+    let build = |lines: &str| told_at_build(&project, lines);
+    let told = build(&class("async processRecord(record, out) { out.keep(record); }"));
+    assert!(told.contains("`processRecord` of Op is `async`"), "{told}");
+    let told = build(&class("procesRecord(record, out) { out.keep(record); }"));
+    assert!(told.contains("Op has neither `process` nor `processRecord`"), "{told}");
+    let told = build("export class Op extends Processor {}");
+    assert!(told.contains("src/operator.js has no `export default`"), "{told}");
+    let told = build(&format!("import fs from \"node:fs\";\n{}", class("process() { fs.x(); }")));
+    assert!(told.contains("`node:fs` is a part of Node.js, and not there"), "{told}");
+    assert!(told.contains("src/operator.js:2:15"), "{told}");
+    let told = build(&class("process(batch out) {}"));
+    assert!(told.contains("src/operator.js:2:"), "{told}");
+}
+
+#[test]
+fn what_a_call_promises_is_not_lost_without_a_word() {
+    if !has(&TOOLS) {
+        return;
+    }
+    let place = Place::new();
+    let project = project_in(&place, "javascript", "route");
+    let source = project.join("src/operator.js");
+    replace(
+        &source,
+        "const value = record.bytes();",
+        "return new Promise(() => {}); const value = record.bytes();",
+    );
+    case(&project, "{\"value\":\"a\"}\n");
+    let said = said(&operator(&project, &["test", "--case", "one", "--quick"]));
+    assert!(said.contains("`processRecord` returned a promise"), "{said}");
 }
 
 #[test]
@@ -157,25 +206,39 @@ fn text_is_utf8_both_ways_though_the_engine_has_no_decoder() {
 }
 
 #[test]
+fn what_is_linked_in_is_what_its_source_says() {
+    let lib = repository().join("guest-sdk/javascript/cofferdam/lib");
+    let source = fs::read_to_string(lib.join("columns.wat")).unwrap();
+    let link = fs::read_to_string(lib.join("link.mjs")).unwrap();
+    let bytes = wat::parse_str(source).unwrap();
+    let found =
+        link.lines().find_map(|line| line.strip_prefix("export const COLUMNS = Buffer.from(\""));
+    let found = found.and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let made = base64(&bytes);
+    assert!(found == made, "link.mjs has not what columns.wat says; this is it:\n{made}");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(*three.get(i).unwrap_or(&0)));
+        for i in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
+            text.push(if i > three.len() { '=' } else { char::from(digit) });
+        }
+    }
+    text
+}
+
+#[test]
 fn a_new_projects_own_tests_pass() {
     if !has(&TOOLS) {
         return;
     }
     let place = Place::new();
-    let kinds = [
-        "filter",
-        "map",
-        "flat-map",
-        "route",
-        "keyed",
-        "window",
-        "timer",
-        "session",
-        "stateful",
-        "telemetry",
-    ];
     for language in ["javascript", "typescript"] {
-        for kind in kinds {
+        for kind in KINDS {
             let project = project_in(&place, language, kind);
             let mut command = Command::new("npm");
             let ran =

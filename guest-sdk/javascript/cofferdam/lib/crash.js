@@ -35,6 +35,8 @@ export function mapStack(stack, table) {
 export function reportOf(error, record, text = globalThis.__cofferdam_lines) {
   const table = text === undefined ? undefined : JSON.parse(text);
   const where = record >= 0 ? ` (record ${record} of the batch)` : "";
+  // What QuickJS throws when there is no room for an error.
+  if (error === null) return `out of memory, or \`throw null\`${where}`;
   if (!(error instanceof Error)) return `thrown: ${typeof error === "string" ? error : JSON.stringify(error) ?? String(error)}${where}`;
   let report = `${error.name}: ${error.message}${where}`;
   const stack = mapStack(stackOf(error), table);

@@ -3,14 +3,14 @@
 
 import { NotUtf8 } from "./batch.js";
 import { Column, ColumnBuilder } from "./column.js";
-import { Failure } from "./context.js";
-import { Outcome } from "./outcome.js";
+import { Failure, finished } from "./context.js";
+import { Outcome, jsonOf, refuse } from "./outcome.js";
 import { utf8 } from "./text.js";
 
 /** States as JSON. */
 export const json = {
   decodeText: (text) => JSON.parse(text),
-  encode: (state) => JSON.stringify(state),
+  encode: jsonOf,
 };
 
 /** States as the bytes that they are. */
@@ -42,14 +42,20 @@ function forget(timers, group, kind, at) {
   }
 }
 
-/** One key of a call, or one pair of key and window. */
+/** One key of a call, or one pair of key and window. The object goes from group to group of a call. */
 export class Group {
-  constructor(call, index) {
+  constructor(call) {
     this._call = call;
-    this._index = index;
     this._state = undefined;
+    this._goTo(0);
+  }
+
+  _goTo(index) {
+    this._index = index;
     // Whether the state was decoded, or set: only then is it encoded again.
     this._read = false;
+    // The text that it was decoded from, if it was one.
+    this._before = undefined;
     this._key = undefined;
   }
 
@@ -85,12 +91,6 @@ export class Group {
     return batch === undefined ? undefined : batch.record(rows[offsets[this._index + 1] - 1]);
   }
 
-  /** Its record so many, which is in hand from now on; none if it is negative. */
-  take(i) {
-    const { batch, rows, offsets } = this._call;
-    return batch.take(i < 0 ? i : rows[offsets[this._index] + i]);
-  }
-
   [Symbol.iterator]() {
     const { batch, rows, offsets } = this._call;
     let at = batch === undefined ? 0 : offsets[this._index];
@@ -116,7 +116,7 @@ export class Group {
 
   get state() {
     if (!this._read) {
-      this._state = this._call.stateOf(this._index);
+      this._state = this._call.stateOf(this);
       this._read = true;
     }
     return this._state;
@@ -166,11 +166,13 @@ class Call {
     this.newStates = new ColumnBuilder();
   }
 
-  stateOf(g) {
+  stateOf(group) {
     const { states, codec } = this;
+    const g = group._index;
     if (states.absent || states.offsets[g] === states.offsets[g + 1]) return undefined;
     try {
-      return decoded(codec, states, g);
+      if (codec.decodeText === undefined) return codec.decode(states.bytes(g));
+      return codec.decodeText((group._before = textOf(states, g)));
     } catch (error) {
       throw new Error(`the state of key \`${utf8(this.keys.bytes(g)) ?? "(not UTF-8)"}\` cannot be read: ${error.message}`, { cause: error });
     }
@@ -178,14 +180,15 @@ class Call {
 
   /** Takes over what a group has become. A state that reads as before is not reported: that spares the next checkpoint. */
   commit(group) {
-    if (!group._read) return;
     const g = group._index;
     const state = group._state;
     const next = state === undefined || state === null ? "" : this.codec.encode(state);
     if (next === undefined) throw new TypeError(`a state of type ${typeof state} has no JSON`);
-    if (sameAs(this.states, g, next)) return;
-    this.changed.push(g);
-    this.newStates.push(next);
+    if (group._before === undefined ? sameAs(this.states, g, next) : group._before === next) return;
+    this.changed[this.changed.length] = g;
+    const states = this.newStates;
+    if (typeof next === "string" && states._texts !== undefined) states._texts[states.length++] = next;
+    else states.push(next);
   }
 
   finish(outcome) {
@@ -199,29 +202,50 @@ class Call {
   }
 }
 
-function decoded(codec, states, g) {
-  if (codec.decodeText === undefined) return codec.decode(states.bytes(g));
+function textOf(states, g) {
   const text = states.text(g);
   if (text === undefined) throw new NotUtf8("it");
-  return codec.decodeText(text);
+  return text;
+}
+
+function decoded(codec, states, g) {
+  return codec.decodeText === undefined ? codec.decode(states.bytes(g)) : codec.decodeText(textOf(states, g));
 }
 
 function sameAs(states, g, next) {
-  if (typeof next === "string") return (states.text(g) ?? "") === next;
+  if (states.absent || states.offsets[g] === states.offsets[g + 1]) return next.length === 0;
+  if (typeof next === "string") return states.text(g) === next;
   const before = states.bytes(g);
   if (before.length !== next.length) return false;
   for (let i = 0; i < next.length; i += 1) if (before[i] !== next[i]) return false;
   return true;
 }
 
+/** `fold` of an operator that has `foldRecord` only. */
+export function foldRecords(group, out) {
+  const { batch, rows, offsets } = group._call;
+  const end = offsets[group._index + 1];
+  for (let at = offsets[group._index]; at < end; at += 1) {
+    const record = batch.take(rows[at]);
+    try {
+      const answer = this.foldRecord(group, record, out);
+      if (answer !== undefined) finished(answer, "foldRecord");
+    } catch (error) {
+      refuse(error, record, out);
+    }
+  }
+  batch.at = -1;
+}
+
 /** Folds a batch. */
 export function fold(operator, batch, now, groups) {
   const call = new Call(operator.codec, now, groups, batch);
   const out = new Outcome(batch.length);
+  const group = new Group(call);
   for (let g = 0; g < call.count; g += 1) {
-    const group = new Group(call, g);
-    operator.fold(group, out);
-    call.commit(group);
+    group._goTo(g);
+    finished(operator.fold(group, out), "fold");
+    if (group._read) call.commit(group);
   }
   return call.finish(out);
 }
@@ -230,13 +254,14 @@ export function fold(operator, batch, now, groups) {
 export function fire(operator, now, due, groups) {
   const call = new Call(operator.codec, now, groups, undefined);
   const out = new Outcome(due.times.length);
+  const group = new Group(call);
   for (let g = 0; g < call.count; g += 1) {
-    const group = new Group(call, g);
+    group._goTo(g);
     for (let at = call.offsets[g]; at < call.offsets[g + 1]; at += 1) {
       const index = call.rows[at];
-      operator.fire(group, { index, kind: due.kinds[index], time: Number(due.times[index]) }, out);
+      finished(operator.fire(group, { index, kind: due.kinds[index], time: Number(due.times[index]) }, out), "fire");
     }
-    call.commit(group);
+    if (group._read) call.commit(group);
   }
   return call.finish(out);
 }

@@ -2,28 +2,11 @@
 // record has in common with the one that it stems from stays on the host's side.
 
 import { ColumnBuilder } from "./column.js";
+import { Reject } from "./context.js";
 
 const KEY = 1;
 const VALUE = 2;
 const TIME = 4;
-
-/** Indexes that are collected. */
-class Indexes {
-  constructor() {
-    this.list = new Uint32Array(64);
-    this.length = 0;
-  }
-
-  push(index) {
-    if (this.length === this.list.length) {
-      const next = new Uint32Array(2 * this.length);
-      next.set(this.list);
-      this.list = next;
-    }
-    this.list[this.length] = index;
-    this.length += 1;
-  }
-}
 
 /** A run of records for one port that have the same columns set afresh. */
 class Segment {
@@ -31,22 +14,29 @@ class Segment {
     this.port = port;
     this.fresh = fresh;
     this.given = given;
-    this.rows = new Indexes();
+    this.rows = [];
     this.keys = (given & KEY) !== 0 ? new ColumnBuilder() : undefined;
     this.values = (given & VALUE) !== 0 ? new ColumnBuilder() : undefined;
     this.times = (given & TIME) !== 0 ? [] : undefined;
   }
 
   finish() {
-    const rows = this.rows;
     return {
       port: this.port,
-      origin: this.fresh ? { tag: "fresh" } : { tag: "keep", val: rows.list.subarray(0, rows.length) },
+      origin: this.fresh ? { tag: "fresh" } : { tag: "keep", val: numbers(this.rows) },
       keys: this.keys?.finish(),
       values: this.values?.finish(),
       timestamps: this.times === undefined ? undefined : BigInt64Array.from(this.times, BigInt),
     };
   }
+}
+
+/** As the contract's lists of numbers are lowered at once: an array goes number by number. */
+function numbers(list) {
+  if (!Array.isArray(list)) return list;
+  const array = new Uint32Array(list.length);
+  array.set(list);
+  return array;
 }
 
 function checkPort(port) {
@@ -55,12 +45,25 @@ function checkPort(port) {
   }
 }
 
+/** As JSON. A number needs no `JSON.stringify`, which costs ten times as much. */
+export function jsonOf(value) {
+  // As `Number.isFinite`, without a call.
+  if (typeof value === "number" && value - value === 0) return `${value}`;
+  return JSON.stringify(value);
+}
+
 /** A value or key as it is written: text and bytes as they are, anything else as JSON. */
 function written(value) {
   if (typeof value === "string" || value instanceof Uint8Array) return value;
-  const json = JSON.stringify(value);
+  const json = jsonOf(value);
   if (json === undefined) throw new TypeError(`a ${typeof value} cannot be emitted: it has no JSON`);
   return json;
+}
+
+/** A record that is refused is rejected; anything else that is thrown goes on. */
+export function refuse(error, record, out) {
+  if (!(error instanceof Reject)) throw error;
+  out.reject(record, error.message);
 }
 
 /** A whole column, as the contract has it. */
@@ -75,7 +78,7 @@ function columnOf(what, column, count) {
   if (offsets.length !== 0 && offsets.length !== count + 1) {
     throw new RangeError(`${offsets.length - 1} ${what} for ${count} records`);
   }
-  return { data, offsets };
+  return { data, offsets: numbers(offsets) };
 }
 
 /** Where what comes of a call is put. */
@@ -91,8 +94,8 @@ export class Outcome {
 
   keep(record, port = 0) {
     const open = this._open[port];
-    if (open !== undefined && open.given === 0 && !open.fresh) open.rows.push(record.index);
-    else this._segment(port, false, 0).rows.push(record.index);
+    const segment = open !== undefined && open.given === 0 && !open.fresh ? open : this._segment(port, false, 0);
+    segment.rows[segment.rows.length] = record.index;
   }
 
   keepAll(indexes = undefined, port = 0) {
@@ -110,14 +113,16 @@ export class Outcome {
   }
 
   emit(origin, value, more = undefined) {
-    if (more === undefined) {
+    if (more === undefined && value !== undefined) {
       const open = this._open[0];
-      if (value !== undefined) {
-        const segment = open !== undefined && open.given === VALUE && !open.fresh ? open : this._segment(0, false, VALUE);
-        segment.values.push(written(value));
-        segment.rows.push(origin.index);
-        return;
-      }
+      const segment = open !== undefined && open.given === VALUE && !open.fresh ? open : this._segment(0, false, VALUE);
+      const { rows, values } = segment;
+      const text = typeof value === "string" ? value : written(value);
+      // A text goes where `push` would put it: a call less.
+      if (typeof text === "string" && values._texts !== undefined) values._texts[values.length++] = text;
+      else values.push(text);
+      rows[rows.length] = origin.index;
+      return;
     }
     this._emit(origin, value, more ?? {});
   }
@@ -150,7 +155,7 @@ export class Outcome {
     if (newKey !== undefined) segment.keys.push(newKey);
     if (newValue !== undefined) segment.values.push(newValue);
     if (timestamp !== undefined) segment.times.push(timestamp);
-    if (!fresh) segment.rows.push(origin.index);
+    if (!fresh) segment.rows[segment.rows.length] = origin.index;
   }
 
   reject(record, reason) {

@@ -1,13 +1,25 @@
-// Bytes and text: UTF-8 both ways, with what the engine has. Knows no records.
+// Bytes and text: UTF-8 both ways, with what there is. Knows no records.
 //
-// QuickJS has no TextDecoder, and a loop over bytes costs it some 60 ns a byte. What it has in
-// native code is base64 and the old escape functions, so text goes that way: 5 to 10 ns a byte.
+// QuickJS has no TextDecoder, and a loop over bytes costs it some 45 ns a byte. columns.wat is
+// linked into its components and does it in native code; before `open` it cannot be called, and
+// text goes by way of what the engine has, base64 and the old escape functions, for 10 ns a byte.
 
 const decoder = typeof TextDecoder === "function" ? new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }) : undefined;
 const encoder = typeof TextEncoder === "function" ? new TextEncoder() : undefined;
 
 /** Whether the engine decodes text itself. */
 export const hasDecoder = decoder !== undefined;
+
+/** A call of native code costs as much as some 400 bytes by the other way. */
+const WORTH_A_CALL = 400;
+
+/** The functions of columns.wat, where they are linked in and can be called. */
+export let native;
+
+/** Has native code do what it can, from now on. */
+export function useNative(columns) {
+  native = columns;
+}
 
 const ASCII = /^[\0-\x7f]*$/;
 
@@ -53,8 +65,8 @@ export function textOfBinary(binary) {
 /** The text of these bytes, or undefined if they are not UTF-8. */
 export function utf8(bytes) {
   if (decoder === undefined) {
-    const binary = binaryOf(bytes);
-    return isAscii(bytes) ? binary : textOfBinary(binary);
+    if (native !== undefined && bytes.length >= WORTH_A_CALL) return native.decode(bytes) ?? undefined;
+    return textOfBinary(binaryOf(bytes));
   }
   try {
     return decoder.decode(bytes);
@@ -71,6 +83,7 @@ function binaryOfText(text) {
 /** A text as UTF-8; half a surrogate pair becomes U+FFFD. */
 export function encode(text) {
   if (encoder !== undefined) return encoder.encode(text);
+  if (native !== undefined && text.length >= WORTH_A_CALL) return native.encode(text.toWellFormed());
   return Uint8Array.fromBase64(btoa(binaryOfText(text)));
 }
 
@@ -87,6 +100,16 @@ export function encodeAll(texts, ends) {
     // Half a surrogate pair at the end of one must not become a whole with the next.
     return concat(texts.map(encode), ends);
   }
+  if (native !== undefined && joined.length >= WORTH_A_CALL && joined.isWellFormed()) {
+    bytes = native.encode(joined);
+    endsOf(texts, ends, bytes);
+    if (bytes.length === joined.length) return bytes;
+    const places = native.places(bytes, ends);
+    // None where a pair of surrogates is cut in two.
+    if (places === null) return concat(texts.map(encode), ends);
+    ends.set(numbersOf(places));
+    return bytes;
+  }
   try {
     bytes = Uint8Array.fromBase64(btoa(joined));
     if (isAscii(bytes)) return endsOf(texts, ends, bytes);
@@ -95,6 +118,11 @@ export function encodeAll(texts, ends) {
   }
   const binaries = texts.map(binaryOfText);
   return endsOf(binaries, ends, Uint8Array.fromBase64(btoa(binaries.join(""))));
+}
+
+/** Numbers of 32 bits, as native code answers them. */
+export function numbersOf(bytes) {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
 }
 
 function endsOf(texts, ends, bytes) {
