@@ -12,6 +12,8 @@ import typing
 from typing import Any, Callable, Dict, Generic, Optional, Tuple, Type, TypeVar
 
 from . import jsons
+from .columns import Column
+from .plain import plain
 
 __all__ = ["BytesCodec", "Codec", "IntCodec", "JsonCodec", "StructCodec", "TextCodec", "codec_for"]
 
@@ -22,9 +24,6 @@ class Codec(Generic[S]):
     """Makes bytes of a state, and a state of bytes. Empty bytes are "no state" and
     never reach :meth:`decode`; :meth:`encode` must not make them."""
 
-    #: Whether a state can change without being assigned anew.
-    mutable = True
-
     def encode(self, state: S) -> bytes:
         """The state as bytes."""
         raise NotImplementedError
@@ -32,6 +31,12 @@ class Codec(Generic[S]):
     def decode(self, data: bytes) -> S:
         """The state of the bytes. Raises ValueError if there is none in them."""
         raise NotImplementedError
+
+    def reader(self, states: Column) -> Callable[[int, int], S]:
+        """What reads the state between two offsets of a column, which has those of a
+        whole batch. This one decodes a copy of each."""
+        data, decode = states.data, self.decode
+        return lambda begin, end: decode(data[begin:end])
 
 
 class JsonCodec(Codec[S]):
@@ -43,42 +48,39 @@ class JsonCodec(Codec[S]):
 
     def __init__(self, cls: Any = None, ignore_unknown: bool = False) -> None:
         self._build: Optional[Callable[[Any], Any]] = _builder(cls, ignore_unknown)
-        self.mutable = cls not in (int, float, str, bool)
-        if _is_plain(cls):
-            self._make_fast(cls)
+        self._plain = plain(cls, _general)
+        if self._plain and type(self).encode is JsonCodec.encode:
+            self.encode = self._plain.encode  # type: ignore[method-assign]
 
     def encode(self, state: S) -> bytes:
-        return jsons.dumps(state).encode()
+        return _general(state)
 
     def decode(self, data: bytes) -> S:
         state: S = jsons.loads(data)
         return self._build(state) if self._build else state
 
-    def _make_fast(self, cls: Any) -> None:
-        """A state of a plain dataclass is its attributes, as they are: no function of
-        Python's is called for a field."""
-        names, slow_decode, dumps, loads = _names(cls), self.decode, jsons.dumps, jsons.loads
+    def reader(self, states: Column) -> Callable[[int, int], S]:
+        data = states.data
+        if self._plain is None or not data.isascii():
+            return super().reader(states)
+        # All of them are one text, in which each is read where it stands.
+        text, fast, decode = data.decode(), self._plain.decode, self.decode
 
-        def encode(state: Any) -> bytes:
-            attributes = state.__dict__
-            return dumps(attributes if attributes.keys() == names else state).encode()
+        def read(begin: int, end: int) -> Any:
+            try:
+                return fast(text, begin, end)
+            except (ValueError, KeyError, TypeError, StopIteration):
+                return decode(data[begin:end])
 
-        def decode(data: bytes) -> Any:
-            value = loads(data)
-            if value.__class__ is not dict or value.keys() != names:
-                return slow_decode(data)
-            state = cls.__new__(cls)
-            state.__dict__ = value
-            return state
+        return read
 
-        self.encode = encode  # type: ignore[method-assign]
-        self.decode = decode  # type: ignore[method-assign]
+
+def _general(state: Any) -> bytes:
+    return jsons.dumps(state).encode()
 
 
 class BytesCodec(Codec[bytes]):
     """Bytes as they are."""
-
-    mutable = False
 
     def encode(self, state: bytes) -> bytes:
         return bytes(state)
@@ -90,8 +92,6 @@ class BytesCodec(Codec[bytes]):
 class TextCodec(Codec[str]):
     """Text as UTF-8. The empty text cannot be told from no state."""
 
-    mutable = False
-
     def encode(self, state: str) -> bytes:
         return state.encode()
 
@@ -101,8 +101,6 @@ class TextCodec(Codec[str]):
 
 class IntCodec(Codec[int]):
     """A whole number in eight bytes: the fastest state there is."""
-
-    mutable = False
 
     def encode(self, state: int) -> bytes:
         return state.to_bytes(8, "little", signed=True)
@@ -119,7 +117,6 @@ class StructCodec(Codec[Any]):
         self._struct = struct.Struct(format)
         self._cls = cls
         self._names = [f.name for f in dataclasses.fields(cls)] if cls else []  # type: ignore[arg-type]
-        self.mutable = cls is not None
 
     def encode(self, state: Any) -> bytes:
         if self._cls:
@@ -137,21 +134,6 @@ class StructCodec(Codec[Any]):
 def codec_for(cls: Any) -> Codec[Any]:
     """The codec of a state's type, if the operator names none."""
     return BytesCodec() if cls is bytes else JsonCodec(None if cls is Any else cls)
-
-
-def _names(cls: Any) -> Any:
-    return {f.name: None for f in dataclasses.fields(cls)}.keys()
-
-
-def _is_plain(cls: Any) -> bool:
-    """Whether a dataclass has nothing but attributes that JSON has, too."""
-    return (
-        isinstance(cls, type)
-        and dataclasses.is_dataclass(cls)
-        and not hasattr(cls, "__post_init__")
-        and not hasattr(cls, "__slots__")
-        and not any(_builder(hint, False) for hint in typing.get_type_hints(cls).values())
-    )
 
 
 def _builder(cls: Any, ignore_unknown: bool) -> Optional[Callable[[Any], Any]]:

@@ -3,11 +3,11 @@ group by group. The component and the test harness both come this way."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import Any, List, Optional
 
 from .columns import Batch, Column
 from .errors import Reject
-from .keyed import Call, Firing, Group, KeyedOperator, Now, Window
+from .keyed import UNREAD, Call, Firing, Group, KeyedOperator, Now
 from .outcome import Out
 
 __all__ = ["Call", "check", "fire", "fold", "merge"]
@@ -18,17 +18,24 @@ def fold(
 ) -> Call:
     """Folds a batch. ``groups`` has the attributes of the contract's record."""
     of_author = operator.fold
-
-    def each(group: Group[Any]) -> None:
+    call = Call(now, batch, groups, operator.state_codec(), with_rows=True)
+    commit = call.commit
+    for index in range(call.count):
+        group = Group(index, call)
         try:
             of_author(group, out)
         except Reject as reason:
             for row in group.rows:
                 out.reject(row, str(reason))
+        except BaseException as error:
+            if batch.in_hand not in group.rows:
+                batch.in_hand = -1
+                _in_hand(error, group)
+            raise
         else:
-            group.commit()
-
-    return _each_group(operator, now, batch, groups, each, True)
+            if group.held is not UNREAD:
+                commit(group)
+    return call
 
 
 def fire(
@@ -38,14 +45,27 @@ def fire(
     """Fires what is due."""
     of_author = operator.fire
     rows, offsets = groups.rows, groups.row_offsets
-
-    def each(group: Group[Any]) -> None:
-        for row in rows[offsets[group.index] : offsets[group.index + 1]]:
-            of_author(group, Firing(row, kinds[row], times[row], group.key), out)
-        group.commit()
-
     nothing = Batch(0, Column(b"", []), Column(b"", []), [])
-    return _each_group(operator, now, nothing, groups, each, False)
+    call = Call(now, nothing, groups, operator.state_codec(), with_rows=False)
+    for index in range(call.count):
+        group = Group(index, call)
+        key = group.key
+        try:
+            for row in rows[offsets[index] : offsets[index + 1]]:
+                of_author(group, Firing(row, kinds[row], times[row], key), out)
+        except BaseException as error:
+            _in_hand(error, group)
+            raise
+        if group.held is not UNREAD:
+            call.commit(group)
+    return call
+
+
+def _in_hand(error: BaseException, group: Group[Any]) -> None:
+    """Has a crash tell the group that was being worked on, since no record was."""
+    if hasattr(error, "add_note"):  # From Python 3.11 on, and so in every component.
+        window = "" if group.window is None else f", {group.window}"
+        error.add_note(f"  in hand: key {group.key.decode(errors='backslashreplace')!r}{window}")
 
 
 def merge(operator: KeyedOperator[Any], keys: Column, left: Column, right: Column) -> List[bytes]:
@@ -70,21 +90,3 @@ def check(operator: KeyedOperator[Any], keys: Column, states: Column) -> Optiona
         except (ValueError, TypeError, AttributeError) as error:
             return f"the state of key {key.decode(errors='backslashreplace')!r}: {error}"
     return None
-
-
-def _each_group(
-    operator: KeyedOperator[Any], now: Now, batch: Batch, groups: Any,
-    do: Callable[[Group[Any]], None], with_rows: bool,
-) -> Call:
-    call = Call(now, batch, operator.state_codec())
-    offsets, rows = groups.row_offsets, groups.rows
-    starts, ends = groups.window_starts, groups.window_ends
-    count = len(offsets) - 1
-    keys = Column(groups.keys.data, groups.keys.offsets, count)
-    states = Column(groups.states.data, groups.states.offsets, count)
-    nothing: List[int] = []
-    for index, (key, before) in enumerate(zip(keys, states)):
-        window = Window(starts[index], ends[index]) if starts else None
-        of_group = rows[offsets[index] : offsets[index + 1]] if with_rows else nothing
-        do(Group(index, key, before, window, of_group, call))
-    return call

@@ -21,6 +21,7 @@ from .context import Config, Context
 from .crash import describe_crash
 from .errors import OperatorError
 from .keyed import KeyedOperator, Now
+from .numbers import s64_in, s64_out, u32_in, u32_out
 from .outcome import FRESH, SAME, Out
 from .processor import Processor as ProcessorBase
 from .processor import registered
@@ -78,12 +79,32 @@ def _call(what: Callable[[], T], batch: Optional[Batch] = None) -> T:
 
 
 def _column(column: Optional[Column]) -> Any:
-    return None if column is None else types.Column(column.data, column.offsets)
+    return None if column is None else types.Column(column.data, u32_out(column.offsets))
 
 
 def _column_of(parts: List[bytes]) -> Any:
-    column = Column.of(parts)
-    return types.Column(column.data, column.offsets)
+    return _column(Column.of(parts))
+
+
+def _column_in(column: Any, length: int = 0) -> Column:
+    return Column(column.data, u32_in(column.offsets), length)
+
+
+def _columns_in(*given: Any) -> List[Column]:
+    """Columns of one length, of which some may be absent."""
+    columns = [_column_in(column) for column in given]
+    length = max(map(len, columns))
+    return [Column(column.data, column.offsets, length) for column in columns]
+
+
+class _Groups:
+    """The contract's groups."""
+
+    def __init__(self, given: Any) -> None:
+        self.rows, self.row_offsets = u32_in(given.rows), u32_in(given.row_offsets)
+        self.keys, self.states = _column_in(given.keys), _column_in(given.states)
+        self.window_starts = s64_in(given.window_starts)
+        self.window_ends = s64_in(given.window_ends)
 
 
 def _outcome(out: Out) -> Any:
@@ -94,11 +115,11 @@ def _outcome(out: Out) -> Any:
         elif chunk.origin == FRESH:
             origin = types.Origin_Fresh()
         else:
-            origin = types.Origin_Keep(chunk.rows)
+            origin = types.Origin_Keep(u32_out(chunk.rows))
         emissions.append(
             types.Emission(
                 chunk.port, origin, _column(chunk.column(chunk.keys)),
-                _column(chunk.column(chunk.values)), chunk.timestamps,
+                _column(chunk.column(chunk.values)), s64_out(chunk.timestamps),
             )
         )
     return types.Outcome(emissions, [types.Rejection(i, reason) for i, reason in out.rejected])
@@ -111,7 +132,10 @@ def _context(ctx: Any) -> Context:
 
 
 def _batch(records: Any, input: int) -> Batch:
-    return Batch(records.len, records.keys, records.values, records.timestamps, input)
+    return Batch(
+        records.len, _column_in(records.keys), _column_in(records.values),
+        s64_in(records.timestamps), input,
+    )
 
 
 class Processor:
@@ -161,16 +185,17 @@ class KeyedProcessor:
         def call() -> Any:
             out = Out(len(batch))
             time = Now(now.watermark, now.processing)
-            return _fold_outcome(out, fold.fold(OPERATOR, time, batch, groups, out))
+            return _fold_outcome(out, fold.fold(OPERATOR, time, batch, _Groups(groups), out))
 
         return _call(call, batch)
 
     def fire(self, now: Any, due: Any, groups: Any) -> Any:
         def call() -> Any:
-            out = Out(len(due.times))
+            times = s64_in(due.times)
+            out = Out(len(times))
             time = Now(now.watermark, now.processing)
             kinds = [kind.name.lower() for kind in due.kinds]
-            effects = fold.fire(OPERATOR, time, kinds, due.times, groups, out)
+            effects = fold.fire(OPERATOR, time, kinds, times, _Groups(groups), out)
             return _fold_outcome(out, effects)
 
         return _call(call)
@@ -180,12 +205,8 @@ class SessionMerge:
     """The contract's `session-merge`."""
 
     def merge(self, keys: Any, left: Any, right: Any) -> Any:
-        def column(given: Any) -> Column:
-            return Column(given.data, given.offsets, count)
-
-        count = max(len(c.offsets) for c in (keys, left, right)) - 1
         return _call(
-            lambda: _column_of(fold.merge(OPERATOR, column(keys), column(left), column(right)))
+            lambda: _column_of(fold.merge(OPERATOR, *_columns_in(keys, left, right)))
         )
 
 
@@ -193,10 +214,7 @@ class StateCheck:
     """The contract's `state-check`."""
 
     def check(self, keys: Any, states: Any) -> None:
-        count = max(len(c.offsets) for c in (keys, states)) - 1
-        wrong = fold.check(
-            OPERATOR, Column(keys.data, keys.offsets, count), Column(states.data, states.offsets, count)
-        )
+        wrong = fold.check(OPERATOR, *_columns_in(keys, states))
         if wrong is not None:
             raise Err(wrong)
 
@@ -207,7 +225,7 @@ def _fold_outcome(out: Out, effects: fold.Call) -> Any:
     for (group, kind, at), is_set in effects.timers.items():
         timers[is_set].append(kinds.Timer(group, kinds.TimerKind[kind.upper()], at))
     return kinds.FoldOutcome(
-        _outcome(out), effects.changed, _column_of(effects.states), timers[True], timers[False]
+        _outcome(out), u32_out(effects.changed), _column_of(effects.new), timers[True], timers[False]
     )
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import Any, Callable, Union
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "loads", "scan"]
 
 
 def _default(value: Any) -> Any:
@@ -26,7 +26,9 @@ _encoder = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, separators=(",", ":"), default=_default
 )
 _decoder = json.JSONDecoder()
-_scan: Callable[[str, int], Any] = _decoder.scan_once  # type: ignore[attr-defined]
+#: The value that begins at an index of a text, and where it ends. Raises ValueError
+#: or StopIteration if there is none.
+scan: Callable[[str, int], Any] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def _make_dumps() -> Callable[[Any], str]:
@@ -59,7 +61,7 @@ def loads(text: Union[bytes, str]) -> Any:
     if isinstance(text, bytes):
         text = text.decode()
     try:
-        value, end = _scan(text, 0)
+        value, end = scan(text, 0)
         if end == len(text):
             return value
     except (StopIteration, ValueError):

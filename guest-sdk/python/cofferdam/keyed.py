@@ -16,7 +16,7 @@ from .context import Context
 from .errors import OperatorError, Reject, Unreadable
 from .outcome import Out
 
-__all__ = ["Call", "Firing", "Group", "KeyedOperator", "Now", "Window"]
+__all__ = ["UNREAD", "Call", "Firing", "Group", "KeyedOperator", "Now", "Window"]
 
 S = TypeVar("S")
 
@@ -59,68 +59,113 @@ class Firing:
 
 class Call:
     """A call of the contract: what its groups have in common, and what they changed,
-    beside what they emitted."""
+    beside what they emitted. ``groups`` has the attributes of the contract's record."""
 
-    __slots__ = ("now", "batch", "codec", "decode", "encode", "changed", "states", "timers")
+    __slots__ = (
+        "now", "batch", "count", "keys", "key_offsets", "key_text", "states", "state_offsets",
+        "starts", "ends", "rows", "row_offsets", "read", "encode", "changed", "new", "timers",
+    )
 
-    def __init__(self, now: Now, batch: Batch, codec: Codec[Any]) -> None:
+    def __init__(
+        self, now: Now, batch: Batch, groups: Any, codec: Codec[Any], with_rows: bool
+    ) -> None:
         self.now = now
         self.batch = batch
-        self.codec = codec
-        self.decode, self.encode = codec.decode, codec.encode
+        self.count = count = len(groups.row_offsets) - 1
+        nothing = [0] * (count + 1)
+        self.keys = groups.keys.data
+        self.key_offsets = groups.keys.offsets or nothing
+        # All keys as one text, if that has the same offsets.
+        self.key_text = self.keys.decode() if self.keys.isascii() else None
+        self.states = groups.states.data
+        self.state_offsets = groups.states.offsets or nothing
+        self.starts, self.ends = groups.window_starts, groups.window_ends
+        self.rows = groups.rows if with_rows else []
+        self.row_offsets = groups.row_offsets
+        self.read = codec.reader(groups.states)
+        self.encode = codec.encode
         self.changed: List[int] = []
-        self.states: List[bytes] = []
+        # The states of those that changed.
+        self.new: List[bytes] = []
         # (group, kind, time) -> whether it is set: the last word on a timer counts.
         self.timers: Dict[Tuple[int, str, int], bool] = {}
+
+    def commit(self, group: Group[Any]) -> None:
+        """Takes down the state of a group that asked for it, if it is another than before."""
+        index, state = group.index, group.held
+        after = b"" if state is None else self.encode(state)
+        if after != self.states[self.state_offsets[index] : self.state_offsets[index + 1]]:
+            self.changed.append(index)
+            self.new.append(after)
+
+
+#: Stands for the state of a group that nobody has asked for.
+UNREAD: Any = object()
 
 
 class Group(Generic[S]):
     """One key of a call, or one pair of key and window: its state, its records, its
     timers. ``for record in group`` goes through the records in order of arrival."""
 
-    __slots__ = (
-        "index", "key", "window", "rows", "_call", "_before", "_state", "_loaded", "_assigned",
-    )
+    # There are as many as there are keys in a batch, so what can be looked up in the
+    # call is not kept here.
+    __slots__ = ("index", "held", "_call")
 
-    #: The key.
-    key: bytes
-    #: The window, if the job gives the operator windows.
-    window: Optional[Window]
-    #: The indexes of its records in :attr:`batch`; empty in ``fire``.
-    rows: List[int]
+    #: Its number in the call.
+    index: int
+    #: The state, or :data:`UNREAD`; for `fold.py`.
+    held: Any
 
-    def __init__(
-        self, index: int, key: bytes, before: bytes, window: Optional[Window], rows: List[int],
-        call: Call,
-    ) -> None:
+    def __init__(self, index: int, call: Call) -> None:
         self.index = index
-        self.key = key
-        self.window = window
-        self.rows = rows
         self._call = call
-        self._before = before
-        self._state: Optional[S] = None
-        self._loaded = not before
-        self._assigned = False
+        self.held = UNREAD
 
     def __iter__(self) -> Iterator[Record]:
-        return self._call.batch.rows(self.rows) if self.rows else iter(())
+        rows, batch = self.rows, self._call.batch
+        if len(rows) != 1:
+            return batch.rows(rows)
+        row = batch.in_hand = rows[0]  # Many groups have one: no generator for it.
+        values, offsets = batch.values, batch.values.offsets
+        value = values.data[offsets[row] : offsets[row + 1]] if offsets else b""
+        return iter((Record(batch, row, value),))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
-    def batch(self) -> Batch:
-        """The batch that the records are in."""
-        return self._call.batch
+    def key(self) -> bytes:
+        """The key."""
+        call, index = self._call, self.index
+        return call.keys[call.key_offsets[index] : call.key_offsets[index + 1]]
 
     @property
     def key_text(self) -> str:
         """The key as text. Raises :class:`Unreadable` if it is not UTF-8."""
+        call, index = self._call, self.index
+        if call.key_text is not None:
+            return call.key_text[call.key_offsets[index] : call.key_offsets[index + 1]]
         try:
             return self.key.decode()
         except UnicodeDecodeError:
             raise Unreadable("the key is not UTF-8") from None
+
+    @property
+    def window(self) -> Optional[Window]:
+        """The window, if the job gives the operator windows."""
+        call, index = self._call, self.index
+        return Window(call.starts[index], call.ends[index]) if call.starts else None
+
+    @property
+    def rows(self) -> List[int]:
+        """The indexes of its records in :attr:`batch`; empty in ``fire``."""
+        call, index = self._call, self.index
+        return call.rows[call.row_offsets[index] : call.row_offsets[index + 1]]
+
+    @property
+    def batch(self) -> Batch:
+        """The batch that the records are in."""
+        return self._call.batch
 
     @property
     def input(self) -> int:
@@ -131,27 +176,27 @@ class Group(Generic[S]):
     def state(self) -> Optional[S]:
         """The state; None if there is none. What is changed in it is kept; assigning
         replaces it, and None, or ``del``, deletes it."""
-        if not self._loaded:
-            self._load()
-        return self._state
+        if self.held is UNREAD:
+            self._read()
+        state: Optional[S] = self.held
+        return state
 
     @state.setter
     def state(self, state: Optional[S]) -> None:
-        self._state = state
-        self._loaded = self._assigned = True
+        self.held = state
 
     @state.deleter
     def state(self) -> None:
-        self.state = None
+        self.held = None
 
     def state_or(self, default: S) -> S:
         """The state; the default, which becomes the state, if there is none."""
-        if not self._loaded:
-            self._load()
-        if self._state is None:
-            self._state = default
-            self._assigned = True
-        return self._state
+        if self.held is UNREAD:
+            self._read()
+        if self.held is None:
+            self.held = default
+        state: S = self.held
+        return state
 
     @property
     def watermark(self) -> Optional[int]:
@@ -179,24 +224,17 @@ class Group(Generic[S]):
             raise ValueError(f"a timer's kind is {EVENT!r} or {PROCESSING!r}, not {kind!r}")
         self._call.timers[(self.index, kind, at)] = is_set
 
-    def _load(self) -> None:
+    def _read(self) -> None:
+        call, index = self._call, self.index
+        begin, end = call.state_offsets[index], call.state_offsets[index + 1]
+        if begin == end:
+            self.held = None
+            return
         try:
-            self._state = self._call.decode(self._before)
+            self.held = call.read(begin, end)
         except (ValueError, TypeError, AttributeError) as error:
             key = self.key.decode(errors="backslashreplace")
             raise OperatorError(f"the state of key {key!r} cannot be read: {error}") from error
-        self._loaded = True
-
-    def commit(self) -> None:
-        """Takes down the state, if it is another than before."""
-        if not self._assigned and (
-            not self._loaded or self._state is None or not self._call.codec.mutable
-        ):
-            return
-        after = b"" if self._state is None else self._call.encode(self._state)
-        if after != self._before:
-            self._call.changed.append(self.index)
-            self._call.states.append(after)
 
 
 class KeyedOperator(Generic[S]):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
-from . import jsons
 from .columns import Column
+from .jsons import dumps
 
 __all__ = ["Chunk", "Out"]
 
@@ -143,13 +143,13 @@ class Out:
     ) -> None:
         """As :meth:`emit`, with a value that is written as JSON."""
         if of is None or key is not None or timestamp is not None:
-            self.emit(jsons.dumps(value), of=of, key=key, timestamp=timestamp, port=port)
+            self.emit(dumps(value), of=of, key=key, timestamp=timestamp, port=port)
             return
         chunk = self._last.get(port)  # As `emit` would, in fewer steps.
         if chunk is None or chunk.shape != OF_VALUE:
             chunk = self._begin(port, KEEP, OF_VALUE)
         chunk.rows.append(of if of.__class__ is int else of.index)
-        chunk.values.append(jsons.dumps(value))  # type: ignore[union-attr]
+        chunk.values.append(dumps(value))  # type: ignore[union-attr]
 
     def emit_all(
         self,

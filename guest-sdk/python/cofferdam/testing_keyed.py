@@ -240,7 +240,7 @@ class KeyedHarness(HarnessBase):
 
     def _apply(self, ids: List[Id], origins: Batch, out: Out, effects: fold.Call) -> Answer:
         answer = resolve(out, origins)
-        for group, state in zip(effects.changed, effects.states):
+        for group, state in zip(effects.changed, effects.new):
             if state:
                 self._states[ids[group]] = state
             else:

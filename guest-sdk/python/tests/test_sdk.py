@@ -16,7 +16,7 @@ from cofferdam import (  # noqa: E402
     Batch, BytesCodec, Column, Config, ConfigError, Firing, Group, IntCodec, JsonCodec, KeyedOperator,
     OperatorError, Out, Processor, Record, Reject, StructCodec, metrics, operator,
 )
-from cofferdam import crash, jsons  # noqa: E402
+from cofferdam import crash, jsons, numbers, plain  # noqa: E402
 from cofferdam.testing import KeyedHarness, Output, ProcessorHarness, sessions, sliding  # noqa: E402
 
 
@@ -127,6 +127,14 @@ class Plain:
     b: str = "x"
 
 
+@dataclasses.dataclass
+class Several:
+    n: int
+    text: str
+    f: float
+    flag: bool
+
+
 class Codecs(unittest.TestCase):
     def test_states_come_back_as_they_were(self) -> None:
         outer = Outer("ü", Inner(1), [Inner(2)], {"k": Inner(3)}, Inner(4))
@@ -150,6 +158,67 @@ class Codecs(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "it is no Plain: 7"):
             JsonCodec(Plain).decode(b"7")
         self.assertEqual(JsonCodec(Plain, ignore_unknown=True).decode(b'{"a":1,"c":2}'), Plain(1, "x"))
+
+    def test_functions_of_a_class_do_as_the_general_way_does(self) -> None:
+        codec = JsonCodec(Several)
+        whole, text, number, flag = (
+            [0, -5, 10**30, True, None, 1.5, "7"],
+            ["", "é\n\"\\{}%", "\u2028", 3, None],
+            [0.0, -1.5e300, float("inf"), float("nan"), 2, "x"],
+            [True, False, 1, None],
+        )
+        states = [
+            Several(n, t, f, b)  # type: ignore[arg-type]
+            for n in whole for t in text for f in number for b in flag
+        ]
+        for state in states:
+            self.assertEqual(codec.encode(state), jsons.dumps(state).encode(), state)
+        column = Column.of([codec.encode(state) for state in states])
+        ascii_only = Column.of([data for data in column if data.isascii()])
+        for states_of in column, ascii_only:
+            read = codec.reader(states_of)
+            for data, begin, end in zip(states_of, states_of.offsets, states_of.offsets[1:]):
+                self.assertEqual(repr(read(begin, end)), repr(codec.decode(data)))
+
+    def test_states_that_stand_in_a_row_are_read_each_by_itself(self) -> None:
+        codec = JsonCodec(Plain)
+        states = Column.of(['{"a":1,"b":"y"}', '{"a":2}', ' {"b":"z","a":3} ', '{"a":4', '{"c":5}', "5"])
+        read = codec.reader(states)
+        bounds = list(zip(states.offsets, states.offsets[1:]))
+        self.assertEqual([read(*at) for at in bounds[:3]], [Plain(1, "y"), Plain(2), Plain(3, "z")])
+        for at in bounds[3:]:
+            with self.assertRaises(ValueError):
+                read(*at)
+
+    def test_a_class_that_does_more_has_no_functions_of_its_own(self) -> None:
+        @dataclasses.dataclass(frozen=True)
+        class Frozen:
+            a: int = 0
+
+        @dataclasses.dataclass
+        class Doubles:
+            a: int = 0
+
+            def __post_init__(self) -> None:
+                self.a *= 2
+
+        self.assertIsNotNone(plain.plain(Plain, bytes))
+        for cls in Frozen, Doubles, Outer, int, None:
+            self.assertIsNone(plain.plain(cls, bytes), cls)
+        codec = JsonCodec(Frozen)
+        self.assertEqual(codec.decode(codec.encode(Frozen(3))), Frozen(3))
+        self.assertEqual(JsonCodec(Doubles).decode(b'{"a":4}'), Doubles(4))
+
+    def test_numbers_cross_as_the_bytes_that_they_are(self) -> None:
+        with mock.patch.object(numbers, "as_bytes", True):
+            self.assertEqual(numbers.u32_out([1, 2**32 - 1]), b"\1\0\0\0\xff\xff\xff\xff")
+            self.assertEqual(numbers.u32_in(numbers.u32_out([0, 7])), [0, 7])
+            self.assertEqual(numbers.s64_in(numbers.s64_out([-1, 2**62])), [-1, 2**62])
+            self.assertEqual((numbers.u32_in(b""), numbers.s64_out(None)), ([], None))
+            for wrong in -1, 2**32:
+                with self.assertRaises(OverflowError):
+                    numbers.u32_out([wrong])
+        self.assertEqual((numbers.u32_in([7]), numbers.s64_out([7])), ([7], [7]))
 
     def test_json_has_no_spaces_and_escapes_what_it_must(self) -> None:
         self.assertEqual(jsons.dumps({"k": ["ü\n\x1f\"", 1.5, None]}), '{"k":["ü\\n\\u001f\\"",1.5,null]}')
@@ -280,6 +349,25 @@ class Telling(unittest.TestCase):
         self.assertIn("1 / len(record.value)", told)
         self.assertIn("ZeroDivisionError: division by zero", told)
         self.assertEqual(lines[-1], "  in hand: record 1 of the batch's 2, key 'l', time 2, value ''")
+
+    def test_a_crash_without_a_record_tells_the_key(self) -> None:
+        class Crashes(KeyedOperator[int]):
+            def fold(self, group: Group[int], out: Out) -> None:
+                group.set_timer(5)
+                if group.key == b"bad":
+                    raise KeyError("in fold")
+
+            def fire(self, group: Group[int], firing: Firing, out: Out) -> None:
+                raise KeyError("in fire")
+
+        harness = KeyedHarness(Crashes)
+        harness.send([("ada", "", 0)])
+        for call in lambda: harness.advance_watermark(9), lambda: harness.send([("bad", "", 0)]):
+            with self.assertRaises(KeyError) as raised:
+                call()
+            if sys.version_info >= (3, 11):
+                key = "ada" if "fire" in str(raised.exception) else "bad"
+                self.assertIn(f"\n  in hand: key '{key}'", crash.describe_crash(raised.exception, None))
 
     def test_what_is_logged_in_a_test_is_the_harness_s_alone(self) -> None:
         @operator
