@@ -10,13 +10,18 @@
 //! | `key` | the key as text |
 //! | `timestamp` | the event time in milliseconds since 1970; `null` without one |
 //!
-//! How one is compiled and evaluated is in `expression.rs`. A record for which one has no answer
+//! How one is evaluated is in `expression.rs`, what can be wrong with it before that in
+//! `compile.rs`, what it wants of a record in
+//! `rewrite.rs`, and how that is read in `json.rs`. A record for which one has no answer
 //! is rejected, with the reason.
 
+mod compile;
 mod expression;
+mod json;
+mod rewrite;
 
 use cofferdam_sdk::{Batch, Context, Error, Outcome, Processor, Record};
-use expression::{Expression, Seen};
+use expression::{Evaluator, Expression, Seen};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -42,6 +47,7 @@ struct Config {
 /// Does what the expressions say, in the order of the fields.
 #[derive(Debug)]
 pub struct Expr {
+    evaluator: Evaluator,
     filter: Option<Expression>,
     set: Vec<(String, Expression)>,
     drop: Vec<String>,
@@ -53,11 +59,14 @@ pub struct Expr {
 impl Processor for Expr {
     fn open(ctx: &Context) -> Result<Self, Error> {
         let config: Config = ctx.config()?;
-        let compile = |field: &str, text: &str| {
-            Expression::compile(text).map_err(|wrong| ctx.config_error(field, wrong))
+        let mut evaluator = Evaluator::new().map_err(Error::new)?;
+        let filter = config.filter.as_ref().map(|text| {
+            evaluator.compile_truth(text).map_err(|wrong| ctx.config_error("filter", wrong))
+        });
+        let filter = filter.transpose()?;
+        let mut compile = |field: &str, text: &str| {
+            evaluator.compile(text).map_err(|wrong| ctx.config_error(field, wrong))
         };
-        let one =
-            |field: &str, text: Option<&String>| text.map(|text| compile(field, text)).transpose();
         let mut set = Vec::with_capacity(config.set.len());
         for (name, text) in &config.set {
             let field = format!("set.{name}");
@@ -70,14 +79,12 @@ impl Processor for Expr {
             let both = "there is `set` or `drop`, too: either makes the value";
             return Err(ctx.config_error("value", both));
         }
-        let this = Self {
-            filter: one("filter", config.filter.as_ref())?,
-            set,
-            drop: config.drop,
-            value: one("value", config.value.as_ref())?,
-            key: one("key", config.key.as_ref())?,
-            timestamp: one("timestamp", config.timestamp.as_ref())?,
-        };
+        let mut one =
+            |field: &str, text: Option<&String>| text.map(|text| compile(field, text)).transpose();
+        let value = one("value", config.value.as_ref())?;
+        let key = one("key", config.key.as_ref())?;
+        let timestamp = one("timestamp", config.timestamp.as_ref())?;
+        let this = Self { evaluator, filter, set, drop: config.drop, value, key, timestamp };
         if this.filter.is_none() && !this.changes() {
             let nothing = "there is no expression: one of filter, set, drop, value, key, timestamp";
             return Err(Error::new(format!("operator `{}`: {nothing}", ctx.operator)));
@@ -89,10 +96,7 @@ impl Processor for Expr {
         for record in batch.records() {
             match self.one(&record) {
                 Ok(None) => {}
-                Ok(Some(changed)) if !self.changes() => {
-                    debug_assert!(changed.is_nothing(), "nothing says what to change");
-                    out.keep(&record);
-                }
+                Ok(Some(changed)) if changed.is_nothing() => out.keep(&record),
                 Ok(Some(changed)) => changed.write(&record, out),
                 Err(why) => out.reject(&record, why),
             }
@@ -140,32 +144,35 @@ impl Expr {
 
     /// What becomes of a record; none if it is filtered out.
     fn one(&self, record: &Record<'_>) -> Result<Option<Changed>, String> {
-        let mut seen = Seen::of(record);
+        let evaluator = &self.evaluator;
+        let rewritten = !self.set.is_empty() || !self.drop.is_empty();
+        let mut seen = Seen::of(record, &evaluator.wanted, rewritten);
         if let Some(filter) = &self.filter {
-            let stays = filter.truth(&mut seen).map_err(|why| format!("`filter`: {why}"))?;
+            let stays =
+                evaluator.truth(filter, &mut seen).map_err(|why| format!("`filter`: {why}"))?;
             if !stays {
                 return Ok(None);
             }
         }
         let mut changed = Changed::default();
         for (name, expression) in &self.set {
-            let value = expression.json(&mut seen).map_err(|why| format!("`set.{name}`: {why}"))?;
-            seen.set(name, value)?;
+            let value = evaluator.json(expression, &mut seen);
+            seen.set(name, &value.map_err(|why| format!("`set.{name}`: {why}"))?)?;
         }
-        if !self.set.is_empty() || !self.drop.is_empty() {
+        if rewritten {
             self.drop.iter().try_for_each(|name| seen.drop_field(name))?;
-            changed.value = Some(seen.object()?.to_string().into_bytes());
+            changed.value = Some(seen.object()?.into_bytes());
         }
         if let Some(value) = &self.value {
-            let text = value.text(&mut seen).map_err(|why| format!("`value`: {why}"))?;
+            let text = evaluator.text(value, &mut seen).map_err(|why| format!("`value`: {why}"))?;
             changed.value = Some(text.into_bytes());
         }
         if let Some(key) = &self.key {
-            let text = key.text(&mut seen).map_err(|why| format!("`key`: {why}"))?;
+            let text = evaluator.text(key, &mut seen).map_err(|why| format!("`key`: {why}"))?;
             changed.key = Some(text.into_bytes());
         }
         if let Some(at) = &self.timestamp {
-            let at = at.int(&mut seen).map_err(|why| format!("`timestamp`: {why}"))?;
+            let at = evaluator.int(at, &mut seen).map_err(|why| format!("`timestamp`: {why}"))?;
             changed.timestamp = Some(at);
         }
         Ok(Some(changed))
@@ -244,6 +251,54 @@ mod tests {
     }
 
     #[test]
+    fn names_that_an_expression_makes_itself_are_its_own() {
+        let record = r#"{"xs":[1,2,3],"record":{"a":7}}"#;
+        for (filter, stays) in [
+            ("record.xs.exists(x, x > 2)", true),
+            ("record.xs.all(x, x > 2)", false),
+            ("record.xs.filter(x, x > 1).map(x, x * 2) == [4, 6]", true),
+            // Not the record, but each of the list.
+            ("[{'a': 1}].all(record, record.a == 1)", true),
+            ("[{'a': 1}].exists(record, has(record.xs))", false),
+            ("record['record'].a == 7 && record.record.a == 7", true),
+            ("has(record.record.a) && !has(record.record.b) && !has(record.b)", true),
+            ("'xs' in record && size(record) == 2", true),
+            ("type(record.xs) == list", true),
+            ("record.b == 1 || record.record.a == 7", true),
+        ] {
+            let mut harness = Harness::processor::<Expr>(json!({"filter": filter})).unwrap();
+            let answer = harness.values([record]).unwrap();
+            assert!(answer.reasons().is_empty(), "{filter}: {:?}", answer.reasons());
+            assert_eq!(answer.texts(0).len(), usize::from(stays), "{filter}");
+        }
+    }
+
+    #[test]
+    fn fields_that_nothing_sets_stay_as_they_were_to_the_letter() {
+        let record = "{ \"n\" : 1.0e2, \"big\":123456789012345678901234567890,\"\\u0061b\":\"\\u0062\",\"l\":[1, 2],\"m\":{\"x\":\n1},\"gone\":0}";
+        let config = json!({"set": {"ab": "record.ab + 'c'", "new": "1"}, "drop": ["gone"]});
+        let mut harness = Harness::processor::<Expr>(config).unwrap();
+        let expected = concat!(
+            r#"{"n":1.0e2,"big":123456789012345678901234567890,"ab":"bc","l":[1, 2],"#,
+            r#""m":{"x":1},"new":1}"#
+        );
+        assert_eq!(harness.values([record]).unwrap().texts(0), [expected]);
+    }
+
+    #[test]
+    fn what_was_set_is_seen_by_all_that_come_later() {
+        let config = json!({
+            "set": {"a": "record.a + 1", "b": "record.a * 10", "all": "size(record)"},
+            "drop": ["a"],
+            "key": "has(record.a) ? 'there' : string(record.b)",
+        });
+        let mut harness = Harness::processor::<Expr>(config).unwrap();
+        let answer = harness.values([r#"{"a":1}"#]).unwrap();
+        assert_eq!(answer.texts(0), [r#"{"b":20,"all":2}"#]);
+        assert_eq!(answer.keys(0), ["20"]);
+    }
+
+    #[test]
     fn mistakes_in_expressions_stop_the_job_before_it_runs() {
         for (config, said) in [
             (json!({"filter": "record.delay >"}), "config `filter`"),
@@ -262,7 +317,7 @@ mod tests {
     #[test]
     fn what_an_expression_has_no_answer_for_is_rejected_with_the_reason() {
         for (config, value, said) in [
-            (json!({"filter": "1"}), "{}", "`filter`: it gives an int, and must give a bool"),
+            (json!({"filter": "record.a"}), r#"{"a":1}"#, "it gives an int, and must give a bool"),
             (json!({"filter": "record.a > 1"}), "no json", "the value is no JSON object"),
             (json!({"key": "record.a / 0"}), r#"{"a":1}"#, "`key`: "),
             (json!({"timestamp": "'now'"}), "", "`timestamp`: it gives a string"),
