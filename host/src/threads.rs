@@ -1,10 +1,20 @@
-//! What is asked of the kernel for this program's threads.
+//! What is asked of the kernel for this program's threads, and work on a thread beside the tasks.
 
 use std::io;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tracing::Span;
 
 /// How long a thread asks to run at a time, in nanoseconds: the least that the kernel
 /// knows.
 const SLICE: u64 = 100_000;
+
+/// Has work that blocks done on a thread for such work, as a part of what this task does: its lines in the log
+/// say whose they are.
+pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let span = Span::current();
+    spawn_blocking(move || span.in_scope(work))
+}
 
 /// Asks the kernel for short slices for this thread, which lets it in soon beside threads
 /// that never rest, without giving it more of the cores. Where it does not know them (before

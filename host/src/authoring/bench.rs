@@ -14,7 +14,6 @@ use crate::{
         Artifact, Sandbox,
         componentize::{CONTRACT_WIT, Preview1, Recipe, component_of},
     },
-    stream::batch::TARGET_RECORDS,
     trial::{
         pace::{self, Pace},
         report::Crash,
@@ -32,8 +31,8 @@ pub struct Measured {
     pub operator: Pace,
     /// The one that does nothing, on the same records.
     pub identity: Pace,
-    /// Records a batch at most.
-    pub batch_records: usize,
+    /// Records a batch, rounded: fewer than the most that a batch may have where they are large.
+    pub batch_records: u64,
 }
 
 /// Why nothing was measured.
@@ -66,7 +65,8 @@ pub async fn bench(
         NotMeasured::Other(format!("the operator that does nothing failed: {}", crash.message))
     })?;
     let operator = pace::measure(artifact, spec, feed, time).await.map_err(NotMeasured::Failed)?;
-    Ok(Measured { operator, identity, batch_records: TARGET_RECORDS })
+    let batch_records = operator.records / operator.batches.max(1);
+    Ok(Measured { operator, identity, batch_records })
 }
 
 fn identity(sandbox: &Sandbox) -> Result<Artifact, String> {
@@ -88,20 +88,13 @@ pub struct Start {
 }
 
 /// Measures how long a component takes to be compiled, and to be found compiled. `load` loads it
-/// with a cache of compiled code that is empty at first, and says how long that took.
+/// with a cache of compiled code that is empty at first, and says how many nanoseconds that took.
 ///
 /// # Errors
 /// In words, if it is refused.
-pub fn start_of(
-    bytes: &[u8],
-    load: impl Fn() -> Result<Duration, String>,
-) -> Result<Start, String> {
-    let (compile, cached) = (load()?, load()?);
-    Ok(Start { size: bytes.len(), compile_nanos: nanos(compile), load_nanos: nanos(cached) })
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+pub fn start_of(bytes: &[u8], load: impl Fn() -> Result<u64, String>) -> Result<Start, String> {
+    let (compile_nanos, load_nanos) = (load()?, load()?);
+    Ok(Start { size: bytes.len(), compile_nanos, load_nanos })
 }
 
 #[cfg(test)]

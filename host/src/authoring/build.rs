@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    fit::misfit,
     project::{BUILD, Project},
     tool::{ToolError, Tools},
 };
@@ -16,7 +17,9 @@ use crate::{
     config::job::Grant,
     sandbox::{
         Artifact, Inspection, LoadError, Sandbox,
-        componentize::{CONTRACT_WIT, Preview1, Recipe, component_of, is_core_module},
+        componentize::{
+            CONTRACT_WIT, Preview1, Recipe, component_of, interfaces_of, is_core_module,
+        },
     },
 };
 
@@ -50,6 +53,14 @@ pub enum NotBuilt {
         #[source]
         reason: LoadError,
     },
+    /// What they made is not what the project says.
+    #[error("{} is no operator yet: {why}", path.display())]
+    Misfit {
+        /// What they made.
+        path: PathBuf,
+        /// What is missing, and what to do.
+        why: String,
+    },
     /// A file cannot be read or written.
     #[error("{}: {reason}", path.display())]
     File {
@@ -74,6 +85,10 @@ pub fn build(project: &Project) -> Result<(PathBuf, Duration), NotBuilt> {
     let took = watch.elapsed();
     let mut bytes = read(&made)?;
     if is_core_module(&bytes) {
+        let exported = interfaces_of(&bytes);
+        if let Some(why) = misfit(project.language, project.world, &exported) {
+            return Err(NotBuilt::Misfit { path: made, why });
+        }
         let refused = |reason| NotBuilt::Refused { path: made.clone(), reason };
         bytes = component(project, &bytes).map_err(refused)?;
     }

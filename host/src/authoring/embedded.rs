@@ -1,7 +1,11 @@
-//! The text of SDKs, of the contract and of new projects, as the build script found it.
+//! The text of SDKs and of new projects, as the build script found it, and of the contract.
+
+use crate::sandbox::componentize::CONTRACT_WIT;
 
 /// Path from the top of the repository, and text; in the order of paths.
 static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+/// Where the contract is.
+const CONTRACT: &str = "wit";
 
 /// One file.
 #[must_use]
@@ -13,7 +17,10 @@ pub fn text(path: &str) -> Option<&'static str> {
 /// All files below a folder, by their path in it.
 pub fn below(folder: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let prefix = format!("{}/", folder.trim_end_matches('/'));
-    FILES.iter().filter_map(move |(path, text)| Some((path.strip_prefix(&prefix)?, *text)))
+    let contract = if folder == CONTRACT { &CONTRACT_WIT[..] } else { &[] };
+    let files =
+        FILES.iter().filter_map(move |(path, text)| Some((path.strip_prefix(&prefix)?, *text)));
+    files.chain(contract.iter().copied())
 }
 
 #[cfg(test)]
@@ -21,12 +28,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_contract_is_in_the_program() {
-        assert!(
-            text("wit/world.wit").is_some_and(|wit| wit.contains("package cofferdam:operator"))
-        );
-        let names: Vec<_> = below("wit").map(|(name, _)| name).collect();
+    fn the_contract_is_in_the_program_and_not_twice() {
+        let mut names: Vec<_> = below("wit").map(|(name, _)| name).collect();
+        names.sort_unstable();
         assert_eq!(names, ["capabilities.wit", "operators.wit", "types.wit", "world.wit"]);
-        assert_eq!(text("wit/none.wit"), None);
+        assert!(FILES.iter().all(|(path, _)| !path.ends_with("world.wit")));
+        assert!(text("guest-sdk/c/cofferdam.h").is_some());
+        assert_eq!(text("guest-sdk/none.h"), None);
     }
 }

@@ -110,6 +110,29 @@ impl World {
             Self::CheckedSession => "checked-session-operator",
         }
     }
+
+    /// The contract's interfaces that it exports.
+    #[must_use]
+    pub fn interfaces(self) -> &'static [&'static str] {
+        match self {
+            Self::Processor => &["processor"],
+            Self::Stateful => &["processor", "snapshot"],
+            Self::Keyed => &["keyed-processor"],
+            Self::CheckedKeyed => &["keyed-processor", "state-check"],
+            Self::Session => &["keyed-processor", "session-merge"],
+            Self::CheckedSession => &["keyed-processor", "session-merge", "state-check"],
+        }
+    }
+
+    /// The world with the most interfaces, all of which are among these.
+    #[must_use]
+    pub fn of(exported: &[String]) -> Option<Self> {
+        let fits = |world: &&Self| {
+            world.interfaces().iter().all(|name| exported.iter().any(|have| have == name))
+        };
+        let all = Self::value_variants().iter();
+        all.filter(fits).max_by_key(|world| world.interfaces().len()).copied()
+    }
 }
 
 #[cfg(test)]
@@ -123,10 +146,29 @@ mod tests {
             let value = kind.to_possible_value().unwrap();
             assert_eq!(value.get_name(), kind.word());
         }
-        let wit = embedded::text("wit/world.wit").unwrap();
+        let (_, wit) = embedded::below("wit").find(|(name, _)| *name == "world.wit").unwrap();
         for world in World::value_variants() {
-            assert!(wit.contains(&format!("world {} {{", world.word())), "{}", world.word());
+            let mut exports = exports_of(wit, world.word());
+            exports.sort_unstable();
+            let mut known = world.interfaces().to_vec();
+            known.sort_unstable();
+            assert_eq!(exports, known, "{}", world.word());
+            assert_eq!(World::of(&exports), Some(*world));
             assert_eq!(world.to_possible_value().unwrap().get_name(), world.word());
         }
+    }
+
+    /// What a world exports, with those that it includes.
+    fn exports_of(wit: &str, world: &str) -> Vec<String> {
+        let (_, text) = wit.split_once(&format!("world {world} {{")).unwrap();
+        let lines = text.split_once('}').unwrap().0.lines().map(|line| line.trim());
+        lines
+            .filter_map(|line| line.trim_end_matches(';').split_once(' '))
+            .flat_map(|(word, name)| match word {
+                "export" => vec![name.to_owned()],
+                "include" => exports_of(wit, name),
+                _ => Vec::new(),
+            })
+            .collect()
     }
 }

@@ -17,6 +17,7 @@
 //! | [`new`](mod@new) | making a project |
 //! | [`tool`] | finding and running the programs of a language |
 //! | [`build`](mod@build) | from source to a checked component |
+//! | `fit` | whether a module exports what its project says |
 //! | [`case`] | recorded input, and what is to come of it |
 //! | [`runner`] | trying a component on it |
 //! | [`properties`] | what every operator should hold |
@@ -30,6 +31,7 @@ pub mod case;
 pub mod changes;
 pub mod check;
 pub mod embedded;
+mod fit;
 pub mod kind;
 pub mod language;
 mod languages;

@@ -87,10 +87,6 @@ struct Trying<'a> {
     report: &'a Report,
 }
 
-fn said_not_to(rule: &str) -> Held {
-    Held::NotTried(format!("the case says `{rule} = false`"))
-}
-
 impl Trying<'_> {
     async fn run(&self, change: impl FnOnce(&mut Prepared)) -> Result<Report, String> {
         let mut prepared = self.prepared.clone();
@@ -98,13 +94,21 @@ impl Trying<'_> {
         self.runner.run(self.artifact, &prepared).await
     }
 
+    /// That it is not to be tried, if the case says so: each of them takes the same answer for the
+    /// same input for granted.
+    fn said_not_to(&self, of_its_own: (&str, bool)) -> Option<Held> {
+        let rules = [("deterministic", self.rules.deterministic), of_its_own];
+        let (rule, _) = rules.into_iter().find(|(_, holds)| !holds)?;
+        Some(Held::NotTried(format!("the case says `{rule} = false`")))
+    }
+
     fn keyed(&self) -> bool {
         matches!(self.artifact.kind(), OperatorKind::Keyed { .. })
     }
 
     async fn again(&self) -> Result<Held, String> {
-        if !self.rules.deterministic {
-            return Ok(said_not_to("deterministic"));
+        if let Some(said) = self.said_not_to(("deterministic", true)) {
+            return Ok(said);
         }
         let again = self.run(|_| {}).await?;
         Ok(compare(&lines_of(self.report, false, false), &lines_of(&again, false, false))
@@ -117,11 +121,9 @@ impl Trying<'_> {
     }
 
     async fn cut_otherwise(&self) -> Result<Held, String> {
-        if !self.rules.deterministic {
-            return Ok(said_not_to("deterministic"));
-        }
-        if !self.rules.same_for_any_batches {
-            return Ok(said_not_to("same_for_any_batches"));
+        let allowed = self.rules.same_for_any_batches;
+        if let Some(said) = self.said_not_to(("same_for_any_batches", allowed)) {
+            return Ok(said);
         }
         if let Some(why) = self.depends_on_watermarks() {
             return Ok(Held::NotTried(why));
@@ -142,11 +144,9 @@ impl Trying<'_> {
     }
 
     async fn restarted(&self) -> Result<Held, String> {
-        if !self.rules.deterministic {
-            return Ok(said_not_to("deterministic"));
-        }
-        if !self.rules.survives_restarts {
-            return Ok(said_not_to("survives_restarts"));
+        let allowed = self.rules.survives_restarts;
+        if let Some(said) = self.said_not_to(("survives_restarts", allowed)) {
+            return Ok(said);
         }
         let records = self.prepared.feed.samples.len().div_ceil(PARTS).max(1);
         let batched = |prepared: &mut Prepared| prepared.feed.batch_records = records;
@@ -188,11 +188,8 @@ impl Trying<'_> {
         if !self.keyed() {
             return Ok(Held::NotTried("it has no state by key".to_owned()));
         }
-        if !self.rules.deterministic {
-            return Ok(said_not_to("deterministic"));
-        }
-        if !self.rules.keys_apart {
-            return Ok(said_not_to("keys_apart"));
+        if let Some(said) = self.said_not_to(("keys_apart", self.rules.keys_apart)) {
+            return Ok(said);
         }
         if let Some(why) = self.depends_on_watermarks() {
             return Ok(Held::NotTried(why));

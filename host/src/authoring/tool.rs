@@ -140,6 +140,18 @@ impl<'a> Tools<'a> {
         if path.is_file() { Ok(path) } else { Err(ToolError::NotMade { path }) }
     }
 
+    /// Runs what makes a file of the project's, and gives its path. What an earlier build has left
+    /// there is not taken for what this one made.
+    ///
+    /// # Errors
+    /// If it does not start, fails, or makes no such file.
+    pub fn make(&self, command: &mut Command, file: &Path) -> Result<PathBuf, ToolError> {
+        let path = self.dir.join(file);
+        let _ = std::fs::remove_file(&path);
+        self.run(command)?;
+        self.made(path)
+    }
+
     /// A folder below the project's, made if it is not there.
     ///
     /// # Errors
@@ -151,6 +163,13 @@ impl<'a> Tools<'a> {
             Err(reason) => Err(ToolError::File { path, reason }),
         }
     }
+}
+
+/// The major and the minor number of a version, such as `0.17.1`, `1.0-rc.2` or `tool 0.25.1`.
+#[must_use]
+pub fn version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.split_whitespace().last()?.split(['.', '-']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 fn is_program(file: &Path) -> bool {
@@ -183,6 +202,32 @@ mod tests {
         assert_eq!(tools.find(&["sh"]).unwrap(), ours);
         let error = tools.need(&["no-such-program"], "a thing", "get it").unwrap_err();
         assert_eq!(error.to_string(), "a thing is not installed; install it with: get it");
+    }
+
+    #[test]
+    fn versions_are_read_as_numbers() {
+        for (said, read) in [
+            ("0.17.1\n", Some((0, 17))),
+            ("0.18.0-dev.12+abc", Some((0, 18))),
+            ("1.0-rc.2", Some((1, 0))),
+            ("componentize-py 0.25.1\n", Some((0, 25))),
+            ("", None),
+            ("zig", None),
+            ("1", None),
+        ] {
+            assert_eq!(version(said), read, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_build_left_is_not_what_this_one_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tools, file) = (Tools::of(dir.path()), Path::new("made"));
+        std::fs::write(dir.path().join(file), "old").unwrap();
+        let error = tools.make(&mut tools.command("true"), file).unwrap_err();
+        assert!(matches!(error, ToolError::NotMade { .. }), "{error}");
+        let made = tools.make(tools.command("sh").args(["-c", "echo new > made"]), file).unwrap();
+        assert_eq!(std::fs::read_to_string(made).unwrap(), "new\n");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 //! (`task_manager::processing` and `folding`). One begins where a capsule did, or with
 //! nothing (`trial`).
 
-use std::{fs, io::Read as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     capsule::{
         memory::GuestMemory,
         model::{Capsule, OperatorSettings},
     },
-    catalog,
+    catalog::{self, Located, shelf},
     clock::Clock,
     config::job::{ArtifactRef, Grant},
     failure::{Failure, FailureKind},
@@ -18,8 +18,7 @@ use crate::{
     memory::SlotMeter,
     sandbox::{
         Artifact, CpuMeter, LoadError, LogBudget, Now, OperatorKind, Outcome, Sandbox,
-        SlotSettings,
-        artifact::{MAX_ARTIFACT, digest_of},
+        SlotSettings, artifact::digest_of,
     },
     state::{KeyedState, SeenState, windows::Windows},
     stream::{Batch, DeadLetter, keys::KeyGroups},
@@ -58,28 +57,28 @@ pub enum NoComponent {
         searched: String,
     },
     /// A file cannot be read.
-    #[error("cannot read {}: {reason}", path.display())]
+    #[error("cannot read {place}: {reason}")]
     Unreadable {
         /// Which.
-        path: PathBuf,
+        place: Located,
         /// What the system said.
         #[source]
         reason: std::io::Error,
     },
     /// It is refused.
-    #[error("{} is refused: {reason}", path.display())]
+    #[error("{place} is refused: {reason}")]
     Refused {
         /// Which.
-        path: PathBuf,
+        place: Located,
         /// Why.
         #[source]
         reason: LoadError,
     },
     /// It is another kind of operator.
-    #[error("{} is {found}, but the capsule is of {wanted}", path.display())]
+    #[error("{place} is {found}, but the capsule is of {wanted}")]
     OtherKind {
         /// Which.
-        path: PathBuf,
+        place: Located,
         /// What it is.
         found: &'static str,
         /// What it should be.
@@ -87,17 +86,17 @@ pub enum NoComponent {
     },
 }
 
-/// Finds the very component that was run, where the job file said and among the `.wasm`
-/// files of `dirs`.
+/// Finds the very component that was run, where the job file said, among the `.wasm` files of
+/// `dirs`, and among what comes with the program.
 ///
 /// # Errors
 /// If it is not there.
 pub fn find_component(
     settings: &OperatorSettings,
     dirs: &[PathBuf],
-) -> Result<PathBuf, NoComponent> {
+) -> Result<Located, NoComponent> {
     let named = if settings.artifact.contains('/') || settings.artifact.ends_with(".wasm") {
-        Some(PathBuf::from(&settings.artifact))
+        Some(Located::File(PathBuf::from(&settings.artifact)))
     } else {
         let name = OperatorName::new(settings.artifact.clone()).ok();
         name.and_then(|name| catalog::locate(&ArtifactRef::Named(name), dirs))
@@ -105,11 +104,16 @@ pub fn find_component(
     let others = dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
     let others = others.map(|entry| entry.path());
     let wasm = others.filter(|path| path.extension().is_some_and(|e| e == "wasm"));
-    let found = named.into_iter().chain(wasm).find(|path| {
-        let size = fs::metadata(path).map(|metadata| metadata.len());
-        size.is_ok_and(|size| size == settings.size)
-            && read(path).is_ok_and(|bytes| digest_of(&bytes) == settings.digest)
-    });
+    let is_it = |place: &Located| {
+        let known = match place {
+            Located::File(path) => fs::metadata(path).ok().map(|metadata| metadata.len()),
+            Located::Program(operator) => Some(operator.size),
+        };
+        known == Some(settings.size)
+            && matches!(place.read(), Ok(Ok(bytes)) if digest_of(&bytes) == settings.digest)
+    };
+    let program = shelf::of_program().iter().map(|operator| Located::Program(operator.clone()));
+    let found = named.into_iter().chain(wasm.map(Located::File)).chain(program).find(is_it);
     found.ok_or_else(|| NoComponent::NotFound {
         artifact: settings.artifact.clone(),
         digest: settings.digest.clone(),
@@ -120,25 +124,20 @@ pub fn find_component(
     })
 }
 
-fn read(path: &PathBuf) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_ARTIFACT as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Loads a component that is to be run by a capsule.
 ///
 /// # Errors
 /// If it cannot be, or is another kind of operator than the capsule's.
 pub fn load_component(
     sandbox: &Sandbox,
-    path: PathBuf,
+    place: Located,
     capsule: &Capsule,
 ) -> Result<Artifact, NoComponent> {
     let settings = &capsule.operator;
-    let bytes = match read(&path) {
-        Ok(bytes) => bytes,
-        Err(reason) => return Err(NoComponent::Unreadable { path, reason }),
+    let bytes = match place.read() {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(reason)) => return Err(NoComponent::Refused { place, reason }),
+        Err(reason) => return Err(NoComponent::Unreadable { place, reason }),
     };
     let grants: Vec<Grant> = settings.grants.iter().filter_map(|g| Grant::named(g).ok()).collect();
     let loaded = match capsule.saves_memory() {
@@ -147,10 +146,14 @@ pub fn load_component(
     };
     let artifact = match loaded {
         Ok(artifact) => artifact,
-        Err(reason) => return Err(NoComponent::Refused { path, reason }),
+        Err(reason) => return Err(NoComponent::Refused { place, reason }),
     };
     let (found, wanted) = (kind(artifact.kind()), kind(settings.kind));
-    if found == wanted { Ok(artifact) } else { Err(NoComponent::OtherKind { path, found, wanted }) }
+    if found == wanted {
+        Ok(artifact)
+    } else {
+        Err(NoComponent::OtherKind { place, found, wanted })
+    }
 }
 
 fn kind(kind: OperatorKind) -> &'static str {

@@ -1,7 +1,10 @@
 //! Artifacts: where they are found by name, and loaded once however many
-//! operators use them.
+//! operators use them. What comes with the program is in [`shelf`].
+
+pub mod shelf;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs, io,
     io::Read as _,
@@ -9,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use self::shelf::OnShelf;
 use crate::{
     config::job::{ArtifactRef, Grant},
     sandbox::{Artifact, LoadError, Sandbox, artifact::MAX_ARTIFACT},
@@ -31,20 +35,20 @@ pub enum CatalogError {
         /// Where it was looked for.
         searched: Vec<PathBuf>,
     },
-    /// The file cannot be read.
-    #[error("cannot read the operator {}: {source}", path.display())]
+    /// It cannot be read.
+    #[error("cannot read the operator {place}: {source}")]
     Unreadable {
-        /// Which file.
-        path: PathBuf,
+        /// Where it is.
+        place: Located,
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// It was refused.
-    #[error("the operator {} is refused: {source}", path.display())]
+    #[error("the operator {place} is refused: {source}")]
     Refused {
-        /// Which file.
-        path: PathBuf,
+        /// Where it is.
+        place: Located,
         /// Why.
         #[source]
         source: LoadError,
@@ -61,7 +65,7 @@ fn list(paths: &[PathBuf]) -> String {
 pub struct Catalog {
     sandbox: Arc<Sandbox>,
     dirs: Vec<PathBuf>,
-    loaded: HashMap<(PathBuf, Vec<Grant>, bool), Artifact>,
+    loaded: HashMap<(Located, Vec<Grant>, bool), Artifact>,
 }
 
 impl Catalog {
@@ -82,15 +86,16 @@ impl Catalog {
         grants: &[Grant],
         saving_memory: bool,
     ) -> Result<Artifact, CatalogError> {
-        let path = locate(reference, &self.dirs).ok_or_else(|| self.not_found(reference))?;
-        let key = (path, grants.to_vec(), saving_memory);
+        let place = locate(reference, &self.dirs).ok_or_else(|| self.not_found(reference))?;
+        let key = (place, grants.to_vec(), saving_memory);
         if let Some(artifact) = self.loaded.get(&key) {
             return Ok(artifact.clone());
         }
-        let path = &key.0;
-        let refused = |source| CatalogError::Refused { path: path.clone(), source };
-        let bytes = read_bounded(path)
-            .map_err(|source| CatalogError::Unreadable { path: path.clone(), source })?
+        let place = &key.0;
+        let refused = |source| CatalogError::Refused { place: place.clone(), source };
+        let bytes = place
+            .read()
+            .map_err(|source| CatalogError::Unreadable { place: place.clone(), source })?
             .map_err(refused)?;
         let artifact = if saving_memory {
             self.sandbox.load_saving_memory(&bytes, grants)
@@ -110,6 +115,7 @@ impl Catalog {
 
     fn suggest(&self, name: &str) -> String {
         let known = self.dirs.iter().flat_map(|dir| names_in(dir));
+        let known = known.chain(shelf::names_in_program());
         let nearest = known.map(|known| (strsim::damerau_levenshtein(name, &known), known)).min();
         match nearest {
             Some((distance, known)) if distance <= name.len() / 2 => {
@@ -120,17 +126,85 @@ impl Catalog {
     }
 }
 
-/// The file of an artifact: for a name, the first of its name in the directories.
-#[must_use]
-pub fn locate(reference: &ArtifactRef, dirs: &[PathBuf]) -> Option<PathBuf> {
-    match reference {
-        ArtifactRef::Named(name) => {
-            let file = format!("{name}.wasm");
-            dirs.iter().map(|dir| dir.join(&file)).find(|path| path.is_file())
+/// Where a component is.
+#[derive(Debug, Clone)]
+pub enum Located {
+    /// In a file.
+    File(PathBuf),
+    /// In the program itself.
+    Program(Arc<OnShelf>),
+}
+
+impl PartialEq for Located {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => one == other,
+            (Self::Program(one), Self::Program(other)) => one.digest == other.digest,
+            _ => false,
         }
-        ArtifactRef::Path(path) => Some(path.clone()),
-        ArtifactRef::Uploaded { file, .. } => file.clone(),
     }
+}
+
+impl Eq for Located {}
+
+impl std::hash::Hash for Located {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        match self {
+            Self::File(path) => path.hash(state),
+            Self::Program(operator) => operator.digest.hash(state),
+        }
+    }
+}
+
+impl std::fmt::Display for Located {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Program(operator) => write!(f, "`{}` of the program", operator.name),
+        }
+    }
+}
+
+impl Located {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Program(_) => None,
+        }
+    }
+
+    /// Its bytes, unless there are too many. Blocks.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self) -> io::Result<Result<Cow<'static, [u8]>, LoadError>> {
+        match self {
+            Self::File(path) => Ok(read_bounded(path)?.map(Cow::Owned)),
+            Self::Program(operator) => operator.bytes().map(Ok),
+        }
+    }
+}
+
+/// Where an artifact is: for a name, the first of that name in the directories, else in the
+/// program.
+#[must_use]
+pub fn locate(reference: &ArtifactRef, dirs: &[PathBuf]) -> Option<Located> {
+    match reference {
+        ArtifactRef::Named(name) => by_name(name.as_str(), dirs),
+        ArtifactRef::OfShelf { name, file: None } => by_name(name.as_str(), dirs),
+        ArtifactRef::Path(path) => Some(Located::File(path.clone())),
+        ArtifactRef::Uploaded { file, .. } | ArtifactRef::OfShelf { file, .. } => {
+            file.clone().map(Located::File)
+        }
+    }
+}
+
+fn by_name(name: &str, dirs: &[PathBuf]) -> Option<Located> {
+    let file = format!("{name}.wasm");
+    let found = dirs.iter().map(|dir| dir.join(&file)).find(|path| path.is_file());
+    found.map(Located::File).or_else(|| shelf::in_program(name).map(Located::Program))
 }
 
 /// Reads a file that may be an artifact. One that is too large, or no file but

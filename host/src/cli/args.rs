@@ -14,7 +14,8 @@ use super::{
     server::{
         capsule_args::CapsuleCommand,
         job_args::{
-            JobAt, JobThere, ListArgs, RESCALE_HELP, RescaleArgs, SUBMIT_HELP, StopArgs, SubmitArgs,
+            JobAt, JobThere, LIMITS_HELP, LimitsArgs, ListArgs, RESCALE_HELP, RescaleArgs,
+            SUBMIT_HELP, StopArgs, SubmitArgs,
         },
         looking_on_args::{LogsArgs, TailArgs},
         profile_args::ProfileCommand,
@@ -144,6 +145,10 @@ pub enum JobCommand {
     // The job may be left out, and the number may not.
     #[command(after_help = RESCALE_HELP, allow_missing_positional = true)]
     Rescale(RescaleArgs),
+    /// Have a job of a server that runs go on with other limits of an operator: memory, time of a
+    /// call, part of a core
+    #[command(after_help = LIMITS_HELP)]
+    Limits(LimitsArgs),
     /// Start a job of a server again that failed or was stopped
     Restart(JobThere),
     /// Show why a job of a server failed
@@ -245,12 +250,16 @@ pub struct CheckArgs {
     pub file: PathBuf,
 
     /// Print the plan as a graph for Graphviz
-    #[arg(long, conflicts_with = "mermaid")]
+    #[arg(long, conflicts_with_all = ["mermaid", "json"])]
     pub dot: bool,
 
     /// Print the plan as a Mermaid flowchart
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub mermaid: bool,
+
+    /// Print the plan as an object, as a server's `GET /v1/jobs/{id}/plan` has it
+    #[arg(long)]
+    pub json: bool,
 
     /// Whether to give up what opening operators does not need, as in `run`
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]

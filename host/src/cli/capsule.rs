@@ -1,10 +1,7 @@
 //! `cofferdam replay` and `cofferdam operator compare`: reads a capsule, gives up what is
 //! not needed, finds and loads the components, runs them, and says what came of it.
 
-use std::{
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -13,7 +10,7 @@ use super::{
     capsule_view as view,
     exit::Exit,
     harden::harden,
-    terminal,
+    terminal::{self, print, refuse},
 };
 use crate::{
     capsule::{
@@ -22,9 +19,9 @@ use crate::{
         machine::{find_component, load_component},
         replay::replay,
     },
-    catalog,
+    catalog::{self, Located},
     hardening::Needs,
-    sandbox::{Artifact, Compiler, Sandbox, SandboxConfig, default_cache_dir, make_private_dir},
+    sandbox::{Artifact, Compiler, Sandbox, SandboxConfig, usable_cache_dir},
 };
 
 pub(super) fn replay_capsule(args: &ReplayArgs) -> Exit {
@@ -33,7 +30,7 @@ pub(super) fn replay_capsule(args: &ReplayArgs) -> Exit {
         let replayed = bench.block_on(replay(component, &bench.capsule))?;
         let replayed =
             replayed.map_err(|failure| refuse(&format!("it does not open: {failure}")))?;
-        print(&args.common, &view::replay_json(&bench.capsule, &replayed), || {
+        show(&args.common, &view::replay_json(&bench.capsule, &replayed), || {
             view::replay_text(&bench.capsule, &replayed)
         })?;
         Ok(if replayed.crash.is_some() { Exit::JobFailed } else { Exit::Success })
@@ -52,36 +49,24 @@ fn compare_versions(args: &CompareArgs) -> Result<Exit, Exit> {
     let compared = bench.block_on(compare(old, new, &bench.capsule))?;
     let compared =
         compared.map_err(|failure| refuse(&format!("the old version does not open: {failure}")))?;
-    print(&args.common, &json!({"type": "comparison", "comparison": compared}), || {
+    show(&args.common, &json!({"type": "comparison", "comparison": compared}), || {
         view::comparison_text(&bench.capsule, &compared)
     })?;
     Ok(if compared.verdict == Verdict::Same { Exit::Success } else { Exit::JobFailed })
 }
 
-fn refuse(what: &str) -> Exit {
-    terminal::say(&format!("error: {what}"));
-    Exit::Usage
-}
-
-fn print(
+fn show(
     common: &Common,
     json: &serde_json::Value,
     text: impl FnOnce() -> String,
 ) -> Result<(), Exit> {
-    let shown = if common.json { format!("{json}\n") } else { text() };
-    match io::stdout().lock().write_all(shown.as_bytes()) {
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(refuse(&format!("cannot print the result: {error}")))
-        }
-        _ => Ok(()),
-    }
+    print(&if common.json { format!("{json}\n") } else { text() })
 }
 
 /// A capsule, the components that it is to be fed to, and what runs them.
 struct Bench<const N: usize> {
     capsule: Capsule,
-    components: [PathBuf; N],
+    components: [Located; N],
     sandbox: Sandbox,
 }
 
@@ -92,18 +77,19 @@ impl<const N: usize> Bench<N> {
         let capsule = Capsule::read(file)
             .map_err(|error| refuse(&format!("the capsule {}: {error}", file.display())))?;
         let dirs = catalog::search_path(common.artifacts.as_deref());
-        let mut components = [const { PathBuf::new() }; N];
-        for (component, given) in components.iter_mut().zip(given) {
-            *component = match given {
-                Some(path) => path.to_owned(),
-                None => find_component(&capsule.operator, &dirs)
-                    .map_err(|error| refuse(&error.to_string()))?,
-            };
-        }
-        let cache_dir = default_cache_dir().filter(|dir| make_private_dir(dir).is_ok());
+        let find = |given: Option<&Path>| match given {
+            Some(path) => Ok(Located::File(path.to_owned())),
+            None => {
+                find_component(&capsule.operator, &dirs).map_err(|error| refuse(&error.to_string()))
+            }
+        };
+        let found: Vec<_> = given.into_iter().map(find).collect::<Result<_, Exit>>()?;
+        let components: [Located; N] =
+            found.try_into().map_err(|_| refuse("a component is missing"))?;
+        let cache_dir = usable_cache_dir();
         let compiler = Compiler::this_program(common.hardening);
         let needs = Needs {
-            read: components.to_vec(),
+            read: components.iter().cloned().filter_map(Located::file).collect(),
             write: cache_dir.clone().into_iter().collect(),
             starts_itself: matches!(compiler, Compiler::Child { .. }),
             ..Needs::default()
@@ -122,8 +108,8 @@ impl<const N: usize> Bench<N> {
 
     fn load(&self) -> Result<[Artifact; N], Exit> {
         let mut loaded = Vec::with_capacity(N);
-        for path in &self.components {
-            let artifact = load_component(&self.sandbox, path.clone(), &self.capsule);
+        for place in &self.components {
+            let artifact = load_component(&self.sandbox, place.clone(), &self.capsule);
             loaded.push(artifact.map_err(|error| refuse(&error.to_string()))?);
         }
         loaded.try_into().map_err(|_| refuse("a component is missing"))

@@ -1,6 +1,6 @@
 //! `cofferdam job check`: reads a job file, opens its operators, and shows the plan.
 
-use std::io::{self, Write as _};
+use serde_json::json;
 
 use super::{
     JobFile,
@@ -81,17 +81,10 @@ fn print(spec: &JobSpec, plan: &PlanView, args: &CheckArgs) -> Exit {
     let shown = match (args.dot, args.mermaid) {
         (true, _) => plan_view::dot(plan),
         (_, true) => plan_view::mermaid(plan),
+        _ if args.json => format!("{}\n", json!(plan)),
         _ => format!("{}\n{}", headline(spec), plan_view::text(plan)),
     };
-    match io::stdout().lock().write_all(shown.as_bytes()) {
-        Ok(()) => Exit::Success,
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-        Err(error) => {
-            terminal::say(&format!("error: cannot print the plan: {error}"));
-            Exit::Usage
-        }
-    }
+    terminal::print(&shown).into()
 }
 
 fn headline(spec: &JobSpec) -> String {

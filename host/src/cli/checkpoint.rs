@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Write as _},
+    io::{BufReader, BufWriter},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,8 @@ use super::{
     checkpoint_view::{self, Shown},
     exit::Exit,
     running_args::JobArgs,
-    server, terminal,
+    server,
+    terminal::{self, print, refuse},
 };
 use crate::{
     checkpoint::{
@@ -67,7 +68,7 @@ pub(super) fn show(args: &OneArgs) -> Result<Exit, Exit> {
             let store = open(state)?;
             shown(&store, chosen(&store, state, args.id)?)?
         }
-        (None, None) => return Err(refuse("error: name a state directory with --state")),
+        (None, None) => return Err(refuse("name a state directory with --state")),
     };
     if let Err(error) = &shown.manifest {
         return Err(damaged(&format!("error: {error}")));
@@ -103,7 +104,7 @@ fn verified(args: &OneArgs) -> Result<(), Exit> {
             }
             (id, found)
         }
-        (None, None) => return Err(refuse("error: name a state directory with --state")),
+        (None, None) => return Err(refuse("name a state directory with --state")),
     };
     print(&if args.json {
         checkpoint_view::verified_json(id, &found)
@@ -120,7 +121,7 @@ fn export(args: &ExportArgs) -> Result<(), Exit> {
     let state = &args.state.state;
     if args.file.exists() {
         let path = args.file.display();
-        return Err(refuse(&format!("error: {path} is there already; choose another name")));
+        return Err(refuse(&format!("{path} is there already; choose another name")));
     }
     let store = open(state)?;
     let id = chosen(&store, state, args.id)?;
@@ -136,7 +137,7 @@ fn export(args: &ExportArgs) -> Result<(), Exit> {
         let _ = std::fs::remove_file(&partial);
         match error {
             FileError::Store(error) => unusable(error),
-            error => refuse(&format!("error: cannot write {}: {error}", args.file.display())),
+            error => refuse(&format!("cannot write {}: {error}", args.file.display())),
         }
     })?;
     print(&if args.json {
@@ -230,27 +231,27 @@ fn chosen(store: &SledStore, state: &Path, id: Option<CheckpointId>) -> Result<C
     match id {
         Some(id) if all.contains(&id) => Ok(id),
         Some(id) => Err(refuse(&format!(
-            "error: there is no checkpoint {id} in {}; it has {}",
+            "there is no checkpoint {id} in {}; it has {}",
             state.display(),
             checkpoint_view::numbers(&all)
         ))),
-        None => all.last().copied().ok_or_else(|| {
-            refuse(&format!("error: there is no checkpoint in {}", state.display()))
-        }),
+        None => all
+            .last()
+            .copied()
+            .ok_or_else(|| refuse(&format!("there is no checkpoint in {}", state.display()))),
     }
 }
 
 /// Opens a state directory that is there.
 fn open(path: &Path) -> Result<SledStore, Exit> {
     if !path.is_dir() {
-        return Err(refuse(&format!("error: there is no state directory {}", path.display())));
+        return Err(refuse(&format!("there is no state directory {}", path.display())));
     }
     SledStore::open(path).map_err(unusable)
 }
 
 fn read(path: &Path) -> Result<File, Exit> {
-    File::open(path)
-        .map_err(|error| refuse(&format!("error: cannot read {}: {error}", path.display())))
+    File::open(path).map_err(|error| refuse(&format!("cannot read {}: {error}", path.display())))
 }
 
 fn unusable(error: StoreError) -> Exit {
@@ -267,18 +268,4 @@ fn in_file(path: &Path, error: &FileError) -> Exit {
 fn damaged(text: &str) -> Exit {
     terminal::say(text);
     Exit::State
-}
-
-fn refuse(text: &str) -> Exit {
-    terminal::say(text);
-    Exit::Usage
-}
-
-fn print(text: &str) -> Result<(), Exit> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => Ok(()),
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(refuse(&format!("error: cannot print: {error}"))),
-    }
 }

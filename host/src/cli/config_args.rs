@@ -11,7 +11,19 @@ pub enum ConfigCommand {
     Check(ConfigArgs),
     /// Print every key with what holds and where that comes from
     #[command(after_help = SHOW_HELP)]
-    Show(ConfigArgs),
+    Show(ShowArgs),
+}
+
+/// `cofferdam config show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it says itself what it is")]
+    pub of: ConfigArgs,
+
+    /// Print an object: of each table's keys the value (null if there is none) and where it comes from
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which configuration.

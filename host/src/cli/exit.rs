@@ -40,6 +40,12 @@ impl Exit {
     }
 }
 
+impl From<Result<(), Exit>> for Exit {
+    fn from(done: Result<(), Self>) -> Self {
+        done.err().unwrap_or(Self::Success)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())

@@ -17,6 +17,7 @@
 //! | [`server`] | commands that ask a server |
 //! | [`authoring`] | commands about an operator that is being written |
 //! | `shell` | completions and man pages |
+//! | `log` | what is logged, and what a line looks like |
 //! | `harden` | giving up what a command does not need |
 //! | `progress` | a job's numbers as text |
 //! | `plan_view` | a plan as text, for Graphviz and for Mermaid |
@@ -35,6 +36,7 @@ pub mod config_args;
 mod config_command;
 pub mod exit;
 mod harden;
+mod log;
 mod plan_view;
 mod progress;
 mod run;
@@ -54,8 +56,6 @@ mod terminal;
 use std::{path::Path, process::ExitCode};
 
 use clap::Parser as _;
-use indicatif::MultiProgress;
-use tracing_subscriber::EnvFilter;
 
 use self::{
     args::{Cli, Command, JobCommand},
@@ -64,11 +64,7 @@ use self::{
     server::operator_args::Inspected,
 };
 use crate::{
-    config::{
-        self, Override,
-        job::JobSpec,
-        server::{LogFormat, LogSpec},
-    },
+    config::{self, Override, job::JobSpec},
     human,
     sandbox::compile,
 };
@@ -77,7 +73,7 @@ use crate::{
 #[must_use]
 pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
-        Command::Run(args) => run::run(&args, start_log()),
+        Command::Run(args) => run::run(&args, log::start()),
         // It begins its log itself, as its configuration says.
         Command::Serve(args) => serve::serve(&args),
         Command::Config(command) => config_command::config(&command),
@@ -88,11 +84,11 @@ pub fn main() -> ExitCode {
         Command::Tenant(command) => either(tenant::tenant(&command)),
         Command::Usage(args) => either(tenant::usage(&args).map(|()| Exit::Success)),
         Command::Checkpoint(command) => {
-            start_log();
+            log::start();
             either(checkpoint::checkpoint(&command))
         }
         Command::Replay(args) => {
-            start_log();
+            log::start();
             capsule::replay_capsule(&args)
         }
         Command::Operator(command) => operator(&command),
@@ -113,7 +109,7 @@ pub fn main() -> ExitCode {
 fn job(command: &JobCommand) -> Exit {
     match command {
         JobCommand::Check(args) => {
-            start_log();
+            log::start();
             check::check(args)
         }
         JobCommand::Submit(args) => either(server::jobs::submit(args)),
@@ -122,6 +118,7 @@ fn job(command: &JobCommand) -> Exit {
         JobCommand::Cancel(args) => either(server::jobs::cancel(args)),
         JobCommand::Stop(args) => either(server::jobs::stop(args)),
         JobCommand::Rescale(args) => either(server::jobs::rescale(args)),
+        JobCommand::Limits(args) => either(server::jobs::limits(args)),
         JobCommand::Restart(args) => either(server::jobs::restart(args)),
         JobCommand::Exceptions(args) => either(server::jobs::exceptions(args)),
         JobCommand::Logs(args) => either(server::looking_on::logs(args)),
@@ -135,22 +132,24 @@ fn operator(command: &OperatorCommand) -> Exit {
     match command {
         OperatorCommand::New(args) => either(authoring::new::new(args)),
         OperatorCommand::Build(args) => {
-            start_log();
+            log::start();
             either(authoring::build::build_project(args))
         }
         OperatorCommand::Test(args) => {
-            start_log();
+            log::start();
             either(authoring::test::test(args))
         }
         OperatorCommand::Bench(args) => {
-            start_log();
+            log::start();
             either(authoring::bench::bench_operator(args))
         }
         OperatorCommand::Dev(args) => either(authoring::dev::dev(args)),
         OperatorCommand::Push(args) => either(server::operators::push(args)),
         OperatorCommand::List(args) => either(server::operators::list(args)),
         OperatorCommand::Inspect(args) => either(match &args.operator {
-            Inspected::File(file) => authoring::build::inspect_file(file, args.at.json),
+            Inspected::File(file) => {
+                authoring::build::inspect_file(file, args.no_build, args.at.json)
+            }
             Inspected::Pushed(operator) => server::operators::inspect(args, operator),
         }),
         OperatorCommand::Rm(args) => either(server::operators::remove(args)),
@@ -159,7 +158,7 @@ fn operator(command: &OperatorCommand) -> Exit {
         OperatorCommand::Sign(args) => either(server::keys::sign(args)),
         OperatorCommand::Record(args) => running::record(args),
         OperatorCommand::Compare(args) => {
-            start_log();
+            log::start();
             capsule::compare_two(args)
         }
     }
@@ -168,29 +167,6 @@ fn operator(command: &OperatorCommand) -> Exit {
 /// How it ended, well or not.
 fn either(ended: Result<Exit, Exit>) -> Exit {
     ended.unwrap_or_else(|exit| exit)
-}
-
-/// Logs to standard error, in between what shows progress.
-fn start_log() -> MultiProgress {
-    start_log_as(&LogSpec::default())
-}
-
-/// The same, as a configuration says. What the environment says goes before it.
-fn start_log_as(spec: &LogSpec) -> MultiProgress {
-    let progress = terminal::shared_progress();
-    let filter = std::env::var("COFFERDAM_LOG").ok().or_else(|| spec.level.clone());
-    let filter = filter.unwrap_or_else(|| "warn".to_owned());
-    let writer = terminal::LogWriter(progress.clone());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(move || writer.clone());
-    match spec.format {
-        LogFormat::Text => log.with_ansi(terminal::colours()).init(),
-        LogFormat::Json => {
-            log.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
-        }
-    }
-    progress
 }
 
 /// A job file that was read.

@@ -24,6 +24,11 @@ pub(super) fn text(plan: &PlanView) -> String {
         );
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{}", line.trim_end());
+        for expression in &vertex.expressions {
+            // Under the name, however many lines one has.
+            let expression = expression.replace('\n', "\n            ");
+            let _ = writeln!(out, "            {expression}");
+        }
     }
     out
 }
@@ -61,7 +66,10 @@ pub(super) fn dot(plan: &PlanView) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let mut out = String::from("digraph job {\n  rankdir=LR;\n  node [shape=box];\n");
     for vertex in &plan.vertices {
-        let label = format!("{} x{}\n{}", vertex.name, vertex.parallelism, vertex.detail);
+        let mut label = format!("{} x{}\n{}", vertex.name, vertex.parallelism, vertex.detail);
+        for expression in &vertex.expressions {
+            let _ = write!(label, "\n{}", in_a_box(expression));
+        }
         let name = quoted(vertex.name.as_str());
         let _ = writeln!(out, "  {name} [label={}];", quoted(&label).replace('\n', "\\n"));
     }
@@ -73,16 +81,31 @@ pub(super) fn dot(plan: &PlanView) -> String {
     out
 }
 
+/// An expression as one line that fits into a box.
+fn in_a_box(expression: &str) -> String {
+    const MOST: usize = 60;
+    let line = expression.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
 /// A flowchart for Mermaid.
 pub(super) fn mermaid(plan: &PlanView) -> String {
     // Names may be words of Mermaid's own, such as `end`, so boxes have numbers.
     let number = |name: &crate::ids::OperatorName| {
         plan.vertices.iter().position(|vertex| vertex.name == *name).unwrap_or(0)
     };
-    let escaped = |text: &str| text.replace('#', "#35;").replace('"', "#quot;");
+    let escaped = |text: &str| {
+        text.replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;")
+    };
     let mut out = String::from("flowchart LR\n");
     for (i, vertex) in plan.vertices.iter().enumerate() {
-        let detail = escaped(&vertex.detail);
+        let mut detail = escaped(&vertex.detail);
+        for expression in &vertex.expressions {
+            let _ = write!(detail, "<br>{}", escaped(&in_a_box(expression)));
+        }
         let (name, parallelism) = (&vertex.name, vertex.parallelism);
         let _ = writeln!(out, "  v{i}[\"{name} x{parallelism}<br>{detail}\"]");
     }

@@ -8,6 +8,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
+use tracing::Instrument as _;
 
 use super::{
     args::{MemoryAdmission, RunArgs},
@@ -199,11 +200,14 @@ async fn drive(
     mut display: Display,
 ) -> io::Result<Option<Outcome>> {
     let mut signals = Signals::new()?;
-    let first = JobStatus::created(spec.job.name.clone());
-    let (publish, status) = watch::channel(first);
+    let (publish, status) = JobStatus::watched(spec.job.name.clone());
     let (control, listen) = watch::channel(Control::Run);
     let controls = Controls { control: listen, requests };
-    let mut job = tokio::spawn(job_manager::run(spec, options, controls, publish));
+    // Of a level that is never filtered out: what is logged says whose it is.
+    let (job_name, tenant) = (spec.job.name.clone(), options.tenant.clone());
+    let span = tracing::error_span!("job", %job_name, %tenant);
+    let job = job_manager::run(spec, options, controls, publish);
+    let mut job = tokio::spawn(job.instrument(span));
     let mut ticks = interval(mode.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // The first one comes at once, when there is nothing to see.
@@ -222,12 +226,12 @@ async fn drive(
                 display.say("stopping with a final checkpoint; once more to end at once");
             }
             _ = ticks.tick() => {
-                let now = status.borrow().clone();
+                let now = Arc::clone(&status.borrow());
                 display.update(&now);
             }
         }
     };
-    let end = status.borrow().clone();
+    let end = Arc::clone(&status.borrow());
     // Of a job that never began there is nothing to sum up.
     if end.generation > 0 || mode == Mode::Json {
         display.finish(&end, word(&outcome));

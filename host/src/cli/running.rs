@@ -51,9 +51,14 @@ pub(super) fn rescale(job: &JobArgs, parallelism: u32, operator: Option<Operator
 
 /// A job that goes on with another parallelism, in words.
 pub(super) fn rescaled(answer: &Value) -> String {
+    goes_on("the new parallelism", answer)
+}
+
+/// A job that goes on as a changed one, in words.
+pub(super) fn goes_on(with: &str, answer: &Value) -> String {
     let from = &answer["from"];
     format!(
-        "it runs with the new parallelism, from checkpoint {from}, after a pause of {} ms",
+        "it runs with {with}, from checkpoint {from}, after a pause of {} ms",
         answer["pause_millis"]
     )
 }

@@ -11,9 +11,11 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    exit::Exit, harden::harden, serve_args::ServeArgs, signals::Signals, tenant::data_dir, terminal,
+    exit::Exit, harden::harden, log, serve_args::ServeArgs, signals::Signals, tenant::data_dir,
+    terminal,
 };
 use crate::{
+    catalog::{self, shelf::Shelf},
     clock::Clock,
     config::{
         self,
@@ -37,6 +39,7 @@ struct Prepared {
     tls: Option<Arc<Tls>>,
     settings: TaskManagerSettings,
     exporter: Option<Exporter>,
+    shelf: Shelf,
 }
 
 pub(super) fn serve(args: &ServeArgs) -> Exit {
@@ -53,7 +56,7 @@ fn refuse(exit: Exit, text: &str) -> Exit {
 
 fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
     let mut spec = read_config(args.config.as_deref())?.spec;
-    super::start_log_as(&spec.log);
+    log::start_as(&spec.log);
     spec.listen = args.listen.unwrap_or(spec.listen);
     let dir = data_dir(args.data.as_deref())?;
     let dir = make(&dir).map_err(|error| {
@@ -92,10 +95,25 @@ fn prepare(args: &ServeArgs) -> Result<Prepared, Exit> {
         tracer: tracer.unwrap_or_default(),
         ..TaskManagerSettings::default()
     };
+    let shelf = Shelf::find(&catalog::search_path(None));
     // Before there is any other thread: what follows starts them.
-    let hardened = harden(args.hardening, &needs::of_service(&dir, &spec))?;
+    let hardened = harden(args.hardening, &needs::of_service(&dir, &spec, &shelf))?;
     tracing::info!("{hardened}");
-    Ok(Prepared { dir, spec, listener, tls, settings, exporter })
+    say_shelf(&shelf);
+    Ok(Prepared { dir, spec, listener, tls, settings, exporter, shelf })
+}
+
+/// What every tenant has without uploading it.
+fn say_shelf(shelf: &Shelf) {
+    let names: Vec<_> = shelf.iter().map(|operator| operator.name.as_str()).collect();
+    if shelf.is_empty() {
+        tracing::warn!(
+            "no operators come with this program: it was built without them, and there are none \
+             beside it (folder `operators`) or where COFFERDAM_ARTIFACTS says"
+        );
+    } else {
+        tracing::info!("operators for every tenant: {}", names.join(", "));
+    }
 }
 
 /// The configuration of a file, if there is one, with what the environment changes of it.
@@ -127,7 +145,7 @@ fn make(dir: &Path) -> io::Result<PathBuf> {
 }
 
 fn run(prepared: Prepared) -> Exit {
-    let Prepared { dir, spec, listener, tls, settings, exporter } = prepared;
+    let Prepared { dir, spec, listener, tls, settings, exporter, shelf } = prepared;
     let runtime = match task_manager::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -136,7 +154,8 @@ fn run(prepared: Prepared) -> Exit {
         }
     };
     let exit = runtime.block_on(async {
-        let (service, follower) = match Service::open(&dir, spec, settings, Clock::System) {
+        let opened = Service::open(&dir, spec, settings, Clock::System, &shelf);
+        let (service, follower) = match opened {
             Ok(opened) => opened,
             Err(error @ CannotServe::Data(_)) => return refuse(Exit::State, &error.to_string()),
             Err(error @ CannotServe::TaskManager(_)) => {

@@ -1,11 +1,7 @@
 //! `cofferdam completions` and `cofferdam man`: what a shell and `man` are to know of the command
 //! line, made of its definition.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -16,14 +12,7 @@ use super::{args::Cli, exit::Exit, terminal};
 pub(super) fn completions(shell: Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "cofferdam", &mut script);
-    match io::stdout().lock().write_all(&script) {
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            terminal::say(&format!("error: cannot print: {error}"));
-            Exit::Usage
-        }
-        _ => Exit::Success,
-    }
+    terminal::print(&String::from_utf8_lossy(&script)).into()
 }
 
 /// Writes a page for each command.
@@ -34,8 +23,7 @@ pub(super) fn man(directory: &Path) -> Exit {
         Ok(()) => Exit::Success,
         Err(error) => {
             let directory = directory.display();
-            terminal::say(&format!("error: cannot write man pages to {directory}: {error}"));
-            Exit::Usage
+            terminal::refuse(&format!("cannot write man pages to {directory}: {error}"))
         }
     }
 }
@@ -69,6 +57,49 @@ mod tests {
         assert!(page.contains(".TH cofferdam-job-submit 1"), "{page}");
         assert!(page.contains("job submit job.toml"), "its examples: {page}");
         assert!(!dir.path().join("man1/cofferdam-compile-artifact.1").exists());
+    }
+
+    /// The commands that do something, by their whole names.
+    fn verbs<'a>(
+        command: &'a clap::Command,
+        name: &str,
+        into: &mut Vec<(String, &'a clap::Command)>,
+    ) {
+        let below: Vec<_> = command.get_subcommands().filter(|c| !c.is_hide_set()).collect();
+        if below.is_empty() {
+            into.push((name.to_owned(), command));
+        }
+        for below in below {
+            verbs(below, format!("{name} {}", below.get_name()).trim_start(), into);
+        }
+    }
+
+    #[test]
+    fn every_command_answers_in_json_but_those_that_answer_nothing() {
+        let mut command = Cli::command();
+        command.build();
+        let mut all = Vec::new();
+        verbs(&command, "", &mut all);
+        all.retain(|(name, _)| !name.split(' ').any(|word| word == "help"));
+        let takes = |command: &clap::Command, long: &str| {
+            command.get_arguments().any(|argument| argument.get_long() == Some(long))
+        };
+        let asks = all.iter().filter(|(_, command)| takes(command, "server"));
+        let silent: Vec<_> = asks
+            .clone()
+            .filter(|(_, command)| !takes(command, "json"))
+            .map(|(name, _)| name)
+            .collect();
+        assert!(asks.count() > 40 && silent.is_empty(), "{silent:?}");
+        let others: BTreeSet<&str> = all
+            .iter()
+            .filter(|(_, command)| !takes(command, "json"))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        // What they are for is files, a script, a service, something that is looked at, or its
+        // exit code.
+        let quiet = ["completions", "config check", "man", "operator dev", "operator new", "serve"];
+        assert_eq!(others, BTreeSet::from(quiet));
     }
 
     #[test]

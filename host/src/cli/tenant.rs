@@ -2,16 +2,14 @@
 //! they have used: those of a data directory of this machine. What a server keeps is left to
 //! `server/tenants`.
 
-use std::{
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     exit::Exit,
     server::{Server, keys::keys, tenants as there},
     tenant_args::{ChangeArgs, OneArgs, TenantCommand, TenantsAt, UsageArgs},
-    tenant_view, terminal,
+    tenant_view,
+    terminal::{self, print, refuse},
 };
 use crate::{
     clock::Clock,
@@ -65,7 +63,7 @@ fn create(args: &ChangeArgs) -> Result<(), Exit> {
 fn set(args: &ChangeArgs) -> Result<(), Exit> {
     if args.changes() == Changes::default() {
         return Err(refuse(&format!(
-            "error: nothing is to be set; name a quota, such as `cofferdam tenant set {} \
+            "nothing is to be set; name a quota, such as `cofferdam tenant set {} \
              --slots 8` (see --help)",
             args.name
         )));
@@ -135,7 +133,7 @@ pub(super) fn usage(args: &UsageArgs) -> Result<(), Exit> {
         let read = text.as_deref().map(|text| parse_moment(text, now)).transpose();
         read.map_err(|must| {
             let text = text.as_deref().unwrap_or_default();
-            refuse(&format!("error: invalid value '{text}' for '{option} <T>': it {must}"))
+            refuse(&format!("invalid value '{text}' for '{option} <T>': it {must}"))
         })
     };
     let filter = Filter {
@@ -168,7 +166,7 @@ pub(super) fn usage(args: &UsageArgs) -> Result<(), Exit> {
 pub(super) fn data_dir(given: Option<&Path>) -> Result<PathBuf, Exit> {
     tenancy::data_dir(given).ok_or_else(|| {
         refuse(
-            "error: there is no home directory to keep tenants in; name a directory with --data \
+            "there is no home directory to keep tenants in; name a directory with --data \
              or COFFERDAM_DATA",
         )
     })
@@ -178,16 +176,14 @@ fn registry(given: Option<&Path>) -> Result<Registry, Exit> {
     data_dir(given).map(|dir| Registry::at(&dir))
 }
 
-fn refuse(text: &str) -> Exit {
-    terminal::say(text);
-    Exit::Usage
-}
-
 /// Says what is wrong with the registry, or with what was asked of it.
 pub(super) fn say(error: RegistryError) -> Exit {
     match error {
         // It says "error:" itself, for each.
-        RegistryError::Invalid(errors) => refuse(&errors.to_string()),
+        RegistryError::Invalid(errors) => {
+            terminal::say(&errors.to_string());
+            Exit::Usage
+        }
         RegistryError::Io { .. } => {
             terminal::say(&format!("error: {error}"));
             Exit::State
@@ -196,15 +192,6 @@ pub(super) fn say(error: RegistryError) -> Exit {
         | RegistryError::Exists(_)
         | RegistryError::Default(_)
         | RegistryError::Unexpected(_)
-        | RegistryError::ByHand { .. } => refuse(&format!("error: {error}")),
-    }
-}
-
-fn print(text: &str) -> Result<(), Exit> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => Ok(()),
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(refuse(&format!("error: cannot print: {error}"))),
+        | RegistryError::ByHand { .. } => refuse(&format!("{error}")),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use super::progress;
+use super::{exit::Exit, log, progress};
 use crate::{hardening::Report, job_manager::status::JobStatus};
 
 /// How progress is shown.
@@ -28,7 +28,7 @@ impl Mode {
     /// which would be drawn over.
     pub(super) fn choose(json: bool, prints: bool) -> Self {
         let terminal = io::stderr().is_terminal() && io::stdout().is_terminal();
-        match (json, terminal && !prints) {
+        match (json, terminal && !prints && !log::is_json()) {
             (true, _) => Self::Json,
             (false, true) => Self::Live,
             (false, false) => Self::Plain,
@@ -76,7 +76,10 @@ impl Display {
                 self.draw(&progress::live(now, &self.last));
                 Ok(())
             }
-            Mode::Plain => writeln!(io::stderr().lock(), "{}", progress::plain(now, &self.last)),
+            Mode::Plain => {
+                say(&progress::plain(now, &self.last));
+                Ok(())
+            }
             Mode::Json => json_line(&Line::Status { status: now, hardening: &self.hardened }),
         };
         self.last = now.clone();
@@ -113,7 +116,8 @@ impl Display {
         }
         let _ = match self.mode {
             Mode::Live | Mode::Plain => {
-                write!(io::stderr().lock(), "{}", progress::summary(end))
+                say(progress::summary(end).trim_end_matches('\n'));
+                Ok(())
             }
             Mode::Json => {
                 json_line(&Line::Summary { outcome, status: end, hardening: &self.hardened })
@@ -173,11 +177,31 @@ pub(super) fn colours() -> bool {
 }
 
 /// Says something on standard error. `error:` at the beginning of a line is red
-/// where there are colours.
+/// where there are colours. Where the log is JSON, it is a line of it.
 pub(super) fn say(text: &str) {
+    if log::is_json() {
+        let _ = writeln!(io::stderr().lock(), "{}", log::line_of(text));
+        return;
+    }
     let painted = paint(text, colours());
     // Nobody is left to be told that standard error is closed.
     let _ = writeln!(io::stderr().lock(), "{painted}");
+}
+
+/// Says why something cannot be done.
+pub(super) fn refuse(what: &str) -> Exit {
+    say(&format!("error: {what}"));
+    Exit::Usage
+}
+
+/// Prints an answer on standard output. If whoever read it has seen enough, that is no failure.
+pub(super) fn print(text: &str) -> Result<(), Exit> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(refuse(&format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn paint(text: &str, colours: bool) -> String {

@@ -8,7 +8,7 @@ use super::{
     errors::{JobFileErrors, Place, Problems},
     node::{self, Entry, Node, Value},
 };
-use crate::ids::OperatorName;
+use crate::{config::job::EXPR, ids::OperatorName};
 
 /// What is wrong with an operator of a job file whose own form is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,22 +47,26 @@ pub fn point_out(
     problems.into_errors(text, origin, &sets)
 }
 
-/// The fault's key or, where the file leaves that out, the artifact, which every
-/// operator has.
+/// The fault's key or, where the file leaves that out, the artifact or the expressions that stand
+/// for one, which every operator has.
 fn place_of(operator: &Node, fault: &OperatorFault) -> Place {
-    let Some(entry) = entry(operator, fault.key).or_else(|| entry(operator, "artifact")) else {
-        return operator.place.clone();
-    };
-    // Within the config, the setting that the message is about.
-    let setting = named_setting(&fault.message).and_then(|name| self::entry(&entry.node, name));
-    setting.unwrap_or(entry).key_place.clone()
+    let or = |key| move || entry(operator, key);
+    let found = entry(operator, fault.key).or_else(or(EXPR)).or_else(or("artifact"));
+    let Some(mut entry) = found else { return operator.place.clone() };
+    // Within the config, the setting that the message is about, as far as the file has it.
+    for part in named_setting(&fault.message) {
+        let Some(inner) = self::entry(&entry.node, part) else { break };
+        entry = inner;
+    }
+    entry.key_place.clone()
 }
 
-/// The setting that a message is about, if it names one as the SDK does: the
-/// first part of "config `limits.high`".
-fn named_setting(message: &str) -> Option<&str> {
-    let (_, path) = message.split_once("config `")?;
-    path.split(['`', '.', '[']).next()
+/// The setting that a message is about, if it names one as the SDK does, part by part:
+/// "config `limits.high`".
+fn named_setting(message: &str) -> impl Iterator<Item = &str> {
+    let path = message.split_once("config `").map_or("", |(_, path)| path);
+    let path = path.split(['`', '[']).next().unwrap_or_default();
+    path.split('.').filter(|part| !part.is_empty())
 }
 
 fn entry<'a>(table: &'a Node, key: &str) -> Option<&'a Entry> {

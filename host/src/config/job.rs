@@ -6,8 +6,9 @@ use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
 use rustls::pki_types::CertificateDer;
 
+pub use super::artifact_ref::{ArtifactRef, EXPR};
 use super::webhook::WebhookSpec;
-use crate::ids::{ArtifactName, JobName, OperatorName, PortName, VersionName};
+use crate::ids::{JobName, OperatorName, PortName};
 
 /// A whole job.
 #[derive(Debug, Clone, PartialEq)]
@@ -418,7 +419,8 @@ pub struct OperatorSpec {
     /// `http_roots`: certificates that it trusts at these hosts besides those that
     /// everybody trusts; none if not given.
     pub http_roots: Vec<CertificateDer<'static>>,
-    /// `[operator.config]`, as JSON.
+    /// `[operator.config]`, as JSON; or `expr`, which is the configuration of the operator that
+    /// evaluates expressions.
     pub config: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -466,36 +468,6 @@ impl StateKeeping {
             Self::Fold => "fold",
             Self::Export => "export",
             Self::Memory => "memory",
-        }
-    }
-}
-
-/// Which component an operator runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ArtifactRef {
-    /// One that is found by its name.
-    Named(OperatorName),
-    /// A file.
-    Path(PathBuf),
-    /// One that was uploaded to a service.
-    Uploaded {
-        /// Its name.
-        name: ArtifactName,
-        /// A version or a tag; the newest if not given.
-        version: Option<VersionName>,
-        /// Where its bytes are; none until the service has looked that up.
-        file: Option<PathBuf>,
-    },
-}
-
-impl std::fmt::Display for ArtifactRef {
-    /// As it is written in a job file.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Named(name) => name.fmt(f),
-            Self::Path(path) => path.display().fmt(f),
-            Self::Uploaded { name, version: None, .. } => name.fmt(f),
-            Self::Uploaded { name, version: Some(version), .. } => write!(f, "{name}@{version}"),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | [`job`] | the checked model: what the rest of the host sees |
+//! | `artifact_ref` | which component an operator runs, as it is written |
 //! | [`units`] | durations and sizes as people write them |
 //! | `node` | the file as a tree that knows its places; `--set` |
 //! | `section` | reading a table key by key, with errors |
@@ -19,6 +20,7 @@
 //! | [`server`], `read_server`, [`server_view`] | the configuration of a server: its checked model, reading it, showing it |
 //! | [`errors`] | a mistake, its place, and how it is shown |
 
+mod artifact_ref;
 mod blame;
 pub mod environment;
 pub mod errors;
@@ -50,5 +52,5 @@ pub use blame::{OperatorFault, point_out};
 pub use errors::{JobFileError, JobFileErrors};
 pub use node::{InvalidOverride, Override};
 pub use read::{HOSTED_ORIGIN, parse, parse_hosted};
-pub use read_server::parse_server;
+pub use read_server::{log_of_environment, parse_server};
 pub use read_tenants::parse_tenants;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     graph::{Graph, Kind},
     job::{
-        ArtifactRef, CpuShare, Grant, OperatorSpec, OutputRef, PoisonPolicy, StateKeeping,
+        ArtifactRef, CpuShare, EXPR, Grant, OperatorSpec, OutputRef, PoisonPolicy, StateKeeping,
         WindowAssigner, WindowSpec,
     },
     node::{Node, Value},
@@ -48,8 +48,7 @@ pub(super) fn read(
 ) -> Option<OperatorSpec> {
     let mut section = Section::new("[[operator]]", node, around.problems)?;
     let name = graph.name(&mut section, Kind::Operator);
-    let artifact =
-        section.require("artifact", "artifact = \"filter\"", |node| artifact(node, around));
+    let (artifact, expressions) = read_artifact(&mut section, around);
     let ports = section.get("ports", ports).unwrap_or_default();
     // A window with a mistake in it is still one.
     graph.offers(&ports, section.has("window"));
@@ -83,7 +82,7 @@ pub(super) fn read(
     let called = name.as_ref().map_or("an operator", OperatorName::as_str);
     let roots = |node: &Node| read_http_hosts::roots(node, called, may_send, around);
     let http_roots = section.get("http_roots", roots).unwrap_or_default();
-    let config = section.get("config", config).unwrap_or_default();
+    let config = section.get("config", config).or(expressions).unwrap_or_default();
     section.finish();
     Some(OperatorSpec {
         name: name?,
@@ -104,6 +103,35 @@ pub(super) fn read(
         http_roots,
         config,
     })
+}
+
+/// What the operator runs; and its configuration, if that is expressions.
+fn read_artifact(
+    section: &mut Section<'_>,
+    around: &Surroundings<'_>,
+) -> (Option<ArtifactRef>, Option<Config>) {
+    if !section.has(EXPR) {
+        let example = "artifact = \"filter\"` or `expr = { filter = \"…\" }";
+        return (section.require("artifact", example, |node| artifact(node, around)), None);
+    }
+    let one_of_them = section.one_of_two("artifact", EXPR) && section.one_of_two("config", EXPR);
+    if !one_of_them {
+        return (None, None);
+    }
+    // Known, so that a slip of the finger is told.
+    section.take("artifact");
+    let expressions = section.get(EXPR, expressions);
+    let name = ArtifactName::new(EXPR).ok();
+    (name.map(|name| ArtifactRef::OfShelf { name, file: None }), expressions)
+}
+
+/// The table of expressions: what they may be is known to the operator that evaluates them.
+fn expressions(node: &Node) -> Read<Config> {
+    match &node.value {
+        Value::Table(_) => config(node),
+        _ => Err(Refusal::new(format!("must be a table, not {}", node.describe()))
+            .with_help("write `expr = { filter = \"record.delay > 15\" }`")),
+    }
 }
 
 fn artifact(node: &Node, around: &Surroundings<'_>) -> Read<ArtifactRef> {
@@ -204,7 +232,9 @@ fn placed(graph: &mut Graph, node: &Node) -> Read<OutputRef> {
     graph.reference(node).map_err(|refusal| refusal.at(&node.place))
 }
 
-fn config(node: &Node) -> Read<serde_json::Map<String, serde_json::Value>> {
+type Config = serde_json::Map<String, serde_json::Value>;
+
+fn config(node: &Node) -> Read<Config> {
     match node.to_json() {
         Ok(serde_json::Value::Object(map)) => Ok(map),
         Ok(_) => Err(Refusal::new(format!("must be a table, not {}", node.describe()))

@@ -9,13 +9,14 @@ use std::{
 };
 
 use super::{
+    environment,
     errors::{JobFileErrors, Place, Problems},
     node::{self, Entry, Node, Override, Value},
     read_http_hosts,
     section::{self, Read, Refusal, Section},
     server::{
-        Certificates, Configured, DiskLimits, LogFormat, PlaygroundLimits, ServerSpec, Source,
-        TenantLimits, TlsFiles,
+        Certificates, Configured, DiskLimits, LogFormat, LogSpec, PlaygroundLimits, ServerSpec,
+        Source, TenantLimits, TlsFiles,
     },
     traces,
 };
@@ -57,6 +58,16 @@ pub fn parse_server(
             Err(errors)
         }
     }
+}
+
+/// What these variables of the environment say of the log, for what has no configuration.
+///
+/// # Errors
+/// All mistakes of `COFFERDAM_LOG_FORMAT` and `COFFERDAM_LOG_LEVEL`.
+pub fn log_of_environment(variables: Vec<(String, String)>) -> Result<LogSpec, JobFileErrors> {
+    let about = variables.into_iter().filter(|(name, _)| name.starts_with("COFFERDAM_LOG_"));
+    let read = parse_server("", Path::new("the environment"), &environment::settings(about))?;
+    Ok(read.spec.log)
 }
 
 /// Where each value stands, those of tables by themselves.

@@ -19,6 +19,7 @@ use crate::{
         frame::{Head, Kind},
         log::Log,
     },
+    trace::SpanRef,
 };
 
 use super::{
@@ -185,6 +186,8 @@ pub(crate) struct HttpSource {
     /// Where each split of this subtask went on from.
     splits: BTreeMap<u64, Place>,
     reading: Option<Reading>,
+    /// Where the first and the last request begin that the last batch was made of.
+    made_of: Option<(u64, u64)>,
     ended: bool,
     out: Output,
 }
@@ -227,6 +230,7 @@ impl HttpSource {
             log,
             splits,
             reading: None,
+            made_of: None,
             ended: false,
             out: Output::default(),
         })
@@ -260,6 +264,8 @@ impl HttpSource {
                 Some(place) if place.offset <= head.offset => {
                     let at = if place.offset == head.offset { place.within } else { 0 };
                     let body = self.cursor.body(&head, &header)?;
+                    let first = self.made_of.map_or(head.offset, |(first, _)| first);
+                    self.made_of = Some((first, head.offset));
                     self.reading = Some(Reading { head, body, at: at as usize });
                 }
                 _ => self.cursor.pass(&head),
@@ -283,6 +289,7 @@ fn failed(error: IntakeError) -> ConnectorError {
 impl Source for HttpSource {
     async fn next(&mut self) -> Result<SourceEvent, ConnectorError> {
         loop {
+            self.made_of = self.reading.as_ref().map(|r| (r.head.offset, r.head.offset));
             if !self.ended {
                 self.fill().map_err(failed)?;
             }
@@ -305,6 +312,13 @@ impl Source for HttpSource {
         // The cursor may be behind where a split went on from, for the sake of another one.
         let at = |(number, place): (&u64, &Place)| (split_name(*number), encode(here.max(*place)));
         self.splits.iter().map(at).collect()
+    }
+
+    fn posted_by(&self) -> Vec<SpanRef> {
+        let Some((first, last)) = self.made_of else { return Vec::new() };
+        self.log
+            .traced()
+            .within(first..=last, |number| self.splits.contains_key(&(number % SPLITS)))
     }
 }
 

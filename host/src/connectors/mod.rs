@@ -47,6 +47,7 @@ use crate::{
     ids::OperatorName,
     intake::log::Log,
     stream::{Batch, DeadLetter},
+    trace::SpanRef,
 };
 
 /// Where a source stands in each of its splits (a file, a range of generated
@@ -82,6 +83,12 @@ pub trait Source: Send {
     /// Where to go on after everything that `next` has returned so far, for
     /// each split that this instance owns.
     fn positions(&self) -> SplitPositions;
+
+    /// The spans of what posted the records of the batch that `next` returned last, if those are
+    /// traced; some of them, if they are many.
+    fn posted_by(&self) -> Vec<SpanRef> {
+        Vec::new()
+    }
 }
 
 /// One parallel instance of a sink.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     ids::{ArtifactName, KeyId, TenantId, TokenId, VersionName},
-    registry::records::{Inspection, SignatureRecord, TagRecord, VersionRecord},
+    registry::records::{BuiltIn, Inspection, SignatureRecord, TagRecord, VersionRecord},
     service::{
         access::Caller,
         artifacts::ArtifactView,
@@ -41,8 +41,13 @@ const SIGNATURE: &str = "x-cofferdam-signature";
 pub(super) struct Artifact {
     tenant: TenantId,
     name: ArtifactName,
+    /// The oldest first; before them the one that comes with the program, if one does.
     versions: Vec<Version>,
     tags: BTreeMap<VersionName, VersionName>,
+    /// Whether all of it comes with the program, and nobody has uploaded any.
+    built_in: bool,
+    /// What it does, if it comes with the program.
+    about: Option<String>,
 }
 
 /// All artifacts of a tenant.
@@ -61,11 +66,15 @@ pub(super) struct Version {
     digest: String,
     /// Bytes.
     size: u64,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970; of what comes with the program, when the server was started.
     uploaded_at: i64,
     uploaded_by: Option<TokenId>,
     inspection: Inspection,
     signed: Option<Signed>,
+    /// Whether it comes with the program: every tenant has it, and none can change it.
+    built_in: bool,
+    /// Whether an operator of this name comes with the program, before which this one goes.
+    hides_built_in: bool,
 }
 
 /// Who signed a version. The key counted when that was uploaded; it may have been taken away since.
@@ -96,31 +105,33 @@ struct TagTarget {
 
 impl From<VersionRecord> for Version {
     fn from(record: VersionRecord) -> Self {
-        let digest = format!("sha256-{}", record.digest);
-        let VersionRecord {
-            tenant,
-            name,
-            version,
-            size,
-            uploaded_at,
-            uploaded_by,
-            inspection,
-            signed,
-            ..
-        } = record;
-        let signed = signed.map(|SignatureRecord { key, name, signature }| Signed {
+        let signed = |SignatureRecord { key, name, signature }| Signed {
             key,
             name,
             signature: signature.to_string(),
-        });
-        Self { tenant, name, version, digest, size, uploaded_at, uploaded_by, inspection, signed }
+        };
+        Self {
+            digest: format!("sha256-{}", record.digest),
+            signed: record.signed.map(signed),
+            built_in: record.built_in == BuiltIn::Yes,
+            hides_built_in: record.built_in == BuiltIn::Hides,
+            tenant: record.tenant,
+            name: record.name,
+            version: record.version,
+            size: record.size,
+            uploaded_at: record.uploaded_at,
+            uploaded_by: record.uploaded_by,
+            inspection: record.inspection,
+        }
     }
 }
 
 impl From<ArtifactView> for Artifact {
     fn from(view: ArtifactView) -> Self {
-        let ArtifactView { tenant, name, versions, tags } = view;
-        Self { tenant, name, versions: versions.into_iter().map(Version::from).collect(), tags }
+        let built_in = view.is_built_in();
+        let ArtifactView { tenant, name, versions, tags, about } = view;
+        let versions = versions.into_iter().map(Version::from).collect();
+        Self { tenant, name, versions, tags, built_in, about }
     }
 }
 
@@ -135,7 +146,7 @@ impl Version {
     }
 }
 
-/// The artifacts of a tenant
+/// The artifacts of a tenant, and those that come with the program
 #[utoipa::path(get, path = "/v1/artifacts", operation_id = "listArtifacts", params(("tenant" = Option<TenantId>, Query)),
     responses((status = 200, description = "All of them", body = Artifacts)))]
 pub(super) async fn list(
@@ -297,10 +308,8 @@ pub(super) async fn put_tag(
 ) -> Answer<Response> {
     let tenant = query.only(&["tenant"])?.tenant()?;
     let (name, tag) = (path.artifact()?, path.tag()?);
-    let body = Reader::new(body, service.spec().read_timeout).text("a tag", LONGEST_TAG).await?;
-    let target: TagTarget = serde_json::from_str(&body).map_err(|error| {
-        Problem::invalid(format!("the body must be {{\"version\": \"…\"}}: {error}"))
-    })?;
+    let body = Reader::new(body, service.spec().read_timeout);
+    let target: TagTarget = body.json(("a tag", LONGEST_TAG), "{\"version\": \"…\"}").await?;
     let (record, digest) = blocking(service, move |s| {
         s.put_tag(&caller, tenant.as_ref(), (&name, &tag), &target.version, &condition)
     })

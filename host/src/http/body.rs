@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::{body::Body, http::StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::problem::Problem;
@@ -75,6 +76,17 @@ impl Reader {
     pub(super) async fn text(self, what: &str, limit: usize) -> Result<String, Problem> {
         String::from_utf8(self.bytes(what, limit).await?)
             .map_err(|_| Problem::invalid(format!("{what} must be text in UTF-8")))
+    }
+
+    /// All of it, as JSON; `shape` says what that should be like.
+    pub(super) async fn json<T: DeserializeOwned>(
+        self,
+        (what, limit): (&str, usize),
+        shape: &str,
+    ) -> Result<T, Problem> {
+        let text = self.text(what, limit).await?;
+        serde_json::from_str(&text)
+            .map_err(|error| Problem::invalid(format!("the body must be {shape}: {error}")))
     }
 
     /// All of it.

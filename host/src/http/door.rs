@@ -28,7 +28,7 @@ use crate::{
     ids::TenantId,
     registry::records::AuditRecord,
     service::{access::Caller, audit::Call},
-    trace::SpanContext,
+    trace::SpanRef,
 };
 
 /// The other end of the connection.
@@ -69,8 +69,8 @@ pub(super) async fn enter(
         trace_id = tracing::field::Empty
     );
     if let Some(traced) = &traced {
-        span.record("trace_id", tracing::field::display(traced.context().trace));
-        request.extensions_mut().insert(traced.context());
+        span.record("trace_id", tracing::field::display(traced.span().context.trace));
+        request.extensions_mut().insert(traced.span().clone());
     }
     let tracer = service.tracer().clone();
     let answering = answer(service, request, next, (&path, &id)).instrument(span.clone());
@@ -99,7 +99,7 @@ async fn answer(
     } else {
         match admit(&service, &request) {
             Ok(mut caller) => {
-                caller.traced = request.extensions().get::<SpanContext>().copied();
+                caller.traced = request.extensions().get::<SpanRef>().cloned();
                 if let Some(tenant) = &caller.tenant {
                     tracing::Span::current().record("tenant", tenant.as_str());
                 }

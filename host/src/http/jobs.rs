@@ -25,7 +25,7 @@ use crate::{
     service::{
         access::Caller,
         conditions::Condition,
-        control::Rescaled,
+        control::{NewLimits, Rescaled},
         jobs::{JobQuery, JobView},
         submission::{LONGEST_FILE, Submission},
     },
@@ -34,8 +34,8 @@ use crate::{
 /// How many jobs a page has if nothing is said, and at most.
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1_000;
-/// The longest body that asks for another parallelism, in bytes.
-const LONGEST_RESCALE: usize = 4 << 10;
+/// The longest body that asks for another parallelism or other limits, in bytes.
+const LONGEST_CHANGE: usize = 4 << 10;
 
 /// A job in a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -314,15 +314,46 @@ pub(super) async fn rescale(
     body: Body,
 ) -> Answer<Json<Rescaled>> {
     let body = Reader::new(body, service.spec().read_timeout);
-    let body = body.text("another parallelism", LONGEST_RESCALE).await?;
-    let asked: Rescale = serde_json::from_str(&body).map_err(|error| {
-        Problem::invalid(format!(
-            "the body must be {{\"parallelism\": 4}}, with \"operator\": \"…\" for one of them \
-             only: {error}"
-        ))
-    })?;
-    let Rescale { operator, parallelism } = asked;
+    let shape = "{\"parallelism\": 4}, with \"operator\": \"…\" for one of them only";
+    let Rescale { operator, parallelism } =
+        body.json(("another parallelism", LONGEST_CHANGE), shape).await?;
     Ok(Json(service.rescale(&caller, path.job()?, operator, parallelism).await?))
+}
+
+/// Other limits
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    operator: OperatorName,
+    /// Memory of each of its slots, as in a job file, such as `512MiB`
+    memory: Option<String>,
+    /// How long a call may take, such as `10s`
+    deadline: Option<String>,
+    /// What each of its slots may use of one core, such as `50%`
+    cpu_cap: Option<String>,
+}
+
+/// Go on with other limits of an operator
+#[utoipa::path(post, path = "/v1/jobs/{id}/limits", operation_id = "setJobLimits",
+    request_body(content = Limits, description = "Of which operator; what is not given stays"),
+    responses((status = 200, description = "It runs with them", body = shapes::Rescaled)))]
+pub(super) async fn limit(
+    State(service): State<Shared>,
+    caller: Caller,
+    path: InPath,
+    body: Body,
+) -> Answer<Json<Rescaled>> {
+    let body = Reader::new(body, service.spec().read_timeout);
+    let shape =
+        "{\"operator\": \"…\"} with some of \"memory\", \"deadline\" and \"cpu_cap\", as texts";
+    let Limits { operator, memory, deadline, cpu_cap } =
+        body.json(("other limits", LONGEST_CHANGE), shape).await?;
+    let limits = NewLimits { memory, deadline, cpu_cap };
+    if limits == NewLimits::default() {
+        let why = "no limit is given: \"memory\", \"deadline\" or \"cpu_cap\"";
+        return Err(Problem::invalid(why.to_owned()));
+    }
+    Ok(Json(service.limit(&caller, path.job()?, operator, limits).await?))
 }
 
 /// What `?from_savepoint=JOB/SAVEPOINT` says.

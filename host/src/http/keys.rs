@@ -105,13 +105,8 @@ pub(super) async fn add(
 ) -> Answer<Response> {
     let tenant = query.only(&["tenant"])?.tenant()?;
     let body = Reader::new(body, service.spec().read_timeout);
-    let body = body.text("a key", LONGEST_REQUEST).await?;
-    let asked: NewKey = serde_json::from_str(&body).map_err(|error| {
-        Problem::invalid(format!(
-            "the body must be {{\"name\": \"…\", \"key\": \"-----BEGIN PUBLIC KEY-----…\"}}: {error}"
-        ))
-    })?;
-    let NewKey { name, key } = asked;
+    let shape = "{\"name\": \"…\", \"key\": \"-----BEGIN PUBLIC KEY-----…\"}";
+    let NewKey { name, key } = body.json(("a key", LONGEST_REQUEST), shape).await?;
     if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(Problem::invalid(format!(
             "`name` must be plain text of {LONGEST_NAME} characters at most"

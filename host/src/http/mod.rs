@@ -117,6 +117,7 @@ impl Routes {
             .add(Method::POST, "/v1/jobs/{id}/restart", jobs::restart)
             .add(Method::DELETE, "/v1/jobs/{id}", jobs::delete)
             .add(Method::POST, "/v1/jobs/{id}/rescale", jobs::rescale)
+            .add(Method::POST, "/v1/jobs/{id}/limits", jobs::limit)
             .add(Method::GET, SOURCE, sources::show)
             .add(Method::POST, SOURCE, sources::post)
             .add(Method::POST, "/v1/jobs/{id}/sources/{operator}/end", sources::end)

@@ -60,6 +60,7 @@ use crate::{
         jobs::restart,
         jobs::delete,
         jobs::rescale,
+        jobs::limit,
         sources::show,
         sources::post,
         sources::end,

@@ -160,7 +160,7 @@ pub(super) struct CheckpointConfig {
     retain: u32,
 }
 
-/// A job that goes on with another parallelism.
+/// A job that goes on with another parallelism, or with other limits.
 #[derive(ToSchema)]
 pub(super) struct Rescaled {
     /// The checkpoint that it went on from.
@@ -291,6 +291,10 @@ pub(super) struct ServerConfig {
     /// How many calls of a tenant the audit log keeps.
     audit_keep: usize,
     tls: Option<TlsShown>,
+    /// Every key with what holds, by table, as the configuration file has them; null where nothing
+    /// does, or what is made of the machine. Values of headers, and where the secret key is, are not
+    /// told.
+    settings: BTreeMap<String, BTreeMap<String, Option<Value>>>,
 }
 
 /// How often somebody may ask.

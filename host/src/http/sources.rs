@@ -85,7 +85,7 @@ pub(super) async fn post(
         let unpack = move || coding.unpack(body, what, longest);
         body = tokio::task::spawn_blocking(unpack).await.map_err(|e| Problem::bug(&e))??;
     }
-    Ok(Json(service.post(source, key, body).await?.into()))
+    Ok(Json(service.post(source, key, body, caller.traced).await?.into()))
 }
 
 /// End a source

@@ -14,7 +14,6 @@ use super::{
     Answer, Json, Shared,
     body::Reader,
     given::{InPath, Query},
-    problem::Problem,
     shapes, tagged,
 };
 use crate::{
@@ -100,13 +99,8 @@ pub(super) async fn put(
 ) -> Answer<Response> {
     let name = path.tenant()?;
     let body = Reader::new(body, service.spec().read_timeout);
-    let body = body.text("a tenant", LONGEST_REQUEST).await?;
-    let may: May = serde_json::from_str(&body).map_err(|error| {
-        Problem::invalid(format!(
-            "the body must be the tenant's quotas, such as {{\"slots\": 8, \"memory\": 1073741824}}: \
-             {error}"
-        ))
-    })?;
+    let shape = "the tenant's quotas, such as {\"slots\": 8, \"memory\": 1073741824}";
+    let may: May = body.json(("a tenant", LONGEST_REQUEST), shape).await?;
     let put =
         super::blocking(service, move |s| s.put_tenant(&caller, &name, may, &condition)).await?;
     let (tenant, new) = put;

@@ -94,14 +94,10 @@ pub(super) async fn make(
 ) -> Answer<Response> {
     query.only(&[])?;
     let body = Reader::new(body, service.spec().read_timeout);
-    let body = body.text("what a token is for", LONGEST_REQUEST).await?;
-    let asked: NewToken = serde_json::from_str(&body).map_err(|error| {
-        Problem::invalid(format!(
-            "the body must be {{\"name\": \"…\", \"role\": \"ingest\", \"viewer\", \"author\", \"operator\" \
-             or \"admin\", \"tenant\": \"…\", \"expires_at\": milliseconds since 1970}}, the last two if \
-             wanted: {error}"
-        ))
-    })?;
+    let shape = "{\"name\": \"…\", \"role\": \"ingest\", \"viewer\", \"author\", \"operator\" or \
+                 \"admin\", \"tenant\": \"…\", \"expires_at\": milliseconds since 1970}, the last \
+                 two if wanted";
+    let asked: NewToken = body.json(("what a token is for", LONGEST_REQUEST), shape).await?;
     if asked.name.chars().count() > LONGEST_NAME || asked.name.chars().any(char::is_control) {
         return Err(Problem::invalid(format!(
             "`name` must be plain text of {LONGEST_NAME} characters at most"

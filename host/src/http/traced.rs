@@ -1,5 +1,5 @@
 //! The span of a request: sampled as whoever sent it says in `traceparent` (W3C Trace Context), or by
-//! chance. Names are those of OpenTelemetry's semantic conventions for HTTP servers.
+//! chance; what `tracestate` says goes with it. Names are those of OpenTelemetry's semantic conventions for HTTP servers.
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -9,7 +9,10 @@ use axum::{
 use crate::{
     clock::{Moment, Stopwatch},
     ids::TenantId,
-    trace::{Span, SpanContext, SpanKind, TraceParent, Traced, Tracer, context::TRACEPARENT},
+    trace::{
+        Span, SpanKind, SpanRef, TraceParent, TraceState, Traced, Tracer, context::TRACEPARENT,
+        state::TRACESTATE,
+    },
 };
 
 /// A request that is traced and not answered yet.
@@ -34,7 +37,13 @@ impl Asked {
         // More than one would be from more than one caller: then it is from nobody.
         let alone = headers.get_all(TRACEPARENT).iter().count() == 1;
         let parent = text(TRACEPARENT).filter(|_| alone).and_then(TraceParent::parse);
-        let traced = tracer.request(parent)?;
+        // One that is no text is as malformed as any other.
+        let state = || {
+            let values = headers.get_all(TRACESTATE).iter();
+            let texts: Result<Vec<&str>, _> = values.map(|value| value.to_str()).collect();
+            TraceState::parse(texts.ok()?)
+        };
+        let traced = tracer.request(parent, state)?;
         let route = request.extensions().get::<MatchedPath>();
         Some(Self {
             traced,
@@ -47,8 +56,8 @@ impl Asked {
     }
 
     /// Its span.
-    pub(super) fn context(&self) -> SpanContext {
-        self.traced.context
+    pub(super) fn span(&self) -> &SpanRef {
+        &self.traced.span
     }
 
     /// It was answered. Whoever was not let in has no say in what is traced.
@@ -67,7 +76,8 @@ impl Asked {
             Some(route) => format!("{} {route}", self.method),
             None => self.method.to_string(),
         };
-        let span = Span::new(name, self.traced.context, self.began)
+        let span = Span::new(name, self.traced.span.context, self.began)
+            .carrying(self.traced.span.state.as_ref())
             .with("http.request.method", self.method.as_str())
             .with("url.path", &*self.path)
             .with("http.response.status_code", u64::from(status.as_u16()))

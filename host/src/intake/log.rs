@@ -21,8 +21,9 @@ use super::{
     frame::{self, Head, Kind},
     keys::{self, Keys, Taken},
     segment::{self, BEGIN, Segment},
+    traced::TracedPosts,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, trace::SpanRef};
 
 /// A segment that has grown to this is followed by another one, if the log may be large.
 const LARGEST_SEGMENT: u64 = 16 << 20;
@@ -74,6 +75,7 @@ pub struct Log {
     state: Mutex<State>,
     /// Where the log ends, as far as it is durable.
     durable: watch::Sender<u64>,
+    traced: TracedPosts,
 }
 
 /// Somebody who waits until the log is durable up to a place.
@@ -193,8 +195,8 @@ impl Log {
         };
         let durable = watch::channel(state.durable()).0;
         room.holds(state.held());
-        let state = Mutex::new(state);
-        Ok(Arc::new(Self { dir: dir.to_owned(), limits, clock, room, state, durable }))
+        let (state, traced) = (Mutex::new(state), TracedPosts::default());
+        Ok(Arc::new(Self { dir: dir.to_owned(), limits, clock, room, state, durable, traced }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -257,7 +259,27 @@ impl Log {
         records: u32,
         key: Option<&str>,
     ) -> Result<Accepted, IntakeError> {
-        self.put(Kind::Records, body, records, key).await
+        self.put(Kind::Records, body, records, key, None).await
+    }
+
+    /// As [`append`](Self::append), for a request that may be traced.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub async fn append_traced(
+        self: &Arc<Self>,
+        body: &[u8],
+        records: u32,
+        key: Option<&str>,
+        span: Option<SpanRef>,
+    ) -> Result<Accepted, IntakeError> {
+        self.put(Kind::Records, body, records, key, span).await
+    }
+
+    /// Which requests were traced.
+    #[must_use]
+    pub fn traced(&self) -> &TracedPosts {
+        &self.traced
     }
 
     /// Says that no more will come. Said again it is no mistake.
@@ -265,7 +287,7 @@ impl Log {
     /// # Errors
     /// As [`append`](Self::append).
     pub async fn end(self: &Arc<Self>) -> Result<Accepted, IntakeError> {
-        self.put(Kind::End, b"", 0, None).await
+        self.put(Kind::End, b"", 0, None, None).await
     }
 
     async fn put(
@@ -274,6 +296,7 @@ impl Log {
         body: &[u8],
         records: u32,
         key: Option<&str>,
+        span: Option<SpanRef>,
     ) -> Result<Accepted, IntakeError> {
         let body_print = frame::print(body);
         let key = key.map(|key| frame::print(key.as_bytes()));
@@ -294,6 +317,9 @@ impl Log {
                         body: body_print,
                     };
                     self.enter(&mut state, &head, body)?;
+                    if let Some(span) = span {
+                        self.traced.add(&head, span);
+                    }
                     (head.end(), records)
                 }
             };
@@ -438,6 +464,7 @@ impl Log {
         state.torn = true;
         state.end = durable;
         state.keys.roll_back(durable);
+        self.traced.roll_back(durable);
         state.ended = state.ended.filter(|end| *end <= durable);
         let all = std::mem::take(&mut state.waiting);
         self.room.holds(state.held());

@@ -15,6 +15,7 @@
 //! | [`log`] | appending, syncing together, trimming |
 //! | `keys` | which requests were taken already |
 //! | [`cursor`] | reading from a position |
+//! | [`traced`] | which requests were traced |
 //! | [`transfer`] | a log for a job that begins with another one's savepoint |
 
 pub mod cursor;
@@ -24,6 +25,7 @@ pub mod log;
 mod segment;
 #[cfg(test)]
 mod tests;
+pub mod traced;
 pub mod transfer;
 
 use std::{

@@ -36,6 +36,7 @@ use crate::{
         SubtaskId,
         recorder::{Crash, Recorded, Recording, Segment},
     },
+    threads,
 };
 
 /// How many capsules a directory keeps: the newest.
@@ -85,7 +86,7 @@ impl Capsules {
         let path = dir.join(format!("{name}-{}-{taken_at}.{EXTENSION}", id.index));
         self.taken.insert(id, path.clone());
         let (deployer, writer) = (deployer.clone(), writer.clone());
-        self.writing.push(tokio::task::spawn_blocking(move || {
+        self.writing.push(threads::blocking(move || {
             let Some(capsule) = compose(&deployer, &writer, id, crash, taken_at) else {
                 return;
             };

@@ -14,9 +14,20 @@ use crate::{
     job_manager::status::JobStatus,
     task_manager::{TaskManager, TaskManagerSettings, slots::health::SlotCondition},
     tenancy::usage::ledger::Ledger,
-    trace::{SpanContext, Tracer},
+    trace::{SpanRef, Tracer},
     watching::Watching,
 };
+
+/// What each slot of an operator may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotLimits {
+    /// Bytes of memory.
+    pub memory: usize,
+    /// How long a call may take, in milliseconds.
+    pub deadline_millis: u64,
+    /// Of one core, in thousandths; no limit if not given.
+    pub cpu_cap: Option<u32>,
+}
 
 /// How to run a job, beyond what its file says.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +59,7 @@ pub struct RunOptions {
     /// Where what there is to see of it goes.
     pub watching: Watching,
     /// The span of the request that had it started, if that is traced.
-    pub asked_by: Option<SpanContext>,
+    pub asked_by: Option<SpanRef>,
 }
 
 impl RunOptions {
@@ -97,6 +108,13 @@ pub enum Ask {
         operator: Option<OperatorName>,
         /// How many subtasks.
         parallelism: u32,
+    },
+    /// Go on with other limits of an operator.
+    Limit {
+        /// Which.
+        operator: OperatorName,
+        /// All of them, those too that stay.
+        limits: SlotLimits,
     },
     /// Record what a subtask of an operator is given, from the next checkpoint on.
     Record {
@@ -166,7 +184,7 @@ pub enum Answer {
         /// Whether the job has stopped.
         stopped: bool,
     },
-    /// It runs with another parallelism.
+    /// It runs with another parallelism, or with other limits.
     Rescaled {
         /// The checkpoint that it went on from.
         from: Option<CheckpointId>,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::{sync::mpsc, task::JoinSet};
+use tracing::Instrument as _;
 
 use crate::{
     checkpoint::Manifest,
@@ -34,7 +35,7 @@ use crate::{
     sandbox::{Artifact, CpuMeter, GuestMetrics, LogBudget},
     task_manager::{
         SubtaskId, TaskManager,
-        chain::{Chain, ChainEnd},
+        chain::{Chain, ChainEnd, Run},
         gate::{Pass, turn::breathe},
         guest::Guest,
         operator_task::out_of_memory,
@@ -131,7 +132,7 @@ impl Deployer {
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
         let mut working = JoinSet::new();
-        let turns = self.pass().turns(Box::pin(work));
+        let turns = self.pass().turns(Box::pin(work.in_current_span()));
         self.task_manager.workers.spawn(&mut working, turns);
         match working.join_next().await {
             Some(Ok(done)) => done,
@@ -207,8 +208,9 @@ impl Deployer {
             for index in 0..self.plan.vertices[vertices[0]].parallelism {
                 let ids =
                     vertices.iter().map(|v| SubtaskId { vertex: *v, index: SubtaskIndex(index) });
-                let members: Vec<_> =
-                    ids.filter_map(|id| Some((id, ready.remove(&id)?.run()))).collect();
+                let members: Vec<_> = ids
+                    .filter_map(|id| Some((id, self.told_apart(id, ready.remove(&id)?.run()))))
+                    .collect();
                 if !members.is_empty() {
                     let chain = self.pass().turns(Chain::new(members));
                     self.task_manager.workers.spawn(&mut tasks, chain);
@@ -216,6 +218,12 @@ impl Deployer {
             }
         }
         tasks
+    }
+
+    /// A subtask whose lines in the log say which it is.
+    fn told_apart(&self, id: SubtaskId, run: Run) -> Run {
+        let operator = self.plan.vertices[id.vertex].name.as_str();
+        Box::pin(run.instrument(tracing::error_span!("subtask", operator, subtask = id.index.0)))
     }
 
     /// Makes and opens an instance for a subtask in a slot of its own, in turns of the
@@ -286,7 +294,7 @@ impl Deployer {
     }
 
     /// What a slot may log: what it has left.
-    fn log_budget(&self, operator: &OperatorName, id: SubtaskId) -> LogBudget {
+    pub(super) fn log_budget(&self, operator: &OperatorName, id: SubtaskId) -> LogBudget {
         self.logs.get(&id).cloned().unwrap_or_else(|| {
             LogBudget::new(Arc::from(operator.as_str()), id.index.0, self.clock.clone())
         })

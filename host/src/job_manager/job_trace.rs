@@ -16,7 +16,7 @@ use crate::{
     ids::{CheckpointId, JobId, JobName, TenantId},
     job_manager::{plan::Plan, writer::Written},
     task_manager::{Snapshot, SubtaskId},
-    trace::{Attribute, Attributes, Span, SpanContext, SpanId, Tracer, Value},
+    trace::{Attribute, Attributes, Span, SpanContext, SpanId, SpanRef, TraceState, Tracer, Value},
 };
 
 /// What every span of a job has. Where it has no identifier, its name has to do.
@@ -43,11 +43,20 @@ pub fn of_subtask(of_job: &[Attribute], plan: &Plan, id: SubtaskId) -> Attribute
 }
 
 /// Something that is being done.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Open {
     context: SpanContext,
     parent: Option<SpanId>,
+    /// What travels with the trace.
+    state: Option<TraceState>,
     began: Moment,
+}
+
+impl Open {
+    /// The first of a new trace.
+    fn root(context: SpanContext, began: Moment) -> Self {
+        Self { context, parent: None, state: None, began }
+    }
 }
 
 /// A checkpoint that is under way and traced.
@@ -76,23 +85,26 @@ impl JobTrace {
         tracer: Tracer,
         shared: Attributes,
         began: Moment,
-        asked_by: Option<SpanContext>,
+        asked_by: Option<SpanRef>,
     ) -> Self {
         let starting = match asked_by.filter(|_| tracer.is_on()) {
-            Some(by) => Some(Open { context: by.child(), parent: Some(by.span), began }),
-            None => tracer.job().map(|context| Open { context, parent: None, began }),
+            Some(SpanRef { context, state }) => {
+                Some(Open { context: context.child(), parent: Some(context.span), state, began })
+            }
+            None => tracer.job().map(|context| Open::root(context, began)),
         };
         Self { tracer, shared, starting, checkpoint: None }
     }
 
     fn end(&self, name: &str, open: Open, more: impl FnOnce(Span) -> Span) {
         let span = Span { parent: open.parent, ..Span::new(name, open.context, open.began) };
+        let span = span.carrying(open.state.as_ref());
         self.tracer.end(more(span.sharing(&self.shared)));
     }
 
     fn below(&self, open: &Open, began: Moment) -> Open {
         let (context, parent) = (open.context.child(), Some(open.context.span));
-        Open { context, parent, began }
+        Open { context, parent, state: open.state.clone(), began }
     }
 
     /// A step of the job's start was done, which had begun then.
@@ -112,8 +124,7 @@ impl JobTrace {
     /// A checkpoint begins.
     pub fn begin_checkpoint(&mut self, id: CheckpointId, trigger: &'static str) {
         self.give_up_checkpoint("another one was begun before it was complete");
-        let open =
-            self.tracer.job().map(|context| Open { context, parent: None, began: Moment::now() });
+        let open = self.tracer.job().map(|context| Open::root(context, Moment::now()));
         self.checkpoint = open.map(|open| Checkpoint { id, trigger, open, writing: None });
     }
 
@@ -174,7 +185,7 @@ impl JobTrace {
             self.end("write checkpoint", open, |span| more(id(span)));
         }
         let trigger = checkpoint.trigger;
-        self.end("checkpoint", checkpoint.open, |span| {
+        self.end("checkpoint", checkpoint.open.clone(), |span| {
             more(id(span).with("cofferdam.checkpoint.trigger", trigger))
         });
     }

@@ -21,7 +21,8 @@ use crate::{
 pub fn of_operators(spec: &JobSpec, options: &RunOptions) -> Needs {
     let dirs = catalog::search_path(options.artifacts.as_deref());
     // Whatever is linked to by a name is allowed, and not all that lies beside it.
-    let artifacts = spec.operators.iter().filter_map(|o| catalog::locate(&o.artifact, &dirs));
+    let artifacts =
+        spec.operators.iter().filter_map(|o| catalog::locate(&o.artifact, &dirs)?.file());
     let folders = spec.operators.iter().flat_map(|o| &o.folders).map(|folder| folder.path.clone());
     let senders = spec.operators.iter().filter(|o| o.grants.contains(&Grant::WasiHttp));
     let hosts: Vec<_> = senders.flat_map(|operator| &operator.http_hosts).collect();

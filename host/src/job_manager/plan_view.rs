@@ -4,13 +4,16 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     plan::{Edge, Plan, Role, Vertex},
     status::VertexKind,
 };
 use crate::{
-    config::job::{ArtifactRef, OperatorSpec, SinkConnector, SourceConnector, WindowAssigner},
+    config::job::{
+        ArtifactRef, EXPR, OperatorSpec, SinkConnector, SourceConnector, WindowAssigner,
+    },
     ids::OperatorName,
     stream::exchange::Exchange,
     task_manager::output::OutputPort,
@@ -34,6 +37,9 @@ pub struct PlanVertex {
     pub kind: VertexKind,
     /// The connector or artifact, and a window.
     pub detail: String,
+    /// The expressions that it evaluates: `filter = record.delay > 15`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expressions: Vec<String>,
     /// How many subtasks.
     pub parallelism: u32,
 }
@@ -93,7 +99,12 @@ fn vertex_view(vertex: &Vertex) -> PlanVertex {
         Role::Operator(operator, _) => (VertexKind::Operator, operator_detail(operator)),
         Role::Sink(sink) => (VertexKind::Sink, sink_detail(&sink.connector)),
     };
-    PlanVertex { name: vertex.name.clone(), kind, detail, parallelism: vertex.parallelism }
+    let expressions = match &vertex.role {
+        Role::Operator(operator, _) => expressions_of(operator),
+        Role::Source(_) | Role::Sink(_) => Vec::new(),
+    };
+    let (name, parallelism) = (vertex.name.clone(), vertex.parallelism);
+    PlanVertex { name, kind, detail, expressions, parallelism }
 }
 
 fn edge_view(plan: &Plan, edge: &Edge) -> PlanEdge {
@@ -143,6 +154,28 @@ fn sink_detail(connector: &SinkConnector) -> String {
         SinkConnector::Http(_) => "http",
     }
     .to_owned()
+}
+
+/// The configuration of an operator that evaluates expressions, a line each.
+fn expressions_of(operator: &OperatorSpec) -> Vec<String> {
+    if operator.artifact.name() != Some(EXPR) {
+        return Vec::new();
+    }
+    let shown = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(all) => {
+            let all = all.iter().map(|one| one.as_str().unwrap_or_default());
+            all.collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    };
+    let line = |(key, value): (&String, &Value)| match value {
+        Value::Object(inner) => {
+            inner.iter().map(|(name, value)| format!("{key}.{name} = {}", shown(value))).collect()
+        }
+        value => vec![format!("{key} = {}", shown(value))],
+    };
+    operator.config.iter().flat_map(line).collect()
 }
 
 fn operator_detail(operator: &OperatorSpec) -> String {

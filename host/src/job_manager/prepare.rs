@@ -7,6 +7,7 @@ use std::{
     io::BufReader,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use crate::{
@@ -18,12 +19,12 @@ use crate::{
     clock::Clock,
     config::{
         OperatorFault,
-        job::{JobSpec, OperatorSpec, StateKeeping},
+        job::{CpuShare, JobSpec, OperatorSpec, StateKeeping},
     },
-    ids::{ArtifactDigest, JobId, OperatorName, SubtaskIndex, TenantId},
+    ids::{ArtifactDigest, JobId, JobName, OperatorName, SubtaskIndex, TenantId},
     job_manager::{
         capsules,
-        control::{Outcome, RunOptions},
+        control::{Outcome, RunOptions, SlotLimits},
         deploy::Deployer,
         disk::JobDisk,
         images, placement,
@@ -32,7 +33,7 @@ use crate::{
         trimmer::Trimmer,
         writer::{SharedStore, Writer},
     },
-    sandbox::{Artifact, CpuMeter, LoadError, LogBudget, OperatorKind},
+    sandbox::{Artifact, CpuMeter, LoadError, LogBudget, OfJob, OperatorKind},
     task_manager::{SubtaskId, TaskManager, TaskManagerSettings, traces::InSlot},
     tenancy::{book::EnteredJob, usage::ledger::Ledger},
     watching::log_book::LogBook,
@@ -106,7 +107,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
     let capsules = capsules::directory(spec.job.capsules, options);
     let meters = meters(&plan, &options.tenant, &task_manager);
     let book = &options.watching.book;
-    let logs = logs(&plan, &clock, (&options.tenant, options.id), book);
+    let logs = logs(&plan, &clock, (&options.tenant, options.id, &spec.job.name), book);
     let in_slots = of_each_slot(&plan, |_, _| InSlot::default());
     let deployer = Arc::new(Deployer {
         tenant: options.tenant.clone(),
@@ -150,13 +151,17 @@ fn meters(
 fn logs(
     plan: &Plan,
     clock: &Clock,
-    (tenant, id): (&TenantId, Option<JobId>),
+    (tenant, id, name): (&TenantId, Option<JobId>, &JobName),
     book: &LogBook,
 ) -> BTreeMap<SubtaskId, LogBudget> {
     of_each_slot(plan, |spec, index| {
         let log = LogBudget::new(Arc::from(spec.name.as_str()), index.0, clock.clone());
         let log = match id {
-            Some(id) => log.of_job(tenant.as_str().into(), id.to_string().into()),
+            Some(id) => log.of_job(OfJob {
+                tenant: tenant.as_str().into(),
+                job: id.to_string().into(),
+                job_name: name.as_str().into(),
+            }),
             None => log,
         };
         log.with_book(book.clone())
@@ -207,6 +212,22 @@ impl Prepared {
         Ok(self.changed(spec, plan, now.artifacts.clone()))
     }
 
+    /// The job with other limits of each slot of an operator.
+    ///
+    /// # Errors
+    /// In words, if it has no such operator.
+    pub fn limited(&self, operator: &OperatorName, limits: SlotLimits) -> Result<Deployer, String> {
+        let mut spec = self.deployer.spec.clone();
+        let found = spec.operators.iter_mut().find(|o| o.name == *operator);
+        let found = found.ok_or_else(|| format!("the job has no operator `{operator}`"))?;
+        found.memory = limits.memory;
+        found.deadline = Duration::from_millis(limits.deadline_millis);
+        found.cpu_cap = limits.cpu_cap.map(CpuShare);
+        let artifacts = self.deployer.artifacts.clone();
+        let plan = plan_of(&spec, &artifacts)?;
+        Ok(self.changed(spec, plan, artifacts))
+    }
+
     /// The job with another version of an operator.
     ///
     /// # Errors
@@ -239,8 +260,13 @@ impl Prepared {
     ) -> Deployer {
         let now = &self.deployer;
         let mut meters = meters(&plan, &now.tenant, &now.task_manager);
-        meters.extend(now.meters.iter().map(|(id, meter)| (*id, meter.clone())));
-        let mut logs = logs(&plan, &now.clock, (&now.tenant, now.id), &now.watching.book);
+        for (id, meter) in &now.meters {
+            // What they have used goes on to be counted; what holds them back may be another.
+            let caps = meters.get(id).map_or_else(|| meter.caps.clone(), |new| new.caps.clone());
+            meters.insert(*id, CpuMeter { work: meter.work.clone(), caps });
+        }
+        let mut logs =
+            logs(&plan, &now.clock, (&now.tenant, now.id, &now.spec.job.name), &now.watching.book);
         logs.extend(now.logs.iter().map(|(id, log)| (*id, log.clone())));
         let in_slots = of_each_slot(&plan, |_, _| InSlot::default());
         Deployer {

@@ -2,9 +2,10 @@
 //! and published with a growing generation. Rates are not here: who shows them
 //! takes two of these and divides.
 
-use std::{collections::VecDeque, path::PathBuf};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{
     checkpoint::Trigger,
@@ -72,6 +73,13 @@ impl JobStatus {
             memory: MemoryReport::default(),
             tenant: TenantStatus::default(),
         }
+    }
+
+    /// Where such a job is to be told of, and where it is to be seen. Whoever looks shares what was
+    /// told: a server's pages look at all jobs at once.
+    #[must_use]
+    pub fn watched(job: JobName) -> (watch::Sender<Arc<Self>>, watch::Receiver<Arc<Self>>) {
+        watch::channel(Arc::new(Self::created(job)))
     }
 }
 

@@ -169,10 +169,7 @@ impl Builder<'_> {
             job_rejected: self.job_rejected.clone(),
             ingest: self.deployer.task_manager.ingest.of(&self.deployer.tenant),
             ticket: Ticket::default(),
-            trace: SourceTrace {
-                subtask: self.deployer.trace(self.id),
-                sampler: self.deployer.task_manager.tracer.batches(),
-            },
+            trace: SourceTrace::new(self.deployer.trace(self.id)),
         })
     }
 
@@ -255,7 +252,11 @@ impl Builder<'_> {
                 clock: self.deployer.clock.clone(),
                 watermark: self.restored_watermark(),
                 was_finished,
-                trace: CallTrace::new(self.deployer.trace(self.id), work),
+                trace: CallTrace::new(
+                    self.deployer.trace(self.id),
+                    work,
+                    self.deployer.log_budget(&spec.name, self.id),
+                ),
             },
         })
     }

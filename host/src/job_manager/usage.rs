@@ -26,6 +26,7 @@ use crate::{
         ledger::Ledger,
         meter::{Reading, UsageMeter},
     },
+    threads,
 };
 
 /// From one record of a part to the next: what is lost at most if the process is
@@ -136,7 +137,7 @@ impl JobUsage {
     fn write(&mut self) {
         if self.writing.as_ref().is_none_or(JoinHandle::is_finished) {
             let outbox = self.outbox.clone();
-            self.writing = Some(tokio::task::spawn_blocking(move || outbox.send()));
+            self.writing = Some(threads::blocking(move || outbox.send()));
         }
     }
 

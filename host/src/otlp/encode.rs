@@ -90,6 +90,9 @@ impl Message {
         self.message(field, |to| {
             to.bytes(1, span.context.trace.bytes());
             to.bytes(2, span.context.span.bytes());
+            if let Some(state) = &span.state {
+                to.bytes(3, state.as_str().as_bytes());
+            }
             if let Some(parent) = &span.parent {
                 to.bytes(4, parent.bytes());
             }
@@ -103,8 +106,11 @@ impl Message {
             }
             for link in &span.links {
                 to.message(13, |to| {
-                    to.bytes(1, link.trace.bytes());
-                    to.bytes(2, link.span.bytes());
+                    to.bytes(1, link.context.trace.bytes());
+                    to.bytes(2, link.context.span.bytes());
+                    if let Some(state) = &link.state {
+                        to.bytes(3, state.as_str().as_bytes());
+                    }
                     to.fixed32(6, SAMPLED | KNOWS_PARENT);
                 });
             }
@@ -222,7 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trace::{SpanContext, TraceParent};
+    use crate::trace::{SpanContext, SpanRef, TraceParent, TraceState};
 
     /// Written by OpenTelemetry's own library: see `golden.py` beside it.
     const GOLDEN: &[u8] = include_bytes!("golden/request.bin");
@@ -246,14 +252,17 @@ mod tests {
             .with("none", 0_u64)
             .with("yes", true)
             .with("no", false);
+        let state = TraceState::parse(["rojo=1,congo=t61"]);
         let request = Span {
             kind: SpanKind::Server,
             ..Span::between("GET /é", context(1, 3), start + 1, start + 9)
                 .below(context(1, 2).span)
-                .linked([context(4, 5), context(6, 7)])
+                .carrying(state.as_ref())
+                .linked([context(4, 5).into(), SpanRef { context: context(6, 7), state }])
                 .failed(Some("why"))
         };
-        let less = Span { kind: SpanKind::Internal, links: Vec::new(), ..request.clone() };
+        let less =
+            Span { kind: SpanKind::Internal, links: Vec::new(), state: None, ..request.clone() };
         let resource = [("service.name", "s"), ("service.version", "1")];
         let resource = resource.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let spans = [read, request, less].map(Box::new);

@@ -37,6 +37,22 @@ pub struct VersionRecord {
     /// Who signed it, if anybody did.
     #[serde(default)]
     pub signed: Option<SignatureRecord>,
+    /// What it has to do with what comes with the program: not kept, but found when it is looked
+    /// up.
+    #[serde(skip)]
+    pub built_in: BuiltIn,
+}
+
+/// What a version has to do with the operators that come with the program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BuiltIn {
+    /// Nothing.
+    #[default]
+    No,
+    /// It was uploaded under the name of one, and goes before it.
+    Hides,
+    /// It is one.
+    Yes,
 }
 
 /// A signature that was right when it was given.
@@ -192,6 +208,9 @@ pub struct Pin {
     /// Its bytes.
     #[serde(with = "as_text")]
     pub digest: ArtifactDigest,
+    /// Whether it came with the program that took the job.
+    #[serde(default)]
+    pub built_in: bool,
 }
 
 /// What is wanted of a job.

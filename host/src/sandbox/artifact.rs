@@ -230,7 +230,12 @@ impl Sandbox {
 
     /// Compiles a component, or takes its code from the cache.
     pub(super) fn compiled(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
-        if let Some(component) = self.cache.as_ref().and_then(|c| c.load(&self.engine, digest)) {
+        let known = || self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest));
+        if let Some(component) = known() {
+            return Ok(component);
+        }
+        let _turn = self.cache.as_ref().map(|cache| cache.turn(digest));
+        if let Some(component) = known() {
             return Ok(component);
         }
         let code = self.compiler.compile(self, bytes)?;

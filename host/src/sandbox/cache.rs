@@ -6,8 +6,10 @@
 //! is renamed into place when it is whole.
 
 use std::{
+    collections::BTreeSet,
     io::Write,
     path::{Path, PathBuf},
+    sync::{Condvar, Mutex, PoisonError},
 };
 
 use wasmtime::{Engine, component::Component};
@@ -23,10 +25,40 @@ pub fn default_cache_dir() -> Option<PathBuf> {
     Some(base.join("cofferdam").join("compiled"))
 }
 
+/// The same, if it is there, or can be made, for its owner alone.
+#[must_use]
+pub fn usable_cache_dir() -> Option<PathBuf> {
+    default_cache_dir().filter(|dir| make_private_dir(dir).is_ok())
+}
+
 /// A directory of compiled components.
 #[derive(Debug)]
 pub(super) struct CompiledCache {
     dir: PathBuf,
+    turns: Turns,
+}
+
+/// Which artifacts are being compiled: of those who want the same one at the same time, one
+/// compiles it, and the others wait for what it stores.
+#[derive(Debug, Default)]
+struct Turns {
+    under_way: Mutex<BTreeSet<String>>,
+    ended: Condvar,
+}
+
+/// Whose turn it is to compile an artifact. Dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    digest: String,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.turns.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.remove(&self.digest);
+        self.turns.ended.notify_all();
+    }
 }
 
 impl CompiledCache {
@@ -36,7 +68,16 @@ impl CompiledCache {
         use std::hash::{Hash, Hasher};
         let mut hasher = blake3_hasher::Blake3Hasher::default();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Self { dir: dir.join(format!("{:016x}", hasher.finish())) }
+        Self { dir: dir.join(format!("{:016x}", hasher.finish())), turns: Turns::default() }
+    }
+
+    /// Waits until nobody else compiles this artifact; then it may be [there](Self::load). Blocks.
+    pub(super) fn turn(&self, digest: &str) -> Turn<'_> {
+        let turns = &self.turns;
+        let under_way = turns.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = turns.ended.wait_while(under_way, |under_way| under_way.contains(digest));
+        waited.unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned());
+        Turn { turns, digest: digest.to_owned() }
     }
 
     fn path(&self, digest: &str) -> PathBuf {
@@ -135,6 +176,32 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+
+    #[test]
+    fn of_those_who_compile_the_same_at_the_same_time_one_does_and_the_others_find_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let code = engine.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
+        let cache = CompiledCache::new(dir.path(), &engine);
+        let compiled = std::sync::atomic::AtomicU32::new(0);
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    let _turn = cache.turn("digest");
+                    if cache.load(&engine, "digest").is_none() {
+                        compiled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        cache.store(&code, "digest");
+                    }
+                });
+            }
+        });
+        assert_eq!(compiled.into_inner(), 1);
+        // One that is over stands in nobody's way, nor does another artifact.
+        let _other = cache.turn("other");
+        drop(cache.turn("digest"));
+    }
 
     #[test]
     fn code_that_others_could_have_written_is_not_run() {

@@ -19,6 +19,7 @@ use crate::{
         guest_log::{self, GuestLog},
         http::Outside,
         instance::SlotSettings,
+        last_words::LastWords,
         limits::SlotLimits,
         wasi::{self, Wasi},
     },
@@ -121,7 +122,7 @@ pub(super) struct SlotState {
     pub(super) limits: SlotLimits,
     pub(super) deadline: Duration,
     /// The last thing the guest logged as an error in this call.
-    pub(super) last_error: Option<String>,
+    pub(super) last_words: LastWords,
     log: GuestLog,
     config: Arc<serde_json::Map<String, serde_json::Value>>,
     metrics: Arc<Mutex<GuestMetrics>>,
@@ -142,7 +143,7 @@ impl SlotState {
         Ok(Self {
             limits: SlotLimits::new(settings.memory.clone()),
             deadline: settings.deadline,
-            last_error: None,
+            last_words: LastWords::default(),
             log,
             config: settings.config.clone(),
             metrics: settings.metrics.clone(),
@@ -164,13 +165,13 @@ impl SlotState {
     /// A new call begins: what belongs to the last one is forgotten.
     pub(super) fn begin_call(&mut self) {
         self.limits.refused = None;
-        self.last_error = None;
+        self.last_words = LastWords::default();
         self.log.begin_call();
     }
 
     fn log(&mut self, level: Level, message: &str) {
         if matches!(level, Level::Error) {
-            self.last_error = Some(guest_log::shown(message).into_owned());
+            self.last_words.note(&guest_log::shown(message));
         }
         self.log.write(level, message);
     }

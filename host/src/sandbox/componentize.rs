@@ -86,6 +86,24 @@ pub fn component_of(module: &[u8], recipe: &Recipe<'_>) -> Result<Vec<u8>, LoadE
     encoder.and_then(|encoder| encoder.validate(true).encode()).map_err(refused)
 }
 
+/// The contract's interfaces of which a core module exports something, as `processor`: by the names
+/// that its exports have in the canonical ABI. None if it cannot be read.
+#[must_use]
+pub fn interfaces_of(module: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for payload in Parser::new(0).parse_all(module).map_while(Result::ok) {
+        let Payload::ExportSection(exports) = payload else { continue };
+        for export in exports.into_iter().map_while(Result::ok) {
+            let name = export.name.strip_prefix("cofferdam:operator/");
+            let interface = name.and_then(|name| name.split(['@', '#']).next()).unwrap_or_default();
+            if !interface.is_empty() && !found.iter().any(|known| known == interface) {
+                found.push(interface.to_owned());
+            }
+        }
+    }
+    found
+}
+
 /// Adds the section that says which world a module is of.
 fn embed(module: &mut Vec<u8>, recipe: &Recipe<'_>) -> anyhow::Result<()> {
     let (resolve, package) = resolved(recipe.wit)?;
@@ -186,6 +204,18 @@ pub(in crate::sandbox) mod tests {
         assert!(!plain.to_string().contains("wasip2"), "{plain}");
         assert!(sandbox.componentize(&wat::parse_str("(component)").unwrap()).unwrap().is_none());
         assert!(sandbox.componentize(b"").unwrap().is_none());
+    }
+
+    #[test]
+    fn interfaces_are_known_by_the_names_of_exports() {
+        let wat = r#"(module (func)
+            (export "cofferdam:operator/processor@0.1.0#open" (func 0))
+            (export "cofferdam:operator/processor@0.1.0#process" (func 0))
+            (export "cofferdam:operator/snapshot@0.1.0#restore" (func 0))
+            (export "cabi_post_cofferdam:operator/log@0.1.0#x" (func 0))
+            (export "memory" (func 0)))"#;
+        assert_eq!(interfaces_of(&wat::parse_str(wat).unwrap()), ["processor", "snapshot"]);
+        assert_eq!(interfaces_of(b"nonsense").len(), 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::{
 };
 
 use tokio::io::AsyncWrite;
+use tracing::field::display;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
 use crate::{
@@ -57,7 +58,7 @@ impl GuestLog {
     /// Writes a line, unless there were too many in this call, or in all.
     pub(super) fn write(&self, level: Level, message: &str) {
         let (operator, subtask) = (self.budget.operator(), self.budget.subtask());
-        let (tenant, job) = self.budget.of();
+        let [tenant, job, job_name] = self.budget.of();
         let before = self.lines.fetch_add(1, Ordering::Relaxed);
         let kept = self.budget.kept();
         // What nobody reads costs nobody anything.
@@ -68,7 +69,7 @@ impl GuestLog {
         if before >= MAX_LINES {
             if kept.is_none() && before == MAX_LINES && self.budget.allows(0) {
                 tracing::warn!(
-                    target: "guest", tenant, job, operator, subtask,
+                    target: "guest", parent: None, tenant, job, job_name, operator, subtask,
                     "more than {MAX_LINES} lines in one call: the rest of them is dropped"
                 );
                 let said = format!("more than {MAX_LINES} lines in one call: the rest is dropped");
@@ -87,22 +88,21 @@ impl GuestLog {
         if let Some(level) = noted {
             self.budget.note(level, &message);
         }
+        let trace_id = self.budget.trace_id().map(display);
+        macro_rules! write {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "guest", parent: None,
+                    tenant, job, job_name, operator, subtask, trace_id, "{message}"
+                )
+            };
+        }
         match level {
-            Level::Trace => {
-                tracing::trace!(target: "guest", tenant, job, operator, subtask, "{message}")
-            }
-            Level::Debug => {
-                tracing::debug!(target: "guest", tenant, job, operator, subtask, "{message}")
-            }
-            Level::Info => {
-                tracing::info!(target: "guest", tenant, job, operator, subtask, "{message}")
-            }
-            Level::Warn => {
-                tracing::warn!(target: "guest", tenant, job, operator, subtask, "{message}")
-            }
-            Level::Error => {
-                tracing::error!(target: "guest", tenant, job, operator, subtask, "{message}")
-            }
+            Level::Trace => write!(trace),
+            Level::Debug => write!(debug),
+            Level::Info => write!(info),
+            Level::Warn => write!(warn),
+            Level::Error => write!(error),
         }
     }
 

@@ -3,6 +3,8 @@
 //! `artifact`'s.
 
 use wasmtime::component::types::ComponentItem;
+use wit_component::DecodedWasm;
+use wit_parser::WorldItem;
 
 use super::{
     Sandbox,
@@ -33,6 +35,54 @@ pub struct Inspection {
     pub producers: Producers,
 }
 
+/// Looks at a component without compiling it: at one of ours, which is known to fit the contract.
+///
+/// # Errors
+/// In words, if it is no operator.
+pub fn without_compiling(bytes: &[u8]) -> Result<Inspection, String> {
+    let decoded = wit_component::decode(bytes).map_err(|error| format!("{error:#}"))?;
+    let DecodedWasm::Component(resolve, world) = decoded else {
+        return Err("it is no component".to_owned());
+    };
+    let world = &resolve.worlds[world];
+    let exports: Vec<_> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
+    let has_functions = |item: &WorldItem| match item {
+        WorldItem::Interface { id, .. } => !resolve.interfaces[*id].functions.is_empty(),
+        _ => false,
+    };
+    let imports = world.imports.iter().filter(|(_, item)| has_functions(item));
+    let imports = imports.map(|(key, _)| resolve.name_world_key(key)).collect();
+    let has = |interface: &str| {
+        let (package, version) = CONTRACT.split_once('@').unwrap_or((CONTRACT, ""));
+        exports.contains(&format!("{package}/{interface}@{version}"))
+    };
+    let kind = match (has("processor"), has("keyed-processor")) {
+        (true, false) => OperatorKind::Processor { snapshot: has("snapshot") },
+        (false, true) => OperatorKind::Keyed { merge: has("session-merge") },
+        _ => return Err("it is neither kind of operator".to_owned()),
+    };
+    Ok(Inspection {
+        contract: CONTRACT,
+        kind,
+        exports,
+        imports,
+        memory_not_saved_because: why_not_saved(bytes),
+        producers: Producers::of(bytes),
+    })
+}
+
+fn why_not_saved(bytes: &[u8]) -> Vec<String> {
+    match memory_snapshot::rewrite(bytes) {
+        Ok(_) => Vec::new(),
+        Err(refused) => refused
+            .reasons
+            .iter()
+            .take(MOST_NAMES)
+            .map(|reason| format!("{}: {}", reason.place, reason.why))
+            .collect(),
+    }
+}
+
 impl Sandbox {
     /// Looks at a component that was loaded.
     ///
@@ -51,21 +101,12 @@ impl Sandbox {
                 .any(|(_, item)| is_function(item.ty))
                 .then(|| shown(name))
         });
-        let memory_not_saved_because = match memory_snapshot::rewrite(bytes) {
-            Ok(_) => Vec::new(),
-            Err(refused) => refused
-                .reasons
-                .iter()
-                .take(MOST_NAMES)
-                .map(|reason| format!("{}: {}", reason.place, reason.why))
-                .collect(),
-        };
         Ok(Inspection {
             contract: CONTRACT,
             kind: artifact.kind(),
             exports: exports.take(MOST_NAMES).collect(),
             imports: imports.take(MOST_NAMES).collect(),
-            memory_not_saved_because,
+            memory_not_saved_because: why_not_saved(bytes),
             producers: Producers::of(bytes),
         })
     }

@@ -13,6 +13,7 @@ use std::{
 use crate::{
     clock::Clock,
     sandbox::kept_log::KeptLog,
+    trace::TraceId,
     watching::log_book::{Level, LogBook},
 };
 
@@ -34,12 +35,25 @@ pub struct LogBudget(Arc<Slot>, Option<LogBook>);
 struct Slot {
     operator: Arc<str>,
     subtask: u32,
-    /// Tenant and job, where there are several.
-    of: Option<(Arc<str>, Arc<str>)>,
+    /// The job, where there are several.
+    of: Option<OfJob>,
+    /// The trace that the call belongs to which is under way, if that is sampled.
+    trace: Mutex<Option<TraceId>>,
     clock: Clock,
     bucket: Mutex<Bucket>,
     /// Where lines go instead of into the program's own log.
     kept: Option<Arc<KeptLog>>,
+}
+
+/// Of which job lines are.
+#[derive(Debug, Clone)]
+pub struct OfJob {
+    /// Whose it is.
+    pub tenant: Arc<str>,
+    /// What it is called by.
+    pub job: Arc<str>,
+    /// What its owner calls it.
+    pub job_name: Arc<str>,
 }
 
 /// Lines that were dropped.
@@ -146,7 +160,16 @@ impl LogBudget {
     #[must_use]
     pub fn new(operator: Arc<str>, subtask: u32, clock: Clock) -> Self {
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
-        Self(Arc::new(Slot { operator, subtask, of: None, clock, bucket, kept: None }), None)
+        let slot = Slot {
+            operator,
+            subtask,
+            of: None,
+            trace: Mutex::default(),
+            clock,
+            bucket,
+            kept: None,
+        };
+        Self(Arc::new(slot), None)
     }
 
     /// A full one for a slot whose lines, of every level, are kept for whoever tries the
@@ -154,19 +177,20 @@ impl LogBudget {
     #[must_use]
     pub fn keeping(operator: Arc<str>, clock: Clock, kept: Arc<KeptLog>) -> Self {
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
-        let kept = Some(kept);
-        Self(Arc::new(Slot { operator, subtask: 0, of: None, clock, bucket, kept }), None)
+        let (subtask, of, trace, kept) = (0, None, Mutex::default(), Some(kept));
+        Self(Arc::new(Slot { operator, subtask, of, trace, clock, bucket, kept }), None)
     }
 
     /// A full one of the same slot, whose lines say of which tenant's job they are.
     #[must_use]
-    pub fn of_job(&self, tenant: Arc<str>, job: Arc<str>) -> Self {
+    pub fn of_job(&self, of: OfJob) -> Self {
         let Slot { operator, subtask, clock, kept, .. } = &*self.0;
         let bucket = Mutex::new(Bucket::full(clock.now_millis()));
         let slot = Slot {
             operator: operator.clone(),
             subtask: *subtask,
-            of: Some((tenant, job)),
+            of: Some(of),
+            trace: Mutex::default(),
             clock: clock.clone(),
             bucket,
             kept: kept.clone(),
@@ -174,9 +198,19 @@ impl LogBudget {
         Self(Arc::new(slot), self.1.clone())
     }
 
-    /// Whose lines these are, where there are several: tenant and job.
-    pub(super) fn of(&self) -> (Option<&str>, Option<&str>) {
-        self.0.of.as_ref().map(|(tenant, job)| (&**tenant, &**job)).unzip()
+    /// Whose lines these are, where there are several: tenant, job and its name.
+    pub(super) fn of(&self) -> [Option<&str>; 3] {
+        self.0.of()
+    }
+
+    /// The trace that the next calls belong to, if they are sampled.
+    pub fn trace(&self, trace: Option<TraceId>) {
+        *self.0.trace() = trace;
+    }
+
+    /// The trace that the present call belongs to.
+    pub(super) fn trace_id(&self) -> Option<TraceId> {
+        *self.0.trace()
     }
 
     /// Where lines go instead of into the program's own log, if anywhere.
@@ -236,6 +270,15 @@ impl LogBudget {
 }
 
 impl Slot {
+    fn trace(&self) -> MutexGuard<'_, Option<TraceId>> {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self) -> [Option<&str>; 3] {
+        let of = self.of.as_ref();
+        [of.map(|of| &*of.tenant), of.map(|of| &*of.job), of.map(|of| &*of.job_name)]
+    }
+
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -246,13 +289,13 @@ impl Slot {
             return;
         }
         let (operator, subtask) = (&*self.operator, self.subtask);
-        let (tenant, job) = self.of.as_ref().map(|(tenant, job)| (&**tenant, &**job)).unzip();
+        let [tenant, job, job_name] = self.of();
         if let Some((lost, millis)) = decision.summary {
             self.tell_lost(lost, millis);
         }
         if decision.begins {
             tracing::warn!(
-                target: "guest", tenant, job, operator, subtask,
+                target: "guest", parent: None, tenant, job, job_name, operator, subtask,
                 "logs more than {LINES_PER_SECOND} lines or {} KiB a second: what is beyond that \
                  is dropped and counted", BYTES_PER_SECOND / 1024
             );
@@ -261,9 +304,9 @@ impl Slot {
 
     fn tell_lost(&self, lost: Lost, millis: i64) {
         let (operator, subtask) = (&*self.operator, self.subtask);
-        let (tenant, job) = self.of.as_ref().map(|(tenant, job)| (&**tenant, &**job)).unzip();
+        let [tenant, job, job_name] = self.of();
         tracing::warn!(
-            target: "guest", tenant, job, operator, subtask,
+            target: "guest", parent: None, tenant, job, job_name, operator, subtask,
             "{} log lines ({} KiB) were dropped in {}.{} s",
             lost.lines, lost.bytes.div_ceil(1024), millis / 1_000, millis % 1_000 / 100
         );

@@ -1,20 +1,12 @@
-//! What wasmtime's errors mean: which class of failure, in which words.
+//! What wasmtime's errors mean: which class of failure, in which words. Where it happened, `frames`
+//! says.
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::Trap;
 
 use crate::{
     failure::{Failure, FailureKind},
-    sandbox::{
-        capabilities::SlotState,
-        guest_log::{shown, shown_up_to},
-    },
+    sandbox::{capabilities::SlotState, frames::frames, guest_log::shown},
 };
-
-/// How many guest frames a failure shows.
-const MAX_FRAMES: usize = 20;
-/// The longest name of a function or file that a frame shows, in bytes: guests
-/// name them as they like.
-const MAX_NAME: usize = 256;
 
 /// The guest ran into its deadline; raised by the epoch callback.
 #[derive(Debug, thiserror::Error)]
@@ -61,36 +53,9 @@ pub(super) fn classify_said(said: &str, state: &SlotState, doing: &str) -> Failu
 }
 
 fn trap_message(doing: &str, trap: Trap, state: &SlotState) -> String {
-    match (trap, &state.last_error) {
+    match (trap, state.last_words.said()) {
         // A Rust guest's panic is an `unreachable` after a log line.
         (Trap::UnreachableCodeReached, Some(said)) => format!("`{doing}`: {said}"),
         _ => format!("`{doing}`: {trap}"),
     }
-}
-
-fn frames(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    backtrace
-        .frames()
-        .iter()
-        .take(MAX_FRAMES)
-        .map(|frame| {
-            let name = frame
-                .func_name()
-                .map_or_else(|| format!("function {}", frame.func_index()), demangle);
-            let name = shown_up_to(&name, MAX_NAME);
-            let symbol = frame.symbols().first();
-            match symbol.and_then(|s| s.file().map(|file| (file, s.line().unwrap_or(0)))) {
-                Some((file, line)) => {
-                    format!("{name} ({}:{line})", shown_up_to(file, MAX_NAME))
-                }
-                None => name.into_owned(),
-            }
-        })
-        .collect()
-}
-
-/// wasmtime gives names as they stand in the name section.
-fn demangle(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
 }

@@ -21,7 +21,7 @@ use crate::{
         Changes, Registry, RegistryError,
         records::{Role, TokenRecord},
     },
-    trace::SpanContext,
+    trace::SpanRef,
 };
 
 /// How every token begins, so that scanners of repositories find one that was left there.
@@ -39,7 +39,7 @@ pub struct Caller {
     /// What they may do with them.
     pub role: Role,
     /// The span of the request, if it is traced.
-    pub traced: Option<SpanContext>,
+    pub traced: Option<SpanRef>,
 }
 
 impl Caller {

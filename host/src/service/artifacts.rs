@@ -23,9 +23,9 @@ use crate::{
     ids::{ArtifactDigest, ArtifactName, TenantId, VersionName},
     registry::{
         Changes,
-        records::{Inspection, Role, TagRecord, VersionRecord},
+        records::{BuiltIn, Inspection, Role, TagRecord, VersionRecord},
     },
-    sandbox::{OperatorKind, componentize::is_core_module},
+    sandbox::{OperatorKind, componentize::is_core_module, inspect},
     signature::Signature,
     tenancy::grants,
 };
@@ -47,6 +47,16 @@ pub struct ArtifactView {
     pub versions: Vec<VersionRecord>,
     /// Where its tags point.
     pub tags: BTreeMap<VersionName, VersionName>,
+    /// What it does, in a line, if one of that name comes with the program.
+    pub about: Option<String>,
+}
+
+impl ArtifactView {
+    /// Whether it comes with the program, and the tenant has uploaded none of that name.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.versions.iter().all(|version| version.built_in == BuiltIn::Yes)
+    }
 }
 
 /// What an upload came to.
@@ -163,6 +173,7 @@ impl Service {
         found.ok_or_else(|| no_version(name, version))
     }
 
+    /// What a tenant has uploaded and what comes with the program: that is the oldest version.
     fn artifacts_of(
         &self,
         tenant: &TenantId,
@@ -170,12 +181,16 @@ impl Service {
     ) -> Result<Vec<ArtifactView>, ServiceError> {
         let key: Vec<&str> = std::iter::once(tenant.as_str()).chain(name.iter().copied()).collect();
         let mut found: BTreeMap<ArtifactName, ArtifactView> = BTreeMap::new();
-        for record in self.registry.all::<VersionRecord>(&key)? {
+        let of_program = self.all_built_in(tenant, name.first().copied())?;
+        let uploaded = self.registry.all::<VersionRecord>(&key)?;
+        let uploaded = uploaded.into_iter().map(|record| self.uploaded(record));
+        for record in of_program.into_iter().chain(uploaded) {
             let empty = || ArtifactView {
                 tenant: tenant.clone(),
                 name: record.name.clone(),
                 versions: Vec::new(),
                 tags: BTreeMap::new(),
+                about: self.built_in.about(&record.name).map(str::to_owned),
             };
             found.entry(record.name.clone()).or_insert_with(empty).versions.push(record);
         }
@@ -186,14 +201,28 @@ impl Service {
         }
         let mut found: Vec<_> = found.into_values().collect();
         for artifact in &mut found {
-            artifact.versions.sort_by_key(|record| record.uploaded_at);
+            let uploaded = |record: &VersionRecord| record.built_in != BuiltIn::Yes;
+            artifact.versions.sort_by_key(|record| (uploaded(record), record.uploaded_at));
         }
         Ok(found)
     }
 
     /// The version that a job file of a tenant means: a version or a tag; without either the tag
-    /// `latest`, else what was uploaded last. Blocks.
+    /// `latest`, else what was uploaded last. What comes with the program is asked after what the
+    /// tenant has uploaded. Blocks.
     pub(super) fn find(
+        &self,
+        tenant: &TenantId,
+        name: &ArtifactName,
+        version: Option<&VersionName>,
+    ) -> Result<Option<VersionRecord>, ServiceError> {
+        match self.find_uploaded(tenant, name, version)? {
+            Some(found) => Ok(Some(self.uploaded(found))),
+            None => self.built_in(tenant, name, version),
+        }
+    }
+
+    fn find_uploaded(
         &self,
         tenant: &TenantId,
         name: &ArtifactName,
@@ -237,7 +266,12 @@ impl Service {
         let get = |version: &VersionName| {
             self.registry.get::<VersionRecord>(&[tenant.as_str(), name.as_str(), version.as_str()])
         };
-        let Some(to) = get(version)? else { return Err(no_version(name, version)) };
+        let Some(to) = get(version)? else {
+            return Err(match self.built_in(&tenant, name, Some(version))? {
+                Some(_) => self.not_theirs(name),
+                None => no_version(name, version),
+            });
+        };
         if get(tag)?.is_some() {
             return Err(ServiceError::Conflict(format!(
                 "`{name}` has a version `{tag}`: call the tag something else"
@@ -271,16 +305,21 @@ impl Service {
         let tenant = caller.tenant(tenant)?;
         let _names = self.blobs.names.write().unwrap_or_else(PoisonError::into_inner);
         let key = [tenant.as_str(), name.as_str(), version.as_str()];
-        let record = self.registry.get::<VersionRecord>(&key)?;
-        let record = record.ok_or_else(|| no_version(name, version))?;
+        let Some(record) = self.registry.get::<VersionRecord>(&key)? else {
+            return Err(match self.built_in(&tenant, name, Some(version))? {
+                Some(_) => self.not_theirs(name),
+                None => no_version(name, version),
+            });
+        };
         let state = tag_of_bytes(&record.digest);
         condition.check(&format!("version `{version}` of `{name}`"), Some(&state))?;
         let users = self.jobs.users_of(&tenant, name, version);
         if !users.is_empty() && !force {
             let shown: Vec<_> = users.iter().take(10).map(ToString::to_string).collect();
             return Err(ServiceError::Conflict(format!(
-                "{} jobs use `{name}@{version}`, such as {}; cancel or stop them first, or delete \
-                 it with `force=true`: they go on, and cannot be started again once they have ended",
+                "`{name}@{version}` is used by jobs ({} of them: {}); cancel or stop them first, or \
+                 delete it with `force=true`: they go on, and cannot be started again once they \
+                 have ended",
                 users.len(),
                 shown.join(", ")
             )));
@@ -312,16 +351,17 @@ impl Service {
             .map(|record| (&record.tenant, &record.name, &record.version, record.digest))
             .collect();
         self.jobs.note_deleted(tenant, |tenant, pin| {
-            there.contains(&(tenant, &pin.name, &pin.version, pin.digest))
+            pin.built_in || there.contains(&(tenant, &pin.name, &pin.version, pin.digest))
         });
         Ok(())
     }
 
-    /// The bytes that a version, or a job that goes on, needs.
+    /// The bytes that a version, or a job that goes on, needs, and what comes with the program.
     fn used_digests(&self) -> Result<BTreeSet<ArtifactDigest>, ServiceError> {
         let versions = self.registry.all::<VersionRecord>(&[])?;
         let mut used: BTreeSet<_> = versions.into_iter().map(|record| record.digest).collect();
         used.extend(self.jobs.pinned());
+        used.extend(self.built_in.digests());
         Ok(used)
     }
 
@@ -407,6 +447,16 @@ impl Upload {
         if let Some(known) = self.known(service, digest, sent)? {
             return Ok(known);
         }
+        if *version == *service.built_in.version()
+            && let Some(record) = service.built_in(tenant, name, Some(version))?
+        {
+            let same = record.digest == digest;
+            return if same {
+                Ok(Uploaded { record, fresh: false })
+            } else {
+                Err(service.not_theirs(name))
+            };
+        }
         let signed = service.signed_by(tenant, &sent, self.signature, None)?;
         let bytes = fs::read(&self.pending.0).map_err(ServiceError::disk("an upload"))?;
         let mut inspection = service.inspect(tenant, &bytes)?;
@@ -432,13 +482,14 @@ impl Upload {
             uploaded_by: self.caller.token,
             inspection,
             signed,
+            built_in: BuiltIn::No,
         };
         // First the bytes: a record has its bytes, whatever becomes of the power.
         let kept = service.blobs.keep(&self.pending.0, &digest);
         kept.map_err(ServiceError::disk("an upload"))?;
         service.registry.change(Changes::new().put(&record))?;
         service.note_deleted(Some(tenant))?;
-        Ok(Uploaded { record, fresh: true })
+        Ok(Uploaded { record: service.uploaded(record), fresh: true })
     }
 
     /// The version, if it is there with the same bytes.
@@ -459,7 +510,7 @@ impl Upload {
                     record.signed = signed;
                     service.registry.change(Changes::new().put(&record))?;
                 }
-                Ok(Some(Uploaded { record, fresh: false }))
+                Ok(Some(Uploaded { record: service.uploaded(record), fresh: false }))
             }
             Some(_) => Err(ServiceError::Conflict(format!(
                 "there is a version `{version}` of `{name}` with other bytes, and a version is \
@@ -473,20 +524,13 @@ fn closing() -> ServiceError {
     ServiceError::Unavailable("the service is ending".to_owned())
 }
 
-impl Service {
-    /// Whether it can be run, and what it is.
-    fn inspect(&self, tenant: &TenantId, bytes: &[u8]) -> Result<Inspection, ServiceError> {
-        let refused =
-            |error: &dyn std::fmt::Display| ServiceError::ArtifactRefused(error.to_string());
-        let grants = grants::allowed(&self.tenant(tenant)?);
-        let sandbox = &self.task_manager.sandbox;
-        let artifact = sandbox.load(bytes, &grants).map_err(|e| refused(&e))?;
-        let found = sandbox.inspect(&artifact, bytes).map_err(|e| refused(&e))?;
+impl From<inspect::Inspection> for Inspection {
+    fn from(found: inspect::Inspection) -> Self {
         let (kind, snapshot, merge) = match found.kind {
             OperatorKind::Processor { snapshot } => ("processor", snapshot, false),
             OperatorKind::Keyed { merge } => ("keyed-processor", false, merge),
         };
-        Ok(Inspection {
+        Self {
             contract: found.contract.to_owned(),
             kind: kind.to_owned(),
             exports: found.exports,
@@ -498,7 +542,20 @@ impl Service {
             processed_by: found.producers.processed_by,
             sdks: found.producers.sdks,
             made_of: None,
-        })
+        }
+    }
+}
+
+impl Service {
+    /// Whether it can be run, and what it is.
+    fn inspect(&self, tenant: &TenantId, bytes: &[u8]) -> Result<Inspection, ServiceError> {
+        let refused =
+            |error: &dyn std::fmt::Display| ServiceError::ArtifactRefused(error.to_string());
+        let grants = grants::allowed(&self.tenant(tenant)?);
+        let sandbox = &self.task_manager.sandbox;
+        let artifact = sandbox.load(bytes, &grants).map_err(|e| refused(&e))?;
+        let found = sandbox.inspect(&artifact, bytes).map_err(|e| refused(&e))?;
+        Ok(found.into())
     }
 
     fn check_storage(&self, tenant: &TenantId, more: u64) -> Result<(), ServiceError> {

@@ -1,4 +1,4 @@
-//! What a job that runs is asked, and goes on: another parallelism, a checkpoint, what one of its
+//! What a job that runs is asked, and goes on: another parallelism, other limits, a checkpoint, what one of its
 //! checkpoints is made of. A job may take its time; whoever asks does not wait for longer than
 //! [`ANSWER_WITHIN`], and what was asked is done all the same.
 
@@ -21,9 +21,10 @@ use crate::{
         sled_store::SledStore,
         summary::{self, Summary},
     },
+    config::job::JobSpec,
     ids::{CheckpointId, JobId, OperatorName},
     job_manager::{
-        control::{Answer, Ask, Request},
+        control::{Answer, Ask, Request, SlotLimits},
         status::{CheckpointStatus, PastCheckpoint},
     },
     registry::records::{JobRecord, Role},
@@ -110,7 +111,18 @@ pub struct TakenCheckpoint {
     pub bytes: u64,
 }
 
-/// A job that goes on with another parallelism.
+/// Other limits of each slot of an operator, as in a job file; those that are not given stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewLimits {
+    /// Such as `512MiB`.
+    pub memory: Option<String>,
+    /// How long a call may take, such as `10s`.
+    pub deadline: Option<String>,
+    /// Of one core, such as `50%`.
+    pub cpu_cap: Option<String>,
+}
+
+/// A job that goes on with another parallelism, or with other limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rescaled {
     /// The checkpoint that it went on from.
@@ -177,16 +189,75 @@ impl Service {
         let entry = self.running(caller, id)?;
         // By its name alone it would be a setting of the operator itself.
         let node = operator.as_ref().map_or_else(|| "job".to_owned(), |o| format!("operator.{o}"));
-        let key = format!("{node}.parallelism=");
-        let mut overrides = entry.record.overrides.clone();
-        overrides.retain(|set| !set.starts_with(&key));
-        overrides.push(format!("{key}{parallelism}"));
-        let record = entry.record.clone();
+        let set = (format!("{node}.parallelism"), parallelism.to_string());
+        let (overrides, _) = self.with(&entry.record, [set]).await?;
+        let ask = Ask::Rescale { operator, parallelism };
+        self.go_on_with("rescaling", entry, ask, overrides).await
+    }
+
+    /// Has a job go on with other limits of each slot of an operator. They stay so after a restart
+    /// of the service.
+    ///
+    /// # Errors
+    /// If the caller may not, there is no such job for them, it does not run, it has no such
+    /// operator, the limits are none, or it cannot run like that: then it goes on as it was.
+    pub async fn limit(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: JobId,
+        operator: OperatorName,
+        new: NewLimits,
+    ) -> Result<Rescaled, ServiceError> {
+        let entry = self.running(caller, id)?;
+        let NewLimits { memory, deadline, cpu_cap } = new;
+        let given = [("memory", memory), ("deadline", deadline), ("cpu_cap", cpu_cap)];
+        let set = given.into_iter().filter_map(|(key, value)| {
+            // As a text, whatever is in it.
+            let value = Value::from(value?);
+            Some((format!("operator.{operator}.{key}"), value.to_string()))
+        });
+        let (overrides, spec) = self.with(&entry.record, set.collect::<Vec<_>>()).await?;
+        let found = spec.operators.iter().find(|spec| spec.name == operator);
+        let found = found.ok_or_else(|| {
+            ServiceError::Invalid(format!("the job has no operator `{operator}`"))
+        })?;
+        let limits = SlotLimits {
+            memory: found.memory,
+            deadline_millis: u64::try_from(found.deadline.as_millis()).unwrap_or(u64::MAX),
+            cpu_cap: found.cpu_cap.map(|cap| cap.0),
+        };
+        self.go_on_with("changing limits", entry, Ask::Limit { operator, limits }, overrides).await
+    }
+
+    /// What is changed of a job's file, with more; and what the file says then.
+    async fn with(
+        self: &Arc<Self>,
+        record: &Arc<JobRecord>,
+        set: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Vec<String>, JobSpec), ServiceError> {
+        let mut overrides = record.overrides.clone();
+        for (key, value) in set {
+            let key = format!("{key}=");
+            overrides.retain(|set| !set.starts_with(&key));
+            overrides.push(format!("{key}{value}"));
+        }
         let submission = Submission::new(record.file.clone(), &overrides)?;
-        self.blocking(move |service| service.read(&record.tenant, &submission)).await?;
-        let service = self.clone();
-        Self::bounded("rescaling", async move {
-            let answer = service.ask(&entry, Ask::Rescale { operator, parallelism }).await?;
+        let record = record.clone();
+        let spec = self.blocking(move |service| service.read(&record.tenant, &submission)).await?;
+        Ok((overrides, spec))
+    }
+
+    /// Has a job go on from a checkpoint as a changed job, and remembers that.
+    async fn go_on_with(
+        self: &Arc<Self>,
+        doing: &str,
+        entry: Entry,
+        ask: Ask,
+        overrides: Vec<String>,
+    ) -> Result<Rescaled, ServiceError> {
+        let (service, id) = (self.clone(), entry.record.id);
+        Self::bounded(doing, async move {
+            let answer = service.ask(&entry, ask).await?;
             let Answer::Rescaled { from, pause_millis } = answer else {
                 return Err(strange(&answer));
             };

@@ -26,6 +26,7 @@ use crate::{
     },
     registry::records::{Desired, EndedAs, JobRecord},
     tenancy::disk::Kept,
+    trace::SpanRef,
 };
 
 /// How many idempotency keys of a source are remembered.
@@ -182,6 +183,7 @@ impl Service {
         to: Postable,
         key: Option<String>,
         body: Vec<u8>,
+        traced: Option<SpanRef>,
     ) -> Result<Posted, ServiceError> {
         let records = if body.len() <= SHORT {
             to.checker.check(&body).map(|records| (records, body))
@@ -193,7 +195,8 @@ impl Service {
         if records == 0 {
             return Err(ServiceError::Invalid("the body has no records".to_owned()));
         }
-        let taken = to.log.append(&body, records, key.as_deref()).await.map_err(refused)?;
+        let taken = to.log.append_traced(&body, records, key.as_deref(), traced).await;
+        let taken = taken.map_err(refused)?;
         Ok(Posted { records: taken.records, position: taken.position })
     }
 

@@ -169,7 +169,7 @@ impl Service {
         let record = JobRecord { from_savepoint: from, ..record };
         let id = record.id;
         self.blocking(move |service| service.enter(record)).await?;
-        self.launch(id, caller.traced);
+        self.launch(id, caller.traced.clone());
         self.view(caller, id)
     }
 
@@ -212,6 +212,9 @@ impl Service {
     /// That what a job runs is there. Blocks.
     fn check_pins(&self, record: &JobRecord) -> Result<(), ServiceError> {
         for pin in record.pins.values() {
+            if pin.built_in && self.file_of(&pin.digest)?.is_file() {
+                continue;
+            }
             let key = [record.tenant.as_str(), pin.name.as_str(), pin.version.as_str()];
             let found = self.registry.get::<VersionRecord>(&key)?;
             if found.is_none_or(|found| found.digest != pin.digest) {
@@ -261,7 +264,7 @@ impl Service {
             })
         })
         .await?;
-        self.launch(id, caller.traced);
+        self.launch(id, caller.traced.clone());
         self.view(caller, id)
     }
 

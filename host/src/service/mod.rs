@@ -22,6 +22,7 @@
 //! | [`access`] | who may do what: tokens, roles |
 //! | [`sessions`] | who brought a token to a browser |
 //! | [`artifacts`], `blobs` | uploads, versions and tags; the files of their bytes |
+//! | `built_in` | the operators that come with the program |
 //! | [`trial`](mod@trial) | the playground: an operator fed some records |
 //! | `places` | how much of something a tenant may have under way |
 //! | [`submission`] | what has to be right before a job is taken |
@@ -47,6 +48,7 @@ pub mod access;
 pub mod artifacts;
 pub mod audit;
 mod blobs;
+mod built_in;
 pub mod conditions;
 pub mod control;
 pub mod disk;
@@ -86,6 +88,7 @@ use self::{
     access::{ADMIN_TOKEN, Tokens, no_tenant},
     audit::Audit,
     blobs::Blobs,
+    built_in::BuiltIns,
     conditions::Watched,
     error::ServiceError,
     intake::Posts,
@@ -95,6 +98,7 @@ use self::{
     sessions::Sessions,
 };
 use crate::{
+    catalog::shelf::Shelf,
     clock::{Clock, Stopwatch},
     config::{server::ServerSpec, tenant::TenantSpec},
     database::directory::sync,
@@ -138,6 +142,7 @@ pub struct Service {
     limits: Limits,
     tenants: Tenants,
     blobs: Blobs,
+    built_in: BuiltIns,
     jobs: Jobs,
     posts: Posts,
     looking_on: Places,
@@ -157,7 +162,7 @@ pub struct Service {
 
 impl Service {
     /// Opens the service's data directory, and makes what is not there. Blocks. What runs is
-    /// brought back by [`bring_back`](Self::bring_back).
+    /// brought back by [`bring_back`](Self::bring_back). What is on the shelf every tenant has.
     ///
     /// # Errors
     /// If another process has the directory, it cannot be read or written, or the TaskManager
@@ -167,6 +172,7 @@ impl Service {
         spec: ServerSpec,
         settings: TaskManagerSettings,
         clock: Clock,
+        shelf: &Shelf,
     ) -> Result<(Arc<Self>, Follower), CannotServe> {
         let data = |error: &dyn std::fmt::Display| {
             CannotServe::Data(format!(
@@ -202,6 +208,7 @@ impl Service {
             limits: Limits::new(),
             tenants,
             blobs,
+            built_in: BuiltIns::new(shelf, clock.now_millis()),
             jobs,
             posts: Posts::new(),
             looking_on: Places::new(watching::MOST),

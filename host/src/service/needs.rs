@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{config::server::ServerSpec, hardening::Needs};
+use crate::{catalog::shelf::Shelf, config::server::ServerSpec, hardening::Needs};
 
 /// The data directory, the directories that job files may name beside it, the program itself as a
-/// compiler, the ports that operators may be granted, and that of the collector of traces. What is not there yet cannot be allowed:
+/// compiler, the operators of the shelf, the ports that operators may be granted, and that of the collector of traces. What is not there yet cannot be allowed:
 /// the data directory must have been made.
 #[must_use]
-pub fn of_service(dir: &Path, spec: &ServerSpec) -> Needs {
+pub fn of_service(dir: &Path, spec: &ServerSpec, shelf: &Shelf) -> Needs {
     let files = spec.shared_files.iter().chain(spec.tenant_files.values().flatten());
     // A certificate that is renewed is another file in the same directory, or in the one that a
     // link leads to.
@@ -17,8 +17,9 @@ pub fn of_service(dir: &Path, spec: &ServerSpec) -> Needs {
     let certificates = certificates.flat_map(|file| [Some(file.clone()), file.canonicalize().ok()]);
     let beside = |file: PathBuf| file.parent().map(Path::to_owned);
     let collector = spec.traces.endpoint.as_ref();
+    let of_shelf = shelf.iter().filter_map(|operator| operator.file().map(Path::to_owned));
     let mut needs = Needs {
-        read: certificates.flatten().filter_map(beside).collect(),
+        read: certificates.flatten().filter_map(beside).chain(of_shelf).collect(),
         list: Vec::new(),
         write: std::iter::once(dir.to_owned()).chain(files.cloned()).collect(),
         starts_itself: true,

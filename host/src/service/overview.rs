@@ -8,13 +8,17 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     Service, access::Caller, conditions::Condition, error::ServiceError, jobs::JobWord,
     running::Entry,
 };
 use crate::{
-    config::server::{ServerSpec, TenantLimits},
+    config::{
+        server::{ServerSpec, TenantLimits},
+        server_view::Setting,
+    },
     ids::{JobId, JobName, SlotId, TenantId},
     job_manager::control::{Answer, Ask},
     memory::MemoryReport,
@@ -122,6 +126,9 @@ pub struct ConfigView {
     pub audit_keep: usize,
     /// With which certificate connections are encrypted, if they are.
     pub tls: Option<TlsView>,
+    /// Every key with what holds, by table; null where nothing does, or what is made of the
+    /// machine. Without what is secret.
+    pub settings: BTreeMap<&'static str, BTreeMap<String, Value>>,
 }
 
 /// How often somebody may ask.
@@ -176,6 +183,18 @@ impl LimitsView {
             tenants: tenants.collect(),
         }
     }
+}
+
+/// As `cofferdam config show` has them, but for where the secret key is.
+fn settings(spec: &ServerSpec) -> BTreeMap<&'static str, BTreeMap<String, Value>> {
+    let mut shown: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for Setting { table, key, value, .. } in spec.settings() {
+        if (table, key.as_str()) != ("tls", "key") {
+            let value = serde_json::to_value(value).unwrap_or_default();
+            shown.entry(table).or_default().insert(key, value);
+        }
+    }
+    shown
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -237,6 +256,7 @@ impl Service {
                 .tls
                 .as_ref()
                 .map(|files| TlsView { certificate: files.certificate.display().to_string() }),
+            settings: settings(&self.spec),
         })
     }
 

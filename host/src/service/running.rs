@@ -38,7 +38,7 @@ use crate::{
         Changes, Registry, RegistryError,
         records::{Desired, Ended, EndedAs, JobRecord, Pin, SavepointRecord},
     },
-    trace::SpanContext,
+    trace::SpanRef,
     watching::Watching,
 };
 
@@ -86,7 +86,7 @@ impl Entry {
 pub(super) struct Live {
     control: watch::Sender<Control>,
     pub(super) ask: mpsc::Sender<Request>,
-    pub(super) status: watch::Receiver<JobStatus>,
+    pub(super) status: watch::Receiver<Arc<JobStatus>>,
     abort: AbortHandle,
 }
 
@@ -134,7 +134,7 @@ impl Jobs {
             let mut pins = record.pins.values();
             record.tenant == *tenant
                 && record.ended.is_none()
-                && pins.any(|pin| pin.name == *name && pin.version == *version)
+                && pins.any(|pin| !pin.built_in && pin.name == *name && pin.version == *version)
         };
         self.all(uses).iter().map(|entry| entry.record.id).collect()
     }
@@ -158,10 +158,15 @@ impl Jobs {
         }
     }
 
-    /// The bytes that jobs run which have not ended.
+    /// The bytes that jobs run which have not ended; and what came with a program that may have
+    /// been replaced, of jobs that have, too: nobody could upload it again.
     pub(super) fn pinned(&self) -> Vec<ArtifactDigest> {
-        let unended = self.all(|record| record.ended.is_none());
-        unended.iter().flat_map(|entry| entry.record.pins.values().map(|pin| pin.digest)).collect()
+        let all = self.all(|_| true);
+        let pins = all.iter().flat_map(|entry| {
+            let goes_on = entry.record.ended.is_none();
+            entry.record.pins.values().filter(move |pin| goes_on || pin.built_in)
+        });
+        pins.map(|pin| pin.digest).collect()
     }
 
     /// Enters a job, and makes its record durable. Blocks.
@@ -279,7 +284,7 @@ impl Service {
     pub(super) fn launch(
         self: &Arc<Self>,
         id: JobId,
-        asked_by: Option<SpanContext>,
+        asked_by: Option<SpanRef>,
     ) -> watch::Receiver<bool> {
         let (say, begun) = watch::channel(false);
         // Of a level that is never filtered out: what is logged of a job says whose it is.
@@ -296,7 +301,7 @@ impl Service {
     async fn run_job(
         self: Arc<Self>,
         id: JobId,
-        asked_by: Option<SpanContext>,
+        asked_by: Option<SpanRef>,
         say: watch::Sender<bool>,
     ) {
         let Ok(start) = self.jobs.starts.acquire().await else { return };
@@ -308,7 +313,7 @@ impl Service {
             Ok(None) => Outcome::Stopped { checkpoint: None },
             Ok(Some((spec, mut options))) => {
                 options.asked_by = asked_by;
-                let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+                let (publish, status) = JobStatus::watched(spec.job.name.clone());
                 let (control, listen) = watch::channel(Control::Run);
                 let (ask, requests) = mpsc::channel(QUESTIONS);
                 let controls = Controls { control: listen, requests };

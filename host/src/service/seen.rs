@@ -41,7 +41,7 @@ pub struct JobSeen {
     /// What it is doing.
     pub state: JobWord,
     /// What there is to see of it, if it runs.
-    pub status: Option<JobStatus>,
+    pub status: Option<Arc<JobStatus>>,
     /// How it failed, if it has ended lately.
     pub failures: Vec<FailureCount>,
 }
@@ -50,7 +50,7 @@ impl JobSeen {
     fn of(entry: Entry, now: i64) -> Self {
         let state = JobWord::of(&entry);
         let failures = failures_of_ended(&entry.record, now);
-        let status = entry.live.map(|live| live.status.borrow().clone());
+        let status = entry.live.map(|live| Arc::clone(&live.status.borrow()));
         Self { record: entry.record, state, status, failures }
     }
 

@@ -16,7 +16,7 @@ impl Service {
             let ended = entry.record.ended.as_ref();
             return ended.and_then(|ended| ended.status.clone()).unwrap_or_default();
         };
-        let mut status = serde_json::to_value(&*live.status.borrow()).unwrap_or_default();
+        let mut status = serde_json::to_value(&**live.status.borrow()).unwrap_or_default();
         let own = entry.record.tenant.as_str();
         if let Some(Value::Array(tenants)) = status.pointer_mut("/memory/tenants") {
             tenants.retain(|tenant| tenant["tenant"] == own);

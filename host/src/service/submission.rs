@@ -3,18 +3,21 @@
 //! once, each with its line. A job that comes back after a restart goes the same way, with the
 //! artifacts that it was given then.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{Service, error::ServiceError};
 use crate::{
     config::{
         self, HOSTED_ORIGIN, OperatorFault, Override,
-        job::{ArtifactRef, HttpHost, JobSpec, SinkConnector, SourceConnector},
+        job::{ArtifactRef, EXPR, HttpHost, JobSpec, SinkConnector, SourceConnector},
         webhook::Reach,
     },
     ids::{JobId, OperatorName, TenantId},
     job_manager::{check::check, control::RunOptions, plan::Plan},
-    registry::records::{Pin, VersionRecord},
+    registry::records::{BuiltIn, Pin, VersionRecord},
     task_manager::slots::Request,
     tenancy::grants,
 };
@@ -117,11 +120,22 @@ impl Service {
         let keys = self.keyring(tenant)?;
         for operator in &mut spec.operators {
             let shown = operator.artifact.to_string();
-            let ArtifactRef::Uploaded { name, version, file } = &mut operator.artifact else {
-                return Err(ServiceError::Internal(format!("`{shown}` was not uploaded")));
+            let found = match &operator.artifact {
+                ArtifactRef::Uploaded { name, version, .. } => {
+                    self.find(tenant, name, version.as_ref())?
+                }
+                ArtifactRef::OfShelf { name, .. } => self.built_in(tenant, name, None)?,
+                ArtifactRef::Named(_) | ArtifactRef::Path(_) => {
+                    return Err(ServiceError::Internal(format!("`{shown}` was not uploaded")));
+                }
             };
-            match self.find(tenant, name, version.as_ref())? {
-                Some(found) if must_be_signed && !keys.trusts(found.signed.as_ref()) => {
+            match found {
+                // What comes with the program is as trusted as that.
+                Some(found)
+                    if must_be_signed
+                        && found.built_in != BuiltIn::Yes
+                        && !keys.trusts(found.signed.as_ref()) =>
+                {
                     faults.push(OperatorFault {
                         operator: operator.name.clone(),
                         key: "artifact",
@@ -133,10 +147,15 @@ impl Service {
                     });
                 }
                 Some(found) => {
-                    *file = Some(self.blobs.path(&found.digest));
-                    *version = Some(found.version.clone());
-                    let (name, version) = (found.name, found.version);
-                    let pin = Pin { name, version, digest: found.digest };
+                    let built_in = found.built_in == BuiltIn::Yes;
+                    let pin = Pin {
+                        name: found.name,
+                        version: found.version,
+                        digest: found.digest,
+                        built_in,
+                    };
+                    let file = Some(self.file_of(&found.digest)?);
+                    put_file(&mut operator.artifact, &pin, file);
                     pins.insert(operator.name.clone(), pin);
                 }
                 None => faults.push(OperatorFault {
@@ -150,7 +169,7 @@ impl Service {
     }
 
     fn not_found(&self, tenant: &TenantId, shown: &str) -> Result<String, ServiceError> {
-        let mut known = Vec::new();
+        let mut known: Vec<_> = self.built_in.names().map(ToString::to_string).collect();
         for record in self.registry.all::<VersionRecord>(&[tenant.as_str()])? {
             known.push(format!("{}@{}", record.name, record.version));
             known.push(record.name.to_string());
@@ -159,6 +178,13 @@ impl Service {
         let suggestion = match nearest {
             Some((distance, known)) if distance <= (shown.len() / 3).max(1) => {
                 format!(" (did you mean `{known}`?)")
+            }
+            _ if shown == EXPR && self.built_in.is_empty() => {
+                return Ok(format!(
+                    "`{EXPR}` comes with the program, but this server was started without the \
+                     operators that do: put the release's folder `operators` beside the program, or \
+                     upload `{EXPR}` under that name"
+                ));
             }
             _ => String::new(),
         };
@@ -175,7 +201,7 @@ impl Service {
             let pin = pins.get(&operator.name).ok_or_else(|| {
                 ServiceError::Internal(format!("operator `{}` has no artifact", operator.name))
             })?;
-            let file = self.blobs.path(&pin.digest);
+            let file = self.file_of(&pin.digest)?;
             if !file.exists() {
                 return Err(ServiceError::JobRefused(format!(
                     "the bytes of `{}@{}`, which operator `{}` runs, are gone: put sha256-{}.wasm \
@@ -183,11 +209,7 @@ impl Service {
                     pin.name, pin.version, operator.name, pin.digest
                 )));
             }
-            operator.artifact = ArtifactRef::Uploaded {
-                name: pin.name.clone(),
-                version: Some(pin.version.clone()),
-                file: Some(file),
-            };
+            put_file(&mut operator.artifact, pin, Some(file));
         }
         Ok(())
     }
@@ -232,6 +254,15 @@ impl Service {
             ..RunOptions::default()
         }
     }
+}
+
+/// Says which file an operator's artifact is.
+fn put_file(artifact: &mut ArtifactRef, pin: &Pin, file: Option<PathBuf>) {
+    let name = pin.name.clone();
+    *artifact = match artifact {
+        ArtifactRef::OfShelf { .. } => ArtifactRef::OfShelf { name, file },
+        _ => ArtifactRef::Uploaded { name, version: Some(pin.version.clone()), file },
+    };
 }
 
 /// What of a job takes the host's own memory is bounded: its slots have their meters, but its

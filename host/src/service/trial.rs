@@ -187,7 +187,7 @@ impl Service {
         let tenant = tenant.clone();
         self.blocking(move |service| {
             let about = service.tenant(&tenant)?;
-            let bytes = std::fs::read(service.blobs.path(&digest))
+            let bytes = std::fs::read(service.file_of(&digest)?)
                 .map_err(ServiceError::disk("reading an artifact"))?;
             let loaded = service.task_manager.sandbox.load(&bytes, &grants::allowed(&about));
             loaded.map_err(|error| ServiceError::ArtifactRefused(error.to_string()))

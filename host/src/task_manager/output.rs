@@ -129,7 +129,7 @@ impl Outputs {
         self.show(letters);
         if !self.is_read(OutputPort::DeadLetters) {
             for letter in letters.iter().take(3) {
-                tracing::warn!(operator = self.name, "record rejected: {}", letter.reason);
+                tracing::warn!("record rejected: {}", letter.reason);
             }
             return Ok(());
         }

@@ -125,7 +125,10 @@ impl SinkTask {
                     self.trace.committed(traced, began, failed.as_deref());
                 }
                 committed.map_err(|e| failure(&e))?;
-                tracing::debug!("a sink has committed checkpoint {checkpoint}");
+                tracing::debug!(
+                    checkpoint = checkpoint.0,
+                    "a sink has committed checkpoint {checkpoint}"
+                );
                 return Ok(last);
             }
         }

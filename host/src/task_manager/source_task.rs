@@ -1,6 +1,8 @@
 //! Drives one parallel instance of a source.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -158,19 +160,21 @@ impl SourceTask {
                     continue;
                 }
                 () = self.ingest.wait(self.ticket), if slowed => continue,
-                event = self.source.next(), if !slowed => event,
+                event = at_work(self.source.next()), if !slowed => event,
                 () = tokio::time::sleep(silence), if silence != Duration::MAX => {
                     idle = true;
                     self.outputs.broadcast(Element::Idle).await?;
                     continue;
                 }
             };
+            let (event, worked) = event;
+            self.metrics.count_busy(worked);
             let event = event.map_err(|e| failure(&e))?;
-            self.metrics.count_busy(clock.elapsed());
             match event {
                 SourceEvent::Batch { batch, rejected } => {
                     idle &= batch.is_empty();
-                    let made_by = self.trace.read(|| Moment::of(clock), &batch);
+                    let made_by =
+                        self.trace.read(|| Moment::of(clock), &batch, || self.source.posted_by());
                     self.outputs.made_by(made_by);
                     self.emit(batch, &rejected, &mut sent).await?;
                 }
@@ -225,6 +229,19 @@ impl SourceTask {
         };
         Snapshot { state, ..Snapshot::default() }
     }
+}
+
+/// Does something, and says how long that was at work: not how long it waited for what it reads.
+async fn at_work<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let (mut work, mut worked) = (pin!(work), Duration::ZERO);
+    let done = poll_fn(|context| {
+        let clock = Stopwatch::start();
+        let polled = work.as_mut().poll(context);
+        worked += clock.elapsed();
+        polled
+    })
+    .await;
+    (done, worked)
 }
 
 /// A connector's error as a failure.

@@ -7,6 +7,8 @@
 //!                                   └─ write out
 //! ```
 //!
+//! A batch of records that were posted has links to the posts' spans.
+//!
 //! A batch that a hash exchange divides goes on as several, each with the same parent. What a fold
 //! keeps comes out later, together with what others left there: then a firing begins a trace of its
 //! own, with links to the folds.
@@ -17,17 +19,20 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
-    clock::Moment,
+    clock::{Moment, Stopwatch},
     failure::Failure,
     ids::SlotId,
     metrics::GuestWork,
-    sandbox::Outcome,
+    sandbox::{LogBudget, Outcome},
     stream::Batch,
     task_manager::TaskError,
-    trace::{Attributes, BatchSampler, Span, SpanContext, Tracer, Trail, span::MOST_LINKS},
+    trace::{
+        Attributes, BatchSampler, Span, SpanContext, SpanRef, Tracer, Trail, span::MOST_LINKS,
+    },
 };
 
 /// Records that came in.
@@ -101,13 +106,11 @@ impl SubtaskTrace {
         }
     }
 
-    /// Tells of a batch that a source has read, which is sampled. What it makes of it is made by
-    /// the span that is returned.
-    #[must_use]
-    pub fn read(&self, context: SpanContext, began: Moment, batch: &Batch) -> SpanContext {
-        let span = self.span("read", context, began);
+    /// Tells of a batch that a source has read, which is sampled, and by whom its records were
+    /// posted.
+    fn read(&self, context: SpanContext, began: Moment, batch: &Batch, posts: Vec<SpanRef>) {
+        let span = self.span("read", context, began).linked(posts);
         self.tracer.end(span.with(RECORDS_OUT, batch.len()).with(BYTES_OUT, batch.bytes()));
-        context
     }
 
     /// Begins to do something with a batch, if it is sampled, and tells how long it was on its way.
@@ -148,19 +151,49 @@ impl SubtaskTrace {
 #[derive(Debug)]
 pub struct SourceTrace {
     /// Whose.
-    pub subtask: SubtaskTrace,
+    subtask: SubtaskTrace,
     /// Chooses.
-    pub sampler: BatchSampler,
+    sampler: BatchSampler,
+    /// When a batch was chosen last for the sake of a post.
+    followed: Option<Stopwatch>,
 }
 
+/// How often a batch is sampled since a traced post is in it, at most.
+const FOLLOWED_EVERY: Duration = Duration::from_millis(100);
+
 impl SourceTrace {
-    /// Tells of a batch that was read since a moment, if it is chosen; by which span, then.
-    pub fn read(&mut self, began: impl FnOnce() -> Moment, batch: &Batch) -> Option<SpanContext> {
-        if batch.is_empty() {
+    /// Chooses batches of a subtask's.
+    #[must_use]
+    pub fn new(subtask: SubtaskTrace) -> Self {
+        let sampler = subtask.tracer.batches();
+        Self { subtask, sampler, followed: None }
+    }
+
+    /// Tells of a batch that was read since a moment, if it is chosen; by which span, then. One
+    /// with records of a post that is traced is chosen for its sake, if none was lately. Where no
+    /// batch is ever chosen, nobody asks for posts.
+    pub fn read(
+        &mut self,
+        began: impl FnOnce() -> Moment,
+        batch: &Batch,
+        posted_by: impl FnOnce() -> Vec<SpanRef>,
+    ) -> Option<SpanContext> {
+        if batch.is_empty() || !self.sampler.is_on() {
             return None;
         }
-        let context = self.sampler.choose()?;
-        Some(self.subtask.read(context, began(), batch))
+        let (chosen, posts) = (self.sampler.choose(), posted_by());
+        let context = chosen.or_else(|| self.follows(&posts).then(SpanContext::root))?;
+        self.subtask.read(context, began(), batch, posts);
+        Some(context)
+    }
+
+    fn follows(&mut self, posts: &[SpanRef]) -> bool {
+        let lately = self.followed.is_some_and(|last| last.elapsed() < FOLLOWED_EVERY);
+        let follows = !posts.is_empty() && !lately;
+        if follows {
+            self.followed = Some(Stopwatch::start());
+        }
+        follows
     }
 }
 
@@ -169,6 +202,8 @@ impl SourceTrace {
 pub struct CallTrace {
     subtask: SubtaskTrace,
     work: Option<Arc<GuestWork>>,
+    /// Its lines say to which trace the call belongs.
+    log: LogBudget,
     /// The call that is under way, and how long the guest had run before.
     call: Option<(Box<Doing>, u64)>,
     /// Folds of sampled batches since the last firing that came to something, the newest last.
@@ -183,10 +218,10 @@ pub struct Firing {
 }
 
 impl CallTrace {
-    /// Of an operator's subtask, whose guest's work is counted there.
+    /// Of an operator's subtask, whose guest's work is counted there, and which logs so.
     #[must_use]
-    pub fn new(subtask: SubtaskTrace, work: Option<Arc<GuestWork>>) -> Self {
-        Self { subtask, work, call: None, folded: Vec::new() }
+    pub fn new(subtask: SubtaskTrace, work: Option<Arc<GuestWork>>, log: LogBudget) -> Self {
+        Self { subtask, work, log, call: None, folded: Vec::new() }
     }
 
     fn ran(&self) -> u64 {
@@ -199,12 +234,14 @@ impl CallTrace {
         let doing = self.subtask.begin(what, batch)?;
         let context = doing.context;
         self.call = Some((doing, self.ran()));
+        self.log.trace(Some(context.trace));
         Some(context)
     }
 
     /// The guest has answered the call that is under way, if it is told of.
     pub fn answered(&mut self, outcome: &Outcome) {
         let Some((doing, before)) = self.call.take() else { return };
+        self.log.trace(None);
         let span = self.subtask.span_of(&doing);
         self.subtask.tracer.end(self.with_outcome(span, outcome, before));
         if doing.what == FOLD {
@@ -226,6 +263,7 @@ impl CallTrace {
     /// What was done with a batch is done. A call that was not answered has failed.
     pub fn end(&mut self, done: &Result<(), TaskError>) {
         let Some((doing, _)) = self.call.take() else { return };
+        self.log.trace(None);
         let failed: Option<&dyn fmt::Display> = match done {
             Err(TaskError::Failed(failure)) => Some(failure),
             Err(TaskError::NeighbourGone) => Some(&"a neighbour is gone"),

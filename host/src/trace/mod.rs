@@ -15,13 +15,16 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | [`context`] | identifiers; the header `traceparent` |
+//! | [`state`] | the header `tracestate`, and a span that others name |
 //! | [`span`] | a span that has ended, and its attributes |
 //! | [`tracer`] | sampling, and the queue |
 
 pub mod context;
 pub mod span;
+pub mod state;
 pub mod tracer;
 
 pub use context::{SpanContext, SpanId, TraceId, TraceParent};
 pub use span::{Attribute, Attributes, Span, SpanKind, Trail, Value};
+pub use state::{SpanRef, TraceState};
 pub use tracer::{BatchSampler, Ratios, TraceCounts, Traced, Tracer};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{SpanContext, SpanId};
+use super::{SpanContext, SpanId, SpanRef, TraceState};
 use crate::clock::Moment;
 
 /// The longest text of an attribute, in bytes.
@@ -70,6 +70,8 @@ pub struct Span {
     pub context: SpanContext,
     /// What it was done for, in the same trace.
     pub parent: Option<SpanId>,
+    /// What travels with the trace.
+    pub state: Option<TraceState>,
     /// What it is, in a few words: `process flights`.
     pub name: String,
     /// How it stands to others.
@@ -83,7 +85,7 @@ pub struct Span {
     /// What is known of it alone.
     pub attributes: Vec<Attribute>,
     /// Other spans that it comes from.
-    pub links: Vec<SpanContext>,
+    pub links: Vec<SpanRef>,
     /// Why it did not go well.
     pub error: Option<String>,
 }
@@ -101,6 +103,7 @@ impl Span {
         Self {
             context,
             parent: None,
+            state: None,
             name: name.into(),
             kind: SpanKind::Internal,
             start,
@@ -116,6 +119,12 @@ impl Span {
     #[must_use]
     pub fn below(self, parent: SpanId) -> Self {
         Self { parent: Some(parent), ..self }
+    }
+
+    /// Of a trace with which something travels.
+    #[must_use]
+    pub fn carrying(self, state: Option<&TraceState>) -> Self {
+        Self { state: state.cloned(), ..self }
     }
 
     /// With what it shares with others.
@@ -145,8 +154,8 @@ impl Span {
 
     /// Comes from these too: from [`MOST_LINKS`] of them.
     #[must_use]
-    pub fn linked(mut self, to: impl IntoIterator<Item = SpanContext>) -> Self {
-        self.links.extend(to);
+    pub fn linked(mut self, to: impl IntoIterator<Item: Into<SpanRef>>) -> Self {
+        self.links.extend(to.into_iter().map(Into::into));
         self.links.truncate(MOST_LINKS);
         self
     }

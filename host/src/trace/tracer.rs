@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-use super::{Span, SpanContext, SpanId, TraceParent};
+use super::{Span, SpanContext, SpanId, SpanRef, TraceParent, TraceState};
 
 /// Which part of what is done is traced: from 0, none, to 1, all.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,10 +48,10 @@ struct Shared {
 pub struct Tracer(Option<Arc<Shared>>);
 
 /// A request that is traced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traced {
     /// Its span.
-    pub context: SpanContext,
+    pub span: SpanRef,
     /// What whoever sent it did it for.
     pub parent: Option<SpanId>,
 }
@@ -116,16 +116,21 @@ impl Tracer {
     }
 
     /// The span of a request, if it is sampled: as whoever sent it says, or by chance if they say
-    /// nothing.
+    /// nothing. What travels with a trace does so with one that they say something of.
     #[must_use]
-    pub fn request(&self, parent: Option<TraceParent>) -> Option<Traced> {
+    pub fn request(
+        &self,
+        parent: Option<TraceParent>,
+        state: impl FnOnce() -> Option<TraceState>,
+    ) -> Option<Traced> {
         let shared = self.0.as_ref()?;
         match parent {
-            Some(from) => from
-                .sampled
-                .then(|| Traced { context: from.context.child(), parent: Some(from.context.span) }),
+            Some(from) => from.sampled.then(|| Traced {
+                span: SpanRef { context: from.context.child(), state: state() },
+                parent: Some(from.context.span),
+            }),
             None => chosen(shared.ratios.requests)
-                .then(|| Traced { context: SpanContext::root(), parent: None }),
+                .then(|| Traced { span: SpanContext::root().into(), parent: None }),
         }
     }
 }
@@ -149,6 +154,12 @@ impl BatchSampler {
     fn new(ratio: f64) -> Self {
         let left = (ratio > 0.0).then(|| skips(ratio, rand::random()));
         Self { ratio, left }
+    }
+
+    /// Whether any is ever chosen.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.left.is_some()
     }
 
     /// A new trace for this batch, if it is chosen.
@@ -220,13 +231,16 @@ mod tests {
         let (never, _spans) = Tracer::channel(ratios(0.0, 0.0, 0.0), 1);
         let (always, _spans) = Tracer::channel(ratios(1.0, 1.0, 1.0), 1);
         let parent = sent(true);
-        let traced = never.request(parent).unwrap();
-        let from = parent.unwrap().context;
-        assert_eq!((traced.context.trace, traced.parent), (from.trace, Some(from.span)));
-        assert_ne!(traced.context.span, from.span);
-        assert_eq!((never.request(None), always.request(sent(false))), (None, None));
-        assert_eq!(always.request(None).unwrap().parent, None);
-        assert_eq!(Tracer::default().request(parent), None, "nobody would hear of it");
+        let state = || TraceState::parse(["rojo=1"]);
+        let traced = never.request(parent, state).unwrap();
+        let (span, from) = (traced.span, parent.unwrap().context);
+        assert_eq!((span.context.trace, traced.parent), (from.trace, Some(from.span)));
+        assert_ne!(span.context.span, from.span);
+        assert_eq!(span.state, state());
+        assert_eq!((never.request(None, state), always.request(sent(false), state)), (None, None));
+        let by_chance = always.request(None, state).unwrap();
+        assert_eq!((by_chance.parent, by_chance.span.state), (None, None));
+        assert_eq!(Tracer::default().request(parent, state), None, "nobody would hear of it");
         assert!(always.job().is_some() && never.job().is_none());
     }
 

@@ -3,14 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Feed, report::Crash};
+use super::{Feed, report::Crash, slot};
 use crate::{
     capsule::machine::{Crashed, Machine},
     clock::{Clock, Stopwatch},
     config::job::OperatorSpec,
     ids::TenantId,
     memory::SlotMeter,
-    sandbox::{Artifact, CpuMeter, KeptLog, LogBudget, Now, SlotSettings},
+    sandbox::{Artifact, CpuMeter, KeptLog, LogBudget, Now},
     state::windows::Windows,
     stream::batch::TARGET_RECORDS,
     task_manager::recorder::Recorded,
@@ -59,27 +59,10 @@ pub async fn measure(
 ) -> Result<Pace, Crash> {
     let clock = Clock::default();
     let cpu = CpuMeter { work: Some(Arc::default()), caps: Vec::new() };
-    let slot = SlotSettings {
-        tenant: TenantId::default(),
-        memory: SlotMeter::alone(spec.memory),
-        deadline: spec.deadline,
-        operator: Arc::from(spec.name.as_str()),
-        subtask: 0,
-        parallelism: 1,
-        inputs: u32::try_from(spec.inputs.len()).unwrap_or(u32::MAX),
-        outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
-        config: Arc::new(spec.config.clone()),
-        metrics: Arc::default(),
-        cpu: cpu.clone(),
-        log: LogBudget::keeping(
-            Arc::from(spec.name.as_str()),
-            clock.clone(),
-            Arc::new(KeptLog::new(0)),
-        ),
-        folders: Arc::from([]),
-        http_hosts: Arc::from([]),
-        http_roots: Arc::from([]),
-    };
+    let memory = SlotMeter::alone(spec.memory);
+    let log =
+        LogBudget::keeping(Arc::from(spec.name.as_str()), clock.clone(), Arc::new(KeptLog::new(0)));
+    let slot = slot::settings((&TenantId::default(), spec), (memory, cpu.clone()), log);
     let crash = |failure| Crash::of(failure, 0);
     let watch = Stopwatch::start();
     let windows = spec.window.as_ref().map(Windows::new);

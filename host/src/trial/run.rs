@@ -14,14 +14,14 @@ use super::{
     drive::{Drive, drive},
     feed::Feed,
     report::{Crash, Ended, Report, Writing},
-    slot::{Held, NotRun, PRIORITY},
+    slot::{self, Held, NotRun, PRIORITY},
 };
 use crate::{
     clock::{Clock, Stopwatch},
     config::job::OperatorSpec,
     failure::{Failure, FailureKind},
     ids::TenantId,
-    sandbox::{Artifact, KeptLog, LogBudget, SlotSettings},
+    sandbox::{Artifact, KeptLog, LogBudget},
     state::windows::Windows,
     task_manager::TaskManager,
 };
@@ -68,23 +68,10 @@ pub async fn run(task_manager: &TaskManager, trial: Trial) -> Result<Report, Not
     let held = Held::take(task_manager, &tenant, &spec.name, &artifact, wanted).await?;
     let watch = Stopwatch::start();
     let log = Arc::new(KeptLog::new(LOG_BYTES));
-    let slot = SlotSettings {
-        tenant: tenant.clone(),
-        memory: held.meter.clone(),
-        deadline: spec.deadline.min(limits.time),
-        operator: Arc::from(spec.name.as_str()),
-        subtask: 0,
-        parallelism: 1,
-        inputs: u32::try_from(spec.inputs.len()).unwrap_or(u32::MAX),
-        outputs: u32::try_from(spec.ports.len()).unwrap_or(u32::MAX).max(1),
-        config: Arc::new(spec.config),
-        metrics: Arc::default(),
-        cpu: task_manager.gate.meter(&tenant, spec.cpu_cap),
-        log: LogBudget::keeping(Arc::from(spec.name.as_str()), clock.clone(), log.clone()),
-        folders: Arc::from([]),
-        http_hosts: Arc::from([]),
-        http_roots: Arc::from([]),
-    };
+    let lines = LogBudget::keeping(Arc::from(spec.name.as_str()), clock.clone(), log.clone());
+    let given = (held.meter.clone(), task_manager.gate.meter(&tenant, spec.cpu_cap));
+    let mut slot = slot::settings((&tenant, &spec), given, lines);
+    slot.deadline = spec.deadline.min(limits.time);
     let windows = spec.window.as_ref().map(Windows::new);
     let writing = Arc::new(Writing::new(limits.output));
     let work = drive(Drive { artifact, slot, windows, feed, clock, log, writing: writing.clone() });

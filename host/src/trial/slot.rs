@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use crate::{
+    config::job::OperatorSpec,
     ids::{JobName, OperatorName, SubtaskIndex, TenantId},
     memory::{AdmittedJob, SlotMeter},
-    sandbox::Artifact,
+    sandbox::{Artifact, CpuMeter, LogBudget, SlotSettings},
     task_manager::{
         TaskManager,
         slots::{Place, Request, Standing},
@@ -42,7 +43,34 @@ pub(super) struct Held {
     pub(super) place: Place,
 }
 
-/// The same, as a name.
+/// What an operator is told, and may do, that is tried with the settings of a job file: it is alone,
+/// and sees no folder and no host.
+pub(super) fn settings(
+    (tenant, spec): (&TenantId, &OperatorSpec),
+    (memory, cpu): (Arc<SlotMeter>, CpuMeter),
+    log: LogBudget,
+) -> SlotSettings {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    SlotSettings {
+        tenant: tenant.clone(),
+        memory,
+        deadline: spec.deadline,
+        operator: Arc::from(spec.name.as_str()),
+        subtask: 0,
+        parallelism: 1,
+        inputs: count(spec.inputs.len()),
+        outputs: count(spec.ports.len()).max(1),
+        config: Arc::new(spec.config.clone()),
+        metrics: Arc::default(),
+        cpu,
+        log,
+        folders: Arc::from([]),
+        http_hosts: Arc::from([]),
+        http_roots: Arc::from([]),
+    }
+}
+
+/// What trials are called, as a name.
 ///
 /// # Panics
 /// Never: it is one.

@@ -76,6 +76,9 @@ const FLAGS: [&str; 8] = [
 /// The header calls constructors itself, in `open`: no file that starts a program is needed. A stack
 /// below the data traps where it ends.
 const FLAGS_OF_CLANG: [&str; 4] = [TARGET, "-Wno-deprecated", "-nostartfiles", "-Wl,--stack-first"];
+/// It runs `wasm-opt` on what it made if there is one on `PATH`, which takes functions' names and makes
+/// lines wrong. Old ones have no such flag.
+const NO_WASM_OPT: [&str; 1] = ["--no-wasm-opt"];
 /// zig has a linker of its own, which puts the stack there anyway, and always adds what starts a
 /// program: that of a reactor, which is none.
 const FLAGS_OF_ZIG: [&str; 4] =
@@ -96,11 +99,7 @@ pub(super) fn compile(
     compiler.args(FLAGS).args(dialect.flags).arg(here(project)?);
     compiler.args(settings(project, "flags")?).args(sources(project, dialect)?);
     compiler.arg("-o").arg(&module);
-    // What an earlier build left is not what this one has made.
-    let made = project.dir.join(module);
-    let _ = fs::remove_file(&made);
-    tools.run(&mut compiler)?;
-    tools.made(made)
+    tools.make(&mut compiler, &module)
 }
 
 /// Debug information names files from the project's folder on: the same wherever that is.
@@ -121,10 +120,14 @@ fn compiler(tools: &Tools<'_>, dialect: &Dialect) -> Result<Command, ToolError> 
     for clang in of_sdk.into_iter().chain(of_system) {
         // It prints the name alone where there is no such file.
         let library = format!("-print-file-name={}", dialect.library);
-        let found = tools.ask(tools.command(&clang).args([TARGET, "-Wno-deprecated", &library]));
-        if found.is_ok_and(|path| Path::new(path.trim()).is_file()) {
+        let has_library = |more: &&[&str]| {
+            let mut ask = tools.command(&clang);
+            ask.args([TARGET, "-Wno-deprecated", &library]).args(*more);
+            tools.ask(&mut ask).is_ok_and(|path| Path::new(path.trim()).is_file())
+        };
+        if let Some(more) = [&NO_WASM_OPT[..], &[]].iter().find(|more| has_library(more)) {
             let mut command = tools.command(clang);
-            command.args(FLAGS_OF_CLANG);
+            command.args(FLAGS_OF_CLANG).args(*more);
             return Ok(command);
         }
     }

@@ -2,7 +2,7 @@
 //! program finds as a job does; what differs from project to project stands in the `config` of the
 //! job file.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use crate::{
     authoring::{
@@ -37,11 +37,13 @@ fn build(_: &Project, tools: &Tools<'_>) -> Result<PathBuf, ToolError> {
             "the shelf's operator `{SHELF}` (looked for in {})",
             dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ")
         ),
-        install: "the release's folder `operators` beside the program, or `cargo xtask guests` in \
+        install: "a program that was built with it (`cargo xtask release`), the release's folder `operators` beside the program, or `cargo xtask guests` in \
                   Cofferdam's repository; COFFERDAM_ARTIFACTS may name another folder"
             .to_owned(),
     })?;
     let to = tools.folder("build")?.join("expr-shelf.wasm");
-    fs::copy(&from, &to).map_err(|reason| ToolError::File { path: from, reason })?;
+    let bytes = from.read().and_then(|bytes| bytes.map_err(io::Error::other));
+    let copied = bytes.and_then(|bytes| fs::write(&to, bytes));
+    copied.map_err(|reason| ToolError::File { path: to.clone(), reason })?;
     tools.made(to)
 }

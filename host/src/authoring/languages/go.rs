@@ -57,6 +57,5 @@ fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, ToolError> {
         .arg(&module)
         .arg(".")
         .envs([("GOOS", "wasip1"), ("GOARCH", "wasm")]);
-    tools.run(&mut command)?;
-    tools.made(project.dir.join(module))
+    tools.make(&mut command, &module)
 }

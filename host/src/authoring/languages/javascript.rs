@@ -1,11 +1,11 @@
 //! JavaScript: Node.js runs the SDK's `build.mjs`, which bundles with esbuild and has QuickJS or
 //! StarlingMonkey make a component that is pre-initialised. TypeScript is built the same way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::authoring::{
     language::Recipe,
-    project::Project,
+    project::{BUILD, Project},
     tool::{ToolError, Tools},
 };
 
@@ -17,7 +17,7 @@ pub(in crate::authoring) static RECIPE: Recipe = Recipe {
     ],
     sdk: &SDK,
     settings: &["engine"],
-    native_test: "npm test",
+    native_test: "npm install && npm test",
     build,
 };
 
@@ -44,7 +44,9 @@ pub(super) fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, Too
     match engine {
         QUICKJS => drop(tools.need(&["componentize-qjs"], "componentize-qjs", install)?),
         STARLINGMONKEY => {
-            let install = "`npm install --save-dev @bytecodealliance/componentize-js@0.23.0`";
+            // It needs the second one, and does not say so.
+            let install = "`npm install --save-dev @bytecodealliance/componentize-js@0.23.0 \
+                           @bytecodealliance/preview2-shim@0.17.9`";
             tools.need(&["componentize-js"], "componentize-js", install)?;
         }
         other => {
@@ -53,11 +55,10 @@ pub(super) fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, Too
             )));
         }
     }
-    let made = project.component();
+    let made = Path::new(BUILD).join(format!("{}.wasm", project.name));
     let mut command = tools.command(node);
     command
         .args(["cofferdam/build.mjs", "--world", project.world.word(), "--engine", engine, "--out"])
-        .arg(format!("build/{}.wasm", project.name));
-    tools.run(&mut command)?;
-    tools.made(made)
+        .arg(&made);
+    tools.make(&mut command, &made)
 }

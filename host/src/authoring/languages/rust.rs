@@ -44,16 +44,22 @@ fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, ToolError> {
     let target = std::path::absolute(&target)
         .map_err(|reason| ToolError::File { path: target.clone(), reason })?;
     let flags = "-Ctarget-feature=+simd128";
+    let here = std::path::absolute(&project.dir)
+        .map_err(|reason| ToolError::File { path: project.dir.clone(), reason })?;
+    // Lines of a crash are told from the project's folder on, wherever that is. For this crate alone:
+    // what it is built of is shared with other projects where all builds go to one folder.
     cargo
         .args(["--release", "--lib", "--target-dir"])
         .arg(&target)
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags);
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags)
+        .arg("--")
+        .arg(format!("--remap-path-prefix={}=.", here.display()));
     tools.run(&mut cargo)?;
     let file = format!("{}.wasm", project.name.as_str().replace('-', "_"));
     tools.made(target.join(TARGET).join("release").join(file))
 }
 
-/// `cargo build` for the target.
+/// `cargo rustc` for the target.
 fn cargo(tools: &Tools<'_>) -> Result<Command, ToolError> {
     let missing = || ToolError::Missing {
         what: format!("a Rust toolchain for {TARGET}"),
@@ -63,7 +69,7 @@ fn cargo(tools: &Tools<'_>) -> Result<Command, ToolError> {
         let sysroot = tools.ask(tools.command(rustc).args(["--print", "sysroot"]))?;
         if Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib").is_dir() {
             let mut command = clean(tools.command(cargo));
-            command.args(["build", "--target", TARGET]);
+            command.args(["rustc", "--target", TARGET]);
             return Ok(command);
         }
     }
@@ -79,7 +85,7 @@ fn cargo(tools: &Tools<'_>) -> Result<Command, ToolError> {
     }
     let mut command = clean(tools.command(cargo));
     command
-        .args(["build", "--target", TARGET, "-Zbuild-std=std,panic_abort"])
+        .args(["rustc", "--target", TARGET, "-Zbuild-std=std,panic_abort"])
         .env("RUSTC", rustc)
         // Debian's is a stable release, and `-Zbuild-std` is not stable yet.
         .env("RUSTC_BOOTSTRAP", "1")

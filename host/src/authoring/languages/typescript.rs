@@ -22,7 +22,7 @@ pub(in crate::authoring) static RECIPE: Recipe = Recipe {
         [lib, build, sdk, types, testing, testing_types, package, tests]
     },
     settings: &["engine"],
-    native_test: "npm test",
+    native_test: "npm install && npm test",
     build,
 };
 

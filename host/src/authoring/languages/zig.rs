@@ -1,11 +1,11 @@
 //! Zig: one program, which brings everything.
 
-use std::{fs, path::PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::authoring::{
     language::Recipe,
     project::Project,
-    tool::{ToolError, Tools},
+    tool::{self, ToolError, Tools},
 };
 
 pub(in crate::authoring) static RECIPE: Recipe = Recipe {
@@ -28,16 +28,14 @@ const MODES: [&str; 4] = ["Debug", "ReleaseSafe", "ReleaseFast", "ReleaseSmall"]
 
 fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, ToolError> {
     let zig = tools.need(&["zig", "python-zig"], "zig", INSTALL)?;
-    let version = tools.ask(tools.command(&zig).arg("version"))?;
-    if !new_enough(&version) {
-        let (version, (major, minor)) = (version.trim(), OLDEST);
+    let said = tools.ask(tools.command(&zig).arg("version"))?;
+    if tool::version(&said).is_none_or(|version| version < OLDEST) {
+        let (version, (major, minor)) = (said.trim(), OLDEST);
         return Err(ToolError::Unfit(format!(
             "zig is {version}, and the SDK is for {major}.{minor} or later: {INSTALL}"
         )));
     }
     let module = "build/module.wasm";
-    let made = project.dir.join(module);
-    let _ = fs::remove_file(&made);
     let mut command = tools.command(zig);
     command.args(["build-exe", "-target", "wasm32-freestanding"]).args([
         "-mcpu=generic+bulk_memory+nontrapping_fptoint+sign_ext+simd128",
@@ -56,8 +54,7 @@ fn build(project: &Project, tools: &Tools<'_>) -> Result<PathBuf, ToolError> {
         "-Mcofferdam=cofferdam/cofferdam.zig",
     ]);
     command.arg(format!("-femit-bin={module}"));
-    tools.run(&mut command)?;
-    tools.made(made)
+    tools.make(&mut command, Path::new(module))
 }
 
 /// What is checked while it runs, and how fast that is.
@@ -67,27 +64,4 @@ fn mode(project: &Project) -> Result<&str, ToolError> {
         let modes = MODES.join(", ");
         ToolError::Unfit(format!("`build.optimize` in operator.toml is one of {modes}"))
     })
-}
-
-fn new_enough(version: &str) -> bool {
-    let mut numbers = version.trim().split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= OLDEST,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        for good in ["0.17.1\n", "0.18.0-dev.12+abc", "1.0.0"] {
-            assert!(new_enough(good), "{good}");
-        }
-        for bad in ["0.16.0", "0.9.1", "", "zig"] {
-            assert!(!new_enough(bad), "{bad}");
-        }
-    }
 }

@@ -159,7 +159,7 @@ Examples:
   cofferdam operator build ./visits --json | jq .size
 
 What is missing of the language's tools is told with the one line that installs it. The component
-is build/NAME.wasm; `cofferdam operator push build/NAME.wasm` takes it to a server.";
+is build/NAME.wasm; `cofferdam operator push` takes it to a server.";
 
 /// The end of `cofferdam operator test --help`.
 pub const TEST_HELP: &str = "\

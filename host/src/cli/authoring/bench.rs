@@ -50,14 +50,14 @@ pub(in crate::cli) fn bench_operator(args: &BenchArgs) -> Result<Exit, Exit> {
 }
 
 /// Loads the component by a sandbox of its own.
-fn load(ready: &Ready, cache: &Path, compiler: &Compiler) -> Result<Duration, String> {
+fn load(ready: &Ready, cache: &Path, compiler: &Compiler) -> Result<u64, String> {
     let cache_dir = Some(cache.to_owned());
     let config = SandboxConfig { instances: 1, cache_dir, metering: Metering::default() };
     let sandbox = Sandbox::new(&config).map_err(|error| format!("{error:#}"))?;
     let sandbox = sandbox.compiling_in(compiler.clone());
     let watch = Stopwatch::start();
     sandbox.load(&ready.built.bytes, &ready.grants).map_err(|error| error.to_string())?;
-    Ok(watch.elapsed())
+    Ok(watch.nanos())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]

@@ -1,6 +1,9 @@
-//! `cofferdam operator build`, and `operator inspect` of a file: what a component is.
+//! `cofferdam operator build`, and `operator inspect` of a file or folder: what a component is.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -14,12 +17,25 @@ use crate::{
     config::{job::Grant, tenant::TenantSpec},
     hardening::Mode,
     ids::TenantId,
-    sandbox::{
-        Compiler, Metering, OperatorKind, Sandbox, SandboxConfig, default_cache_dir,
-        make_private_dir,
-    },
+    sandbox::{Compiler, Metering, OperatorKind, Sandbox, SandboxConfig, usable_cache_dir},
     tenancy::grants,
 };
+
+/// The component of a project: built now, or by the last build.
+pub(in crate::cli) fn component_of(dir: &Path, no_build: bool) -> Result<(Project, PathBuf), Exit> {
+    let project = Project::open(dir).map_err(|error| refuse(&error.to_string()))?;
+    let component = match no_build {
+        true => project.component(),
+        false => build(&project).map_err(|error| refuse(&error.to_string()))?.0,
+    };
+    if !component.is_file() {
+        let component = component.display();
+        return Err(refuse(&format!(
+            "there is no {component}: `cofferdam operator build` makes it"
+        )));
+    }
+    Ok((project, component))
+}
 
 pub(in crate::cli) fn build_project(args: &BuildArgs) -> Result<Exit, Exit> {
     let project = Project::open(&args.dir).map_err(|error| refuse(&error.to_string()))?;
@@ -46,8 +62,10 @@ pub(in crate::cli) fn build_project(args: &BuildArgs) -> Result<Exit, Exit> {
     Ok(Exit::Success)
 }
 
-/// What a component in a file is.
-pub(in crate::cli) fn inspect_file(path: &Path, json: bool) -> Result<Exit, Exit> {
+/// What a component in a file is, or that of a project in a folder.
+pub(in crate::cli) fn inspect_file(path: &Path, no_build: bool, json: bool) -> Result<Exit, Exit> {
+    let of_project = path.is_dir().then(|| component_of(path, no_build)).transpose()?;
+    let path = of_project.as_ref().map_or(path, |(_, component)| component);
     let anything = grants::allowed(&TenantSpec::new(TenantId::default()));
     let built = look_at(path, &anything)?;
     print(&if json {
@@ -59,7 +77,7 @@ pub(in crate::cli) fn inspect_file(path: &Path, json: bool) -> Result<Exit, Exit
 }
 
 fn look_at(path: &Path, grants: &[Grant]) -> Result<Built, Exit> {
-    let cache_dir = default_cache_dir().filter(|dir| make_private_dir(dir).is_ok());
+    let cache_dir = usable_cache_dir();
     let config = SandboxConfig { instances: 1, cache_dir, metering: Metering::default() };
     let sandbox = Sandbox::new(&config)
         .map_err(|error| refuse(&format!("cannot set up the sandbox on this machine: {error:#}")))?
@@ -103,15 +121,20 @@ fn inspection_text(built: &Built) -> String {
         [] => "nothing".to_owned(),
         names => names.join("\n             "),
     };
-    let saved = match &*seen.memory_not_saved_because {
-        [] => "yes".to_owned(),
-        why => format!("no: {}", why.join("; ")),
+    let saved = match (&*seen.memory_not_saved_because, seen.kind) {
+        ([], _) => "can be saved without its help".to_owned(),
+        (_, OperatorKind::Keyed { .. }) => {
+            "cannot be saved, and need not be: state by key is the host's".to_owned()
+        }
+        (why, _) => {
+            format!("cannot be saved without its help: {}", why.join("\n             "))
+        }
     };
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let size = human::bytes(built.bytes.len() as f64);
     human::plain(&format!(
-        "  is         {} of {}\n  size       {size}\n  digest     sha256-{}\n  exports    {}\n  \
-         imports    {}\n  memory can be saved: {saved}\n",
+        "  kind       {}\n  contract   {}\n  size       {size}\n  digest     sha256-{}\n  \
+         exports    {}\n  imports    {}\n  memory     {saved}\n",
         kind_of(seen.kind),
         seen.contract,
         built.artifact.digest(),

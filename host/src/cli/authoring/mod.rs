@@ -20,23 +20,4 @@ mod subject;
 pub(super) mod test;
 mod test_view;
 
-use std::io::{self, Write as _};
-
-use super::{exit::Exit, terminal};
-
-/// Says why it cannot be done.
-fn refuse(what: &str) -> Exit {
-    terminal::say(&format!("error: {what}"));
-    Exit::Usage
-}
-
-/// Prints an answer.
-fn print(text: &str) -> Result<(), Exit> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(refuse(&format!("cannot print: {error}")))
-        }
-        _ => Ok(()),
-    }
-}
+use super::terminal::{print, refuse};

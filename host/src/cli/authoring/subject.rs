@@ -8,19 +8,19 @@ use std::{
 
 use tokio::runtime::Runtime;
 
-use super::{args::Subject, refuse};
+use super::{args::Subject, build::component_of, refuse};
 use crate::{
     authoring::{
-        build::{Built, build, load},
+        build::{Built, load},
         case::{Case, all_in},
-        project::{CASES, OWN, Project},
+        project::{CASES, OWN},
         runner::{Prepared, Runner},
     },
     cli::{exit::Exit, harden::harden, terminal},
     config::job::Grant,
     hardening::Needs,
     ids::ArtifactName,
-    sandbox::{Compiler, default_cache_dir, make_private_dir},
+    sandbox::{Compiler, usable_cache_dir},
     task_manager::TaskManagerSettings,
 };
 
@@ -61,7 +61,7 @@ impl Ready {
         writes: Writes<'_>,
     ) -> Result<Self, Exit> {
         let Found { name, grants, component, cases } = Found::of(subject, expect)?;
-        let cache_dir = default_cache_dir().filter(|dir| make_private_dir(dir).is_ok());
+        let cache_dir = usable_cache_dir();
         let compiler = Compiler::this_program_for_its_author(subject.hardening);
         let written: Vec<PathBuf> = match writes {
             Writes::Nothing => Vec::new(),
@@ -113,11 +113,7 @@ impl Found {
                 .map_err(|bad| refuse(&format!("{}: {bad}", component.display())))?;
             return Ok(Self { name, grants: OWN.to_vec(), component: component.clone(), cases });
         }
-        let project = Project::open(&subject.dir).map_err(|error| refuse(&error.to_string()))?;
-        let component = match subject.no_build {
-            true => project.component(),
-            false => build(&project).map_err(|error| refuse(&error.to_string()))?.0,
-        };
+        let (project, component) = component_of(&subject.dir, subject.no_build)?;
         Ok(Self { name: project.name, grants: project.grants, component, cases })
     }
 }

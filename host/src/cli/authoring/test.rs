@@ -25,7 +25,7 @@ pub(in crate::cli) fn test(args: &TestArgs) -> Result<Exit, Exit> {
         print(&if args.subject.json {
             format!("{}\n", view::json(&checked))
         } else {
-            view::text(&checked, prepared, args.show)
+            view::text(&checked, prepared, (&args.subject.dir, args.show))
         })?;
     }
     if !args.subject.json {

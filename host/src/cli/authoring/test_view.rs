@@ -1,6 +1,6 @@
 //! What came of a case, as text and as JSON. What comes from guests and records may hold anything.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
@@ -28,13 +28,14 @@ pub(super) fn json(checked: &Checked) -> Value {
     shown
 }
 
-pub(super) fn text(checked: &Checked, prepared: &Prepared, show: bool) -> String {
+/// As text: files of a crash that are in a folder, the operator's, are named from there on.
+pub(super) fn text(checked: &Checked, prepared: &Prepared, (dir, show): (&Path, bool)) -> String {
     let report = &checked.report;
     let mut out = headline(&checked.name, report, prepared);
     if show {
         shown(&mut out, report);
     }
-    verdict(&mut out, checked, prepared);
+    verdict(&mut out, checked, (prepared, dir));
     for Property { what, held } in &checked.properties {
         let (mark, why) = match held {
             Held::Yes(how) => ("ok", how),
@@ -108,7 +109,7 @@ fn shown(out: &mut String, report: &Report) {
     }
 }
 
-fn verdict(out: &mut String, checked: &Checked, prepared: &Prepared) {
+fn verdict(out: &mut String, checked: &Checked, (prepared, dir): (&Prepared, &Path)) {
     let said = match &checked.verdict {
         Verdict::Expected => "  ok  as expected\n".to_owned(),
         Verdict::Unknown => {
@@ -132,7 +133,7 @@ fn verdict(out: &mut String, checked: &Checked, prepared: &Prepared) {
     out.push_str(&said);
     if checked.verdict == Verdict::Failed {
         match &checked.report.failure {
-            Some(crash) => failure(out, crash, &checked.report, prepared),
+            Some(crash) => failure(out, crash, &checked.report, (prepared, dir)),
             None => out.push_str("  NO  it did not end\n"),
         }
     }
@@ -160,10 +161,13 @@ fn joined(lines: &[String]) -> String {
 }
 
 /// What happened, where, and with which records.
-fn failure(out: &mut String, crash: &Crash, report: &Report, prepared: &Prepared) {
+fn failure(out: &mut String, crash: &Crash, report: &Report, (prepared, dir): (&Prepared, &Path)) {
     let step = report.steps.get(crash.step).map_or("open", |step| step.event);
     let _ = writeln!(out, "  NO  it failed in `{step}` ({}): {}", crash.kind.word(), crash.message);
+    // Not every compiler can be told to leave out where the folder is.
+    let here = std::path::absolute(dir).unwrap_or_default();
     for frame in &crash.backtrace {
+        let frame = frame.replace(&format!("({}/", here.display()), "(");
         let _ = writeln!(out, "        at {frame}");
     }
     for at in crash.records.iter().take(MOST_RECORDS) {
@@ -176,7 +180,11 @@ fn failure(out: &mut String, crash: &Crash, report: &Report, prepared: &Prepared
         let _ = writeln!(out, "      and {more} records more");
     }
     let said = report.logs.iter().rev().take(MOST_LINES);
-    let said: Vec<_> = said.filter(|line| line.line.level == "error").collect();
+    // What a panic logged is the message of its trap already.
+    let news = said.filter(|line| {
+        line.line.level == "error" && !crash.message.contains(line.line.message.trim_end())
+    });
+    let said: Vec<_> = news.collect();
     for line in said.iter().rev() {
         let _ = writeln!(out, "      it logged: {}", line.line.message);
     }

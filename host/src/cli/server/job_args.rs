@@ -123,6 +123,40 @@ pub struct RescaleArgs {
     pub operator: Option<OperatorName>,
 }
 
+/// `cofferdam job limits`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("limit").required(true).multiple(true))]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct LimitsArgs {
+    #[command(flatten)]
+    pub job: JobThere,
+
+    /// The operator that they are for
+    #[arg(value_name = "OPERATOR", value_parser = operator)]
+    pub operator: OperatorName,
+
+    /// Memory of each of its slots, such as 512MiB
+    #[arg(long, value_name = "SIZE", group = "limit")]
+    pub memory: Option<String>,
+
+    /// How long a call may take, such as 10s
+    #[arg(long, value_name = "DURATION", group = "limit")]
+    pub deadline: Option<String>,
+
+    /// What each of its slots may use of one core, such as 50%
+    #[arg(long, value_name = "PERCENT", group = "limit")]
+    pub cpu_cap: Option<String>,
+}
+
+/// The end of `cofferdam job limits --help`.
+pub const LIMITS_HELP: &str = "\
+Examples:
+  cofferdam job limits flights delays --memory 1GiB
+  cofferdam job limits flights delays --cpu-cap 50% --deadline 10s
+
+The job goes on from a checkpoint, after a short pause; what is not given stays. The limits stay
+after a restart of the server.";
+
 /// A savepoint of a job: `JOB/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavepointRef {

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     Server, exit_of, failed,
-    job_args::{JobAt, JobThere, ListArgs, RescaleArgs, SavepointRef, StopArgs, SubmitArgs},
+    job_args::{
+        JobAt, JobThere, LimitsArgs, ListArgs, RescaleArgs, SavepointRef, StopArgs, SubmitArgs,
+    },
     job_view, refuse, savepoints, text,
     way::{Way, to_job, to_job_there},
     which,
@@ -186,6 +188,22 @@ pub(in crate::cli) fn rescale(args: &RescaleArgs) -> Result<Exit, Exit> {
     let request = Request::post(&["v1", "jobs", &id, "rescale"]).json(&asked);
     let answer = server.ask(&request.patience(RESCALING))?;
     super::show(job.place.at.json, &answer.json, |answer| running::rescaled(answer) + "\n")
+}
+
+pub(in crate::cli) fn limits(args: &LimitsArgs) -> Result<Exit, Exit> {
+    let LimitsArgs { job, operator, memory, deadline, cpu_cap } = args;
+    let (server, id) = to_job_there(job)?;
+    let mut asked = json!({"operator": operator});
+    for (key, value) in [("memory", memory), ("deadline", deadline), ("cpu_cap", cpu_cap)] {
+        if let Some(value) = value {
+            asked[key] = value.as_str().into();
+        }
+    }
+    let request = Request::post(&["v1", "jobs", &id, "limits"]).json(&asked);
+    let answer = server.ask(&request.patience(RESCALING))?;
+    super::show(job.at.json, &answer.json, |answer| {
+        running::goes_on("the new limits", answer) + "\n"
+    })
 }
 
 pub(in crate::cli) fn restart(args: &JobThere) -> Result<Exit, Exit> {

@@ -54,6 +54,10 @@ pub struct KeygenArgs {
     /// must be neither
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+
+    /// Print an object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `cofferdam operator sign`
@@ -70,6 +74,10 @@ pub struct SignArgs {
     /// Where to put the signature; FILE.wasm.sig if not given
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
+
+    /// Print an object
+    #[arg(long)]
+    pub json: bool,
 }
 
 fn id(text: &str) -> Result<KeyId, String> {

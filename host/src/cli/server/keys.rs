@@ -95,12 +95,14 @@ pub(in crate::cli) fn keygen(args: &KeygenArgs) -> Result<Exit, Exit> {
     }
     write_new(&args.file, &key.to_pem(), 0o600)?;
     write_new(&public, &key.public().to_pem(), 0o644)?;
-    super::show(false, &Value::Null, |_| {
+    let id = key.public().id();
+    let made = json!({"secret": args.file, "public": public, "key": id.to_string()});
+    super::show(args.json, &made, |_| {
         format!(
             "{} signs: keep it to yourself\n{} is for `cofferdam tenant keys add`: key {}\n",
             args.file.display(),
             public.display(),
-            key.public().id()
+            id
         )
     })
 }
@@ -110,15 +112,20 @@ pub(in crate::cli) fn sign(args: &SignArgs) -> Result<Exit, Exit> {
     let to = args.to.clone().unwrap_or_else(|| with(&args.file, ".sig"));
     fs::write(&to, format!("{signature}\n"))
         .map_err(|error| refuse(&format!("cannot write {}: {error}", to.display())))?;
-    super::show(false, &Value::Null, |_| format!("{}\n", to.display()))
+    let made = json!({"file": to, "signature": signature.to_string()});
+    super::show(args.json, &made, |_| format!("{}\n", to.display()))
 }
 
 /// The signature that an operator is pushed with, if it has one.
-pub(super) fn signature_of(args: &PushArgs, bytes: &[u8]) -> Result<Option<Signature>, Exit> {
+pub(super) fn signature_of(
+    args: &PushArgs,
+    component: &Path,
+    bytes: &[u8],
+) -> Result<Option<Signature>, Exit> {
     if let Some(key) = &args.key {
         return signed(key, bytes).map(Some);
     }
-    let beside = with(&args.file, ".sig");
+    let beside = with(component, ".sig");
     let file = match &args.signature {
         Some(file) => file,
         None if beside.is_file() => &beside,

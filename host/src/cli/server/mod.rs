@@ -50,10 +50,7 @@ pub mod top_args;
 mod way;
 mod which;
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -128,8 +125,7 @@ fn unusable(error: &ProfilesError) -> Exit {
 }
 
 fn refuse(what: &str) -> Exit {
-    terminal::say(&format!("error: {}", human::plain(what)));
-    Exit::Usage
+    terminal::refuse(&human::plain(what))
 }
 
 /// Says why there is no answer, or not the one that was hoped for.
@@ -160,12 +156,7 @@ fn exit_of(error: &ClientError) -> Exit {
 /// Prints an answer: as it is, or in words.
 fn show(json: bool, answer: &Value, words: impl FnOnce(&Value) -> String) -> Result<Exit, Exit> {
     let text = if json { format!("{answer}\n") } else { human::plain(&words(answer)) };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => Ok(Exit::Success),
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
-        Err(error) => Err(refuse(&format!("cannot print: {error}"))),
-    }
+    terminal::print(&text).map(|()| Exit::Success)
 }
 
 /// A text in an answer.

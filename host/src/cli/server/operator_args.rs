@@ -13,15 +13,19 @@ use crate::ids::{ArtifactName, VersionName};
 #[derive(Debug, Args)]
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub struct PushArgs {
-    /// The component
-    #[arg(value_name = "FILE.wasm")]
+    /// The component; or the folder of an operator, which is built first
+    #[arg(value_name = "FILE.wasm|DIR", default_value = ".")]
     pub file: PathBuf,
 
-    /// What it is to be called; as the file if not given
+    /// Take the component of the folder's last build
+    #[arg(long)]
+    pub no_build: bool,
+
+    /// What it is to be called; if not given, as operator.toml says, or as the file
     #[arg(long, value_name = "NAME", value_parser = artifact)]
     pub name: Option<ArtifactName>,
 
-    /// Which version it is; the first 12 digits of the file's SHA-256 if not given
+    /// Which version it is; if not given, as operator.toml says, or the first 12 digits of the file's SHA-256
     #[arg(long, value_name = "VERSION", value_parser = version)]
     pub version: Option<VersionName>,
 
@@ -46,9 +50,13 @@ pub struct PushArgs {
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub struct InspectArgs {
     /// The operator, and a version or tag of it; all of them if there is none. Or a component in a
-    /// file, of which no server is asked
-    #[arg(value_name = "NAME[@VERSION]|FILE.wasm", value_parser = inspected)]
+    /// file, or the folder of an operator, which is built first: no server is asked
+    #[arg(value_name = "NAME[@VERSION]|FILE.wasm|DIR", value_parser = inspected, default_value = ".")]
     pub operator: Inspected,
+
+    /// Take the component of the folder's last build
+    #[arg(long)]
+    pub no_build: bool,
 
     #[command(flatten)]
     pub at: AtServer,
@@ -59,12 +67,12 @@ pub struct InspectArgs {
 pub enum Inspected {
     /// What was pushed to a server.
     Pushed(OperatorRef),
-    /// A component in a file.
+    /// A component in a file, or a folder.
     File(PathBuf),
 }
 
 fn inspected(text: &str) -> Result<Inspected, String> {
-    match text.contains('/') || text.ends_with(".wasm") {
+    match text.contains('/') || text.starts_with('.') || text.ends_with(".wasm") {
         true => Ok(Inspected::File(PathBuf::from(text))),
         false => operator(text).map(Inspected::Pushed),
     }
@@ -77,6 +85,11 @@ pub struct RemoveArgs {
     /// The operator, and the version of it
     #[arg(value_name = "NAME@VERSION", value_parser = operator_version)]
     pub operator: VersionRef,
+
+    /// Delete it although jobs use it (`force=true` of the API): they go on, and cannot be started
+    /// again once they have ended
+    #[arg(long)]
+    pub force: bool,
 
     #[command(flatten)]
     pub at: AtServer,
@@ -101,6 +114,7 @@ pub struct TagArgs {
 /// The end of `cofferdam operator push --help`.
 pub const PUSH_HELP: &str = "\
 Examples:
+  cofferdam operator push                    builds the operator of this folder, and pushes it
   cofferdam operator push target/guests/filter.wasm
   cofferdam operator push ./my_filter.wasm --name filter --version 1.2.0 --tag latest
 

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     cli::{
+        authoring::build::component_of,
         exit::Exit,
         human::{self, table},
         terminal,
@@ -21,6 +22,10 @@ use crate::{
     client::Request,
     ids::{ArtifactName, Hex, VersionName},
 };
+
+/// What helps where a version of a project is there already, with other bytes.
+const ANOTHER_VERSION: &str = "operator.toml says which version it is: raise `version` there, or name \
+                               another one with --version VERSION";
 
 /// An upload is checked and compiled before it is answered.
 const UPLOADING: Duration = Duration::from_secs(300);
@@ -31,17 +36,23 @@ pub(in crate::cli) fn push(args: &PushArgs) -> Result<Exit, Exit> {
         Exit::Usage
     };
     let server = Server::of(&args.at.server)?;
-    let bytes = fs::read(&args.file)
-        .map_err(|error| refuse(&format!("cannot read {}: {error}", args.file.display())))?;
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => name_of(&args.file).map_err(|why| refuse(&why))?,
+    let (project, file) = match args.file.is_dir() {
+        true => component_of(&args.file, args.no_build).map(|(of, file)| (Some(of), file))?,
+        false => (None, args.file.clone()),
     };
-    let version = match &args.version {
-        Some(version) => version.clone(),
-        None => version_of(&bytes),
+    let bytes = fs::read(&file)
+        .map_err(|error| refuse(&format!("cannot read {}: {error}", file.display())))?;
+    let name = match (&args.name, &project) {
+        (Some(name), _) => name.clone(),
+        (None, Some(project)) => project.name.clone(),
+        (None, None) => name_of(&file).map_err(|why| refuse(&why))?,
     };
-    let signature = keys::signature_of(args, &bytes)?;
+    let version = match (&args.version, &project) {
+        (Some(version), _) => version.clone(),
+        (None, Some(project)) => project.version.clone(),
+        (None, None) => version_of(&bytes),
+    };
+    let signature = keys::signature_of(args, &file, &bytes)?;
     let mut request =
         Request::put(&["v1", "artifacts", name.as_str(), "versions", version.as_str()])
             .query_if("tenant", server.tenant.as_ref());
@@ -49,7 +60,11 @@ pub(in crate::cli) fn push(args: &PushArgs) -> Result<Exit, Exit> {
         request = request.header(keys::HEADER, &signature.to_string());
     }
     let request = request.body("application/wasm", bytes).patience(UPLOADING);
-    let answer = server.ask(&request)?;
+    let answer = server.ask(&request).inspect_err(|exit| {
+        if project.is_some() && args.version.is_none() && *exit == Exit::JobFailed {
+            terminal::say(ANOTHER_VERSION);
+        }
+    })?;
     if let Some(tag) = &args.tag {
         let _ = server.ask(&tagging(&server, &name, tag, &version))?;
     }
@@ -69,6 +84,12 @@ pub(in crate::cli) fn push(args: &PushArgs) -> Result<Exit, Exit> {
             text(&pushed["inspection"]["kind"]),
             text(&pushed["inspection"]["contract"]),
         );
+        if pushed["hides_built_in"] == true {
+            shown += &format!(
+                "an operator `{name}` comes with the program, too: a job file that names no version \
+                 gets yours\n"
+            );
+        }
         let why = words(&pushed["inspection"]["memory_not_saved_because"]);
         if !why.is_empty() {
             shown += &format!("its memory cannot be saved without its help: {why}\n");
@@ -104,8 +125,10 @@ pub(in crate::cli) fn list(at: &AtServer) -> Result<Exit, Exit> {
     let request = Request::get(&["v1", "artifacts"]).query_if("tenant", server.tenant.as_ref());
     let answer = server.ask(&request)?;
     super::show(at.json, &answer.json, |answer| {
-        let artifacts = answer["artifacts"].as_array();
-        versions_table(artifacts.into_iter().flatten())
+        // What somebody has uploaded is looked for more often.
+        let mut artifacts: Vec<_> = answer["artifacts"].as_array().into_iter().flatten().collect();
+        artifacts.sort_by_key(|artifact| artifact["built_in"] == true);
+        versions_table(artifacts.into_iter())
     })
 }
 
@@ -118,12 +141,20 @@ fn versions_table<'a>(artifacts: impl Iterator<Item = &'a Value>) -> String {
                 text(&version["version"]).to_owned(),
                 tags_of(artifact, text(&version["version"])),
                 text(&version["inspection"]["kind"]).to_owned(),
-                human::time(version["uploaded_at"].as_i64().unwrap_or(0)),
+                uploaded(version),
                 human::bytes(version["size"].as_f64().unwrap_or(0.0)),
             ]);
         }
     }
     table(&["NAME", "VERSION", "TAGS", "KIND", "UPLOADED", "SIZE"], &rows, 5)
+}
+
+/// When a version was uploaded, if anybody had to.
+fn uploaded(version: &Value) -> String {
+    match version["built_in"].as_bool() {
+        Some(true) => "with the program".to_owned(),
+        _ => human::time(version["uploaded_at"].as_i64().unwrap_or(0)),
+    }
 }
 
 /// The tags of an artifact that point to a version.
@@ -159,7 +190,7 @@ fn version_text(version: &Value) -> String {
         ("tenant", text(&version["tenant"]).to_owned()),
         ("digest", text(&version["digest"]).to_owned()),
         ("size", human::bytes(version["size"].as_f64().unwrap_or(0.0))),
-        ("uploaded", human::time(version["uploaded_at"].as_i64().unwrap_or(0))),
+        ("uploaded", uploaded(version)),
         ("signed", signed(&version["signed"])),
         ("kind", text(&inspection["kind"]).to_owned()),
         ("contract", text(&inspection["contract"]).to_owned()),
@@ -184,7 +215,8 @@ pub(in crate::cli) fn remove(args: &RemoveArgs) -> Result<Exit, Exit> {
     let VersionRef { name, version } = &args.operator;
     let request =
         Request::delete(&["v1", "artifacts", name.as_str(), "versions", version.as_str()])
-            .query_if("tenant", server.tenant.as_ref());
+            .query_if("tenant", server.tenant.as_ref())
+            .query_if("force", args.force.then_some("true"));
     let answer = server.ask(&request)?;
     super::show(args.at.json, &answer.json, |_| format!("deleted {name}@{version}\n"))
 }

@@ -50,6 +50,10 @@ pub struct AddArgs {
     /// Certificates (PEM) to trust besides the usual ones
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+
+    /// Print an object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `cofferdam profile use` and `rm`
@@ -58,6 +62,10 @@ pub struct NameArgs {
     /// Which
     #[arg(value_name = "NAME", value_parser = profile)]
     pub name: ProfileName,
+
+    /// Print an object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `cofferdam profile list`

@@ -20,7 +20,7 @@ pub(in crate::cli) fn profile(command: &ProfileCommand) -> Result<Exit, Exit> {
         let path = path.as_deref().ok_or_else(|| unusable(&ProfilesError::NoHome))?;
         profiles.save(path).map_err(|error| unusable(&error))
     };
-    let said = match command {
+    let (name, json, done, said) = match command {
         ProfileCommand::Add(args) => {
             let known = profiles.profile.insert(args.name.clone(), made(args)?);
             let current = profiles.current.get_or_insert_with(|| args.name.clone());
@@ -29,24 +29,26 @@ pub(in crate::cli) fn profile(command: &ProfileCommand) -> Result<Exit, Exit> {
             let done = if known.is_some() { "changed" } else { "added" };
             let said = format!("{done} `{}`: {}{used}\n", args.name, args.server);
             save(&profiles)?;
-            said
+            (&args.name, args.json, done, said)
         }
         ProfileCommand::Use(args) => {
             let server = profiles.get(&args.name).map_err(|e| unusable(&e))?.server.clone();
             profiles.current = Some(args.name.clone());
             save(&profiles)?;
-            format!("`{}` is used if nothing else is said: {server}\n", args.name)
+            let said = format!("`{}` is used if nothing else is said: {server}\n", args.name);
+            (&args.name, args.json, "used", said)
         }
         ProfileCommand::Rm(args) => {
             profiles.get(&args.name).map_err(|error| unusable(&error))?;
             profiles.profile.remove(&args.name);
             profiles.current.take_if(|current| *current == args.name);
             save(&profiles)?;
-            format!("forgot `{}`\n", args.name)
+            (&args.name, args.json, "forgotten", format!("forgot `{}`\n", args.name))
         }
         ProfileCommand::List(args) => return list(args.json, &profiles),
     };
-    super::show(false, &json!(null), |_| said)
+    let current = profiles.current.as_ref() == Some(name);
+    super::show(json, &json!({"name": name, "done": done, "current": current}), |_| said)
 }
 
 fn made(args: &AddArgs) -> Result<Profile, Exit> {

@@ -10,9 +10,10 @@ use super::{
     visit::{Form, Visit},
 };
 use crate::{
+    config::job::EXPR,
     http::{Answer, problem::Problem},
     ids::{TenantId, VersionName},
-    registry::records::{Inspection, Role, VersionRecord},
+    registry::records::{BuiltIn, Inspection, Role, VersionRecord},
     service::{artifacts::ArtifactView, precondition::Precondition},
 };
 
@@ -53,6 +54,8 @@ pub(super) async fn list(visit: Visit) -> Answer<Page> {
     let of = visit.caller.tenant(tenant.as_ref())?;
     let found =
         visit.ask(move |service, caller| service.artifacts(caller, tenant.as_ref())).await?;
+    let (of_program, own): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(ArtifactView::is_built_in);
     let field = tenant_field(&visit, of.as_str()).await?;
     let author = may(&visit.caller, Role::Author);
     let upload = format!("/console/artifacts/new?tenant={}", encoded(of.as_str()));
@@ -69,16 +72,17 @@ pub(super) async fn list(visit: Visit) -> Answer<Page> {
             }
         }
         div #artifacts data-live {
-            @if found.is_empty() {
-                (empty(&format!("Tenant {of} has no operators."), &html! {
+            @if own.is_empty() {
+                (empty(&format!("Tenant {of} has uploaded no operators."), &html! {
                     @if author {
                         p { "Upload a component, or a core module, which is made into one:" }
                         (command("cofferdam operator push count.wasm --name count --version 1"))
                         p { a.button href=(upload) { "Upload an operator" } }
                     }
                 }))
-            } @else { (table(&visit, &found)) }
+            } @else { (table(&visit, &own)) }
         }
+        @if !of_program.is_empty() { (with_the_program(&of_program)) }
     };
     Ok(visit.page(Section::Artifacts, "Operators", body))
 }
@@ -113,7 +117,7 @@ fn table(visit: &Visit, artifacts: &[ArtifactView]) -> Markup {
                             @if let Some(newest) = artifact.versions.last() {
                                 td { (kind(&newest.inspection)) }
                                 td { (newest.version) }
-                                td.right { (artifact.versions.len()) }
+                                td.right { (artifact.versions.iter().filter(|version| version.built_in != BuiltIn::Yes).count()) }
                                 td.right { (bytes(newest.size)) }
                                 td { (ago(visit.now, newest.uploaded_at)) }
                             }
@@ -123,6 +127,49 @@ fn table(visit: &Visit, artifacts: &[ArtifactView]) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// What every tenant has without uploading it.
+fn with_the_program(artifacts: &[ArtifactView]) -> Markup {
+    html! {
+        section aria-labelledby="program-title" {
+            h2 #program-title { "With the program" }
+            p.fine { "Every tenant has these without uploading them. An operator that you upload under such a name goes first." }
+            div.scroll tabindex="0" role="region" aria-label="With the program" {
+                table {
+                    caption.hidden { "Operators that come with the program, by name" }
+                    thead { tr {
+                        th scope="col" { "Operator" }
+                        th scope="col" { "Kind" }
+                        th scope="col" { "What it does" }
+                        th scope="col" { "Version" }
+                        th.right scope="col" { "Size" }
+                    } }
+                    tbody {
+                        @for artifact in artifacts {
+                            tr {
+                                th scope="row" { a href=(href(artifact)) { (artifact.name) } }
+                                @if let Some(version) = artifact.versions.last() {
+                                    td { (kind(&version.inspection)) }
+                                    td { (artifact.about.as_deref().unwrap_or_default()) }
+                                    td { (version.version) }
+                                    td.right { (bytes(version.size)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// When a version was uploaded, if anybody had to.
+fn since(visit: &Visit, version: &VersionRecord) -> Markup {
+    match version.built_in {
+        BuiltIn::Yes => html! { span.chip { "with the program" } },
+        BuiltIn::No | BuiltIn::Hides => ago(visit.now, version.uploaded_at),
     }
 }
 
@@ -149,6 +196,7 @@ pub(super) async fn show(visit: Visit) -> Answer<Page> {
             h1 { (found.name) }
             @if author { a.button.primary href=(upload) { "Upload a version" } }
         }
+        @if let Some(about) = &found.about { (of_that_name(&found, about)) }
         section aria-labelledby="versions-title" {
             h2 #versions-title { "Versions, the newest first" }
             div.scroll tabindex="0" role="region" aria-label="Versions" {
@@ -168,7 +216,7 @@ pub(super) async fn show(visit: Visit) -> Answer<Page> {
                                 td { @for (tag, _) in found.tags.iter().filter(|(_, to)| **to == version.version) { span.chip { (tag) } " " } }
                                 td.mono { (version.digest.to_string().chars().take(16).collect::<String>()) "…" }
                                 td.right { (bytes(version.size)) }
-                                td { (ago(visit.now, version.uploaded_at)) }
+                                td { (since(&visit, version)) }
                             }
                         }
                     }
@@ -177,6 +225,21 @@ pub(super) async fn show(visit: Visit) -> Answer<Page> {
         }
     };
     Ok(visit.page(Section::Artifacts, found.name.as_str(), body))
+}
+
+/// What comes with the program under an artifact's name.
+fn of_that_name(found: &ArtifactView, about: &str) -> Markup {
+    html! {
+        @if found.is_built_in() {
+            p.lead { (about) "." }
+            p.fine { "It comes with the program: every tenant has it, and none can change it. A version that you upload goes before it." }
+        } @else if let Some(theirs) = found.versions.iter().find(|version| version.built_in == BuiltIn::Yes) {
+            div.notice.plain {
+                "An operator of this name comes with the program. A job file that names no version gets what was uploaded; that of the program is "
+                code { (theirs.name) "@" (theirs.version) } "."
+            }
+        }
+    }
 }
 
 /// A version: what was found out about it.
@@ -197,7 +260,7 @@ pub(super) async fn version(visit: Visit) -> Answer<Page> {
             @if may(&visit.caller, Role::Author) { a.button.primary href=(version_href(&found, "/try")) { "Try it" } }
         }
         (inspected(&visit, &found))
-        @if may(&visit.caller, Role::Author) {
+        @if may(&visit.caller, Role::Author) && found.built_in != BuiltIn::Yes {
             div.actions {
                 (asking("Tag", &version_href(&found, "/tag"), "A tag is a name that can be moved: a job file that names it gets what it points to when it is submitted.", "Point it here", "primary", &html! {
                     div.field { label for="tag" { "Tag" } input #tag name="tag" required value="latest" autocomplete="off" spellcheck="false"; }
@@ -207,10 +270,22 @@ pub(super) async fn version(visit: Visit) -> Answer<Page> {
         }
         section aria-labelledby="use-title" {
             h2 #use-title { "To use it" }
-            pre tabindex="0" { code { "[[operator]]\nname = \"" (found.name) "\"\nartifact = \"" (found.name) "@" (found.version) "\"\ninput = \"…\"" } }
+            pre tabindex="0" { code { "[[operator]]\nname = \"" (found.name) "\"\n" (used(&found)) "\ninput = \"…\"" } }
         }
     };
     Ok(visit.page(Section::Artifacts, &format!("{}@{}", found.name, found.version), body))
+}
+
+/// How a job file names it: what comes with the program by its name alone, since that is another
+/// version with the next program.
+fn used(found: &VersionRecord) -> String {
+    match found.built_in {
+        BuiltIn::Yes if found.name.as_str() == EXPR => {
+            "expr = { filter = \"record.delay > 15\" }".to_owned()
+        }
+        BuiltIn::Yes => format!("artifact = \"{}\"", found.name),
+        BuiltIn::No | BuiltIn::Hides => format!("artifact = \"{}@{}\"", found.name, found.version),
+    }
 }
 
 fn inspected(visit: &Visit, found: &VersionRecord) -> Markup {
@@ -219,7 +294,7 @@ fn inspected(visit: &Visit, found: &VersionRecord) -> Markup {
     html! {
         dl.facts {
             div { dt { "Size" } dd { (bytes(found.size)) } }
-            div { dt { "Uploaded" } dd { (ago(visit.now, found.uploaded_at)) } }
+            div { dt { "Uploaded" } dd { (since(visit, found)) } }
             div { dt { "Tenant" } dd { (found.tenant) } }
             div { dt { "Digest" } dd.mono { "sha256-" (found.digest) } }
         }

@@ -185,7 +185,7 @@ pub(super) async fn page(visit: Visit) -> Answer<Page> {
         }
         section aria-labelledby="vertices-title" {
             h2 #vertices-title { "Sources, operators and sinks" }
-            div #vertices data-live { (vertices(&job.status, &rates, live)) }
+            div #vertices data-live { (vertices(&job, &rates, live)) }
         }
         section aria-labelledby="subtasks-title" {
             h2 #subtasks-title { "Subtasks" }
@@ -239,8 +239,19 @@ fn rate(rate: Option<f64>) -> Markup {
     }
 }
 
-fn vertices(status: &Value, rates: &Rates, live: bool) -> Markup {
-    let vertices = list(status, "vertices");
+/// The expressions that an operator evaluates.
+fn expressions(job: &JobView, name: &str) -> Markup {
+    let planned = list(&job.record.plan, "vertices");
+    let vertex = planned.iter().find(|vertex| text(vertex, "name") == name);
+    html! {
+        @for expression in vertex.map(|vertex| list(vertex, "expressions")).unwrap_or_default() {
+            div.fine { code { (expression.as_str().unwrap_or_default()) } }
+        }
+    }
+}
+
+fn vertices(job: &JobView, rates: &Rates, live: bool) -> Markup {
+    let vertices = list(&job.status, "vertices");
     if vertices.is_empty() {
         return html! { p.fine { "It has not run yet." } };
     }
@@ -266,7 +277,7 @@ fn vertices(status: &Value, rates: &Rates, live: bool) -> Markup {
                         @let name = text(vertex, "name");
                         @let kind = text(vertex, "kind");
                         tr {
-                            th scope="row" { (name) div.fine { (kind) } }
+                            th scope="row" { (name) div.fine { (kind) } (expressions(job, name)) }
                             td.right { (number(vertex, "parallelism")) }
                             td.right { @if kind != "source" { (count(number(vertex, "records_in"))) @if live { div.fine { (rate(rates.entering(name))) } } } }
                             td.right { @if kind != "sink" { (count(number(vertex, "records_out"))) @if live { div.fine { (rate(rates.leaving(name))) } } } }

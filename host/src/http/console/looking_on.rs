@@ -92,7 +92,7 @@ fn vertices(plan: &Value, chosen: Option<&str>, kinds: &[&str]) -> Markup {
 fn table(visit: &Visit, lines: &[Line]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Lines that were logged" {
-            table {
+            table.stack {
                 caption.hidden { "Lines that operators logged, the newest first" }
                 thead { tr {
                     th scope="col" { "When" } th scope="col" { "Level" } th scope="col" { "Operator" } th scope="col" { "Message" }
@@ -184,7 +184,7 @@ fn samples(seen: &[Arc<Samples>]) -> Markup {
     html! {
         p.fine { "Samples of " (of) " records that went by within a second." }
         div.scroll tabindex="0" role="region" aria-label="Records" {
-            table {
+            table.stack {
                 caption.hidden { "Some records that went by" }
                 thead { tr {
                     th scope="col" { "Output" } th scope="col" { "Event time" } th scope="col" { "Key" } th scope="col" { "Value" }

@@ -6,7 +6,7 @@
 
 mod named;
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use axum::{
     extract::State,
@@ -34,6 +34,8 @@ use crate::{
 
 /// Before each name.
 const PREFIX: &str = "cofferdam";
+/// What is said of a job of three vertices, in bytes, about: text that grows is copied.
+const OF_A_JOB: usize = 8 << 10;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Metrics for Prometheus
@@ -43,13 +45,20 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
     responses((status = 200, description = "OpenMetrics 1.0", body = String,
         content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(caller: Caller, State(service): State<Shared>) -> Answer<Response> {
-    let seen = super::blocking(service, move |service| Ok(service.seen(&caller))).await?;
+    // With a thousand jobs it is seven megabytes of text, for which nobody else is to wait.
+    let text = super::blocking(service, move |service| Ok(exposed(service.seen(&caller)))).await?;
+    let text = text.map_err(|error| Problem::bug(&error))?;
+    let kind = HeaderValue::from_static(CONTENT_TYPE);
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// All of it as text.
+fn exposed(seen: Seen) -> Result<String, fmt::Error> {
+    let mut text = String::with_capacity(seen.jobs.len() * OF_A_JOB);
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(Exposition(seen)));
-    let mut out = String::new();
-    text::encode(&mut out, &registry).map_err(|error| Problem::bug(&error))?;
-    let kind = HeaderValue::from_static(CONTENT_TYPE);
-    Ok(([(header::CONTENT_TYPE, kind)], out).into_response())
+    text::encode(&mut text, &registry)?;
+    Ok(text)
 }
 
 /// All that is said, of what was seen at one moment.
@@ -64,12 +73,13 @@ impl fmt::Debug for Exposition {
 /// One of the numbers that a tenant has used.
 type OfUsage = fn(&(u64, u64)) -> u64;
 
-type Labels = Vec<(&'static str, String)>;
+/// Names and values; of a thousand jobs there are many, so that none is a copy.
+type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
 fn put<T>(
     encoder: &mut DescriptorEncoder<'_>,
     metric: &Metric<T>,
-    things: &[(Labels, &T)],
+    things: &[(Labels<'_>, &T)],
 ) -> fmt::Result {
     let unit = unit(metric.unit);
     let kind = metric.kind;
@@ -98,12 +108,17 @@ fn put_number(to: &mut MetricEncoder<'_>, number: Number) -> fmt::Result {
 }
 
 /// Which job.
-fn of_job(job: &JobSeen) -> Labels {
+fn of_job(job: &JobSeen) -> Labels<'_> {
     vec![
-        ("tenant", job.record.tenant.to_string()),
-        ("job_id", job.record.id.to_string()),
-        ("job_name", job.record.name.to_string()),
+        ("tenant", job.record.tenant.as_str().into()),
+        ("job_id", job.record.id.to_string().into()),
+        ("job_name", job.record.name.as_str().into()),
     ]
+}
+
+/// The same, and one more.
+fn with<'a>(labels: &Labels<'a>, name: &'static str, value: impl Into<Cow<'a, str>>) -> Labels<'a> {
+    labels.iter().cloned().chain([(name, value.into())]).collect()
 }
 
 /// Jobs of a tenant that are in a state.
@@ -139,22 +154,18 @@ impl Collector for Exposition {
             family.encode_family(&labels)?.encode_gauge(&amount(count))?;
         }
         let running = jobs.iter().filter_map(|job| Some((job, job.status.as_ref()?)));
-        let running: Vec<(Labels, &JobStatus)> =
-            running.map(|(job, status)| (of_job(job), status)).collect();
+        let running: Vec<(Labels<'_>, &JobStatus)> =
+            running.map(|(job, status)| (of_job(job), &**status)).collect();
         self.put_tenants(&mut encoder, &running)?;
         self.put_disks(&mut encoder)?;
         for metric in OF_JOB {
             put(&mut encoder, metric, &running)?;
         }
         put_failures(&mut encoder, jobs, &running)?;
-        let vertices: Vec<(Labels, &VertexStatus)> = running
+        let vertices: Vec<(Labels<'_>, &VertexStatus)> = running
             .iter()
             .flat_map(|(labels, job)| job.vertices.iter().map(move |vertex| (labels, vertex)))
-            .map(|(labels, vertex)| {
-                let mut labels = labels.clone();
-                labels.push(("operator", vertex.name.to_string()));
-                (labels, vertex)
-            })
+            .map(|(labels, vertex)| (with(labels, "operator", vertex.name.as_str()), vertex))
             .collect();
         for metric in OF_VERTEX {
             put(&mut encoder, metric, &vertices)?;
@@ -168,7 +179,7 @@ impl Exposition {
     fn put_tenants(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
-        running: &[(Labels, &JobStatus)],
+        running: &[(Labels<'_>, &JobStatus)],
     ) -> fmt::Result {
         let mut tenants = BTreeMap::new();
         for (_, job) in running {
@@ -245,7 +256,7 @@ impl Exposition {
 fn put_failures(
     encoder: &mut DescriptorEncoder<'_>,
     jobs: &[JobSeen],
-    running: &[(Labels, &JobStatus)],
+    running: &[(Labels<'_>, &JobStatus)],
 ) -> fmt::Result {
     let help = "Failures since the job was started in this process, by cause.";
     let mut family = encoder.encode_descriptor("job_failures", help, None, MetricType::Counter)?;
@@ -257,9 +268,9 @@ fn put_failures(
             let mut labels = labels.clone();
             // The job as a whole has no operator.
             let operator = operator.as_ref().map_or("", |name| name.as_str());
-            labels.push(("operator", operator.to_owned()));
-            labels.push(("cause", kind.word().to_owned()));
-            labels.push(("fault", kind.fault().word().to_owned()));
+            labels.push(("operator", operator.into()));
+            labels.push(("cause", kind.word().into()));
+            labels.push(("fault", kind.fault().word().into()));
             put_number(&mut family.encode_family(&labels)?, Number::Count(*count))?;
         }
     }
@@ -269,29 +280,24 @@ fn put_failures(
 /// Operators' own metrics, by subtask.
 fn put_guests(
     encoder: &mut DescriptorEncoder<'_>,
-    vertices: &[(Labels, &VertexStatus)],
+    vertices: &[(Labels<'_>, &VertexStatus)],
 ) -> fmt::Result {
-    let subtasks: Vec<(Labels, &GuestMetrics)> = vertices
+    let subtasks: Vec<(Labels<'_>, &GuestMetrics)> = vertices
         .iter()
         .flat_map(|(labels, vertex)| {
-            vertex.guest_metrics.iter().enumerate().map(move |(subtask, own)| {
-                let mut labels = labels.clone();
-                labels.push(("subtask", subtask.to_string()));
-                (labels, own)
-            })
+            vertex
+                .guest_metrics
+                .iter()
+                .enumerate()
+                .map(move |(subtask, own)| (with(labels, "subtask", subtask.to_string()), own))
         })
         .collect();
-    let named = |labels: &Labels, name: &str| {
-        let mut labels = labels.clone();
-        labels.push(("metric", name.to_owned()));
-        labels
-    };
     let help = "A counter of the operator's own, since its instance was made.";
     let mut family =
         encoder.encode_descriptor("operator_guest_counter", help, None, MetricType::Counter)?;
     for (labels, own) in &subtasks {
         for (name, value) in &own.counters {
-            let labels = named(labels, name);
+            let labels = with(labels, "metric", name.as_str());
             put_number(&mut family.encode_family(&labels)?, Number::Count(*value))?;
         }
     }
@@ -300,7 +306,7 @@ fn put_guests(
         encoder.encode_descriptor("operator_guest_gauge", help, None, MetricType::Gauge)?;
     for (labels, own) in &subtasks {
         for (name, value) in &own.gauges {
-            family.encode_family(&named(labels, name))?.encode_gauge(value)?;
+            family.encode_family(&with(labels, "metric", name.as_str()))?.encode_gauge(value)?;
         }
     }
     let help = "A histogram of the operator's own, since its instance was made.";
@@ -308,7 +314,7 @@ fn put_guests(
         encoder.encode_descriptor("operator_guest_histogram", help, None, MetricType::Histogram)?;
     for (labels, own) in &subtasks {
         for (name, histogram) in &own.histograms {
-            let labels = named(labels, name);
+            let labels = with(labels, "metric", name.as_str());
             let mut to = family.encode_family(&labels)?;
             let buckets = buckets(histogram);
             to.encode_histogram::<NoLabelSet>(histogram.sum, histogram.count, &buckets, None)?;

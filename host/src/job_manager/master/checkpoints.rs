@@ -19,6 +19,7 @@ use crate::{
         writer::{Begun, Written},
     },
     task_manager::{Command, SubtaskId},
+    threads,
 };
 
 /// The last commit of every sink is under way.
@@ -57,7 +58,7 @@ impl Attempt<'_> {
         if self.untidied && self.committing.is_some() {
             // No other checkpoint follows that could drop what the last one supersedes.
             let writer = self.master.prepared.writer.clone();
-            let _ = tokio::task::spawn_blocking(move || writer.tidy()).await;
+            let _ = threads::blocking(move || writer.tidy()).await;
         }
         let Some(writing) = self.writing.take() else { return };
         match writing.task.await {
@@ -139,7 +140,7 @@ impl Attempt<'_> {
         let now = self.master.clock.now_millis();
         let id = self.coordinator.next_id();
         let actions = self.coordinator.begin(purpose, now)?;
-        tracing::debug!("checkpoint {id} begins: {purpose:?}");
+        tracing::debug!(checkpoint = id.0, "checkpoint {id} begins: {purpose:?}");
         self.master.trace.begin_checkpoint(id, trigger.word());
         self.last_started = Instant::now();
         self.begun = Begun { trigger, clock: Stopwatch::start() };
@@ -152,7 +153,7 @@ impl Attempt<'_> {
         let id = self.coordinator.abort()?;
         self.refuse_asked(purpose, id, "was not complete in time");
         let reason = format!("it was not complete within {timeout:?}");
-        tracing::warn!("checkpoint {id} is given up: {reason}");
+        tracing::warn!(checkpoint = id.0, "checkpoint {id} is given up: {reason}");
         self.master.trace.give_up_checkpoint(&reason);
         let now = self.master.clock.now_millis();
         self.master.progress.status.checkpoints.fail(id, reason.clone(), now);
@@ -168,13 +169,18 @@ impl Attempt<'_> {
         }
         if let Some(ready) = actions.ready {
             let ready: Arc<Ready> = Arc::from(ready);
-            tracing::debug!("checkpoint {} has every answer and is being written", ready.id);
+            let id = ready.id;
+            tracing::debug!(
+                checkpoint = id.0,
+                "checkpoint {id} has every answer and is being written"
+            );
             self.master.trace.begin_writing(ready.id);
             let writer = self.master.prepared.writer.clone();
             let (to_write, begun, chunks) = (ready.clone(), self.begun, self.chunks.clone());
             let last = self.master.last.clone();
-            let task = tokio::task::spawn_blocking(move || {
-                writer.write(&to_write, begun, chunks, last.as_deref())
+            let span = tracing::error_span!("checkpoint", checkpoint = ready.id.0);
+            let task = span.in_scope(|| {
+                threads::blocking(move || writer.write(&to_write, begun, chunks, last.as_deref()))
             });
             self.writing = Some(Writing { ready, task });
         }
@@ -191,7 +197,7 @@ impl Attempt<'_> {
             }
             Err(error) => {
                 let id = writing.ready.id;
-                tracing::error!("checkpoint {id} could not be written: {error}");
+                tracing::error!(checkpoint = id.0, "checkpoint {id} could not be written: {error}");
                 self.master.trace.give_up_checkpoint(&format!("it could not be written: {error}"));
                 let now = self.master.clock.now_millis();
                 self.master.progress.status.checkpoints.fail(id, error.to_string(), now);
@@ -251,12 +257,12 @@ impl Attempt<'_> {
             full_bytes: details.full_bytes,
         };
         self.master.progress.status.checkpoints.complete(completed.clone());
-        tracing::debug!("checkpoint {id} took {} µs", details.end_to_end_micros);
+        tracing::debug!(checkpoint = id.0, "checkpoint {id} took {} µs", details.end_to_end_micros);
         let traced = self.master.trace.complete_checkpoint(&written);
         self.untidied = self.tidying.as_ref().is_some_and(|tidying| !tidying.is_finished());
         if !self.untidied {
             let writer = self.master.prepared.writer.clone();
-            self.tidying = Some(tokio::task::spawn_blocking(move || writer.tidy()));
+            self.tidying = Some(threads::blocking(move || writer.tidy()));
         }
         self.master.count_checkpoint(&written);
         self.chunks = written.chunks;

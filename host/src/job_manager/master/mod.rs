@@ -55,6 +55,7 @@ use crate::{
     },
     restart::{Decision, RestartStrategy},
     task_manager::{SubtaskId, recorder::Crash, slots::AskedBackFor},
+    threads,
 };
 
 /// Runs a job to its end, in this process.
@@ -65,7 +66,7 @@ pub async fn run(
     spec: JobSpec,
     options: RunOptions,
     control: impl Into<Controls>,
-    status: watch::Sender<JobStatus>,
+    status: watch::Sender<Arc<JobStatus>>,
 ) -> Outcome {
     run_with_clock(spec, options, control, status, Clock::System).await
 }
@@ -75,16 +76,16 @@ pub async fn run_with_clock(
     spec: JobSpec,
     options: RunOptions,
     control: impl Into<Controls>,
-    status: watch::Sender<JobStatus>,
+    status: watch::Sender<Arc<JobStatus>>,
     clock: Clock,
 ) -> Outcome {
     let controls = control.into();
     let began = Moment::now();
     let shared = of_job(&options.tenant, options.id, &spec.job.name).into();
-    let mut trace = JobTrace::begin(options.tracer(), shared, began, options.asked_by);
+    let mut trace = JobTrace::begin(options.tracer(), shared, began, options.asked_by.clone());
     // Loading compiles, and opening a store reads: neither belongs on a thread
     // that others wait for.
-    let preparing = tokio::task::spawn_blocking({
+    let preparing = threads::blocking({
         let clock = clock.clone();
         move || prepare(spec, &options, clock)
     });
@@ -110,7 +111,7 @@ struct Master {
     clock: Clock,
     control: watch::Receiver<Control>,
     requests: mpsc::Receiver<Request>,
-    publisher: watch::Sender<JobStatus>,
+    publisher: watch::Sender<Arc<JobStatus>>,
     progress: Progress,
     strategy: RestartStrategy,
     /// The last completed checkpoint.
@@ -170,7 +171,7 @@ impl Master {
         prepared: Prepared,
         clock: Clock,
         controls: Controls,
-        publisher: watch::Sender<JobStatus>,
+        publisher: watch::Sender<Arc<JobStatus>>,
         trace: JobTrace,
     ) -> Self {
         let spec = &prepared.deployer.spec;
@@ -374,7 +375,7 @@ impl Master {
 
     fn publish(&mut self) {
         self.progress.status.generation += 1;
-        self.publisher.send_replace(self.progress.status.clone());
+        self.publisher.send_replace(Arc::new(self.progress.status.clone()));
     }
 
     /// Waits as the restart strategy says, or gives the job up.
@@ -433,7 +434,12 @@ impl Master {
                 let pace = &deployer.task_manager.restarts;
                 let delay = delay.max(pace.take(&deployer.tenant, now));
                 let from = self.goes_on_from();
-                tracing::warn!("{what}\nrestarting from {from} in {delay:?}");
+                let (operator, index) = self.named(subtask);
+                tracing::warn!(
+                    operator,
+                    subtask = index,
+                    "{what}\nrestarting from {from} in {delay:?}"
+                );
                 past.restart_after_millis = Some(millis_of(delay));
                 self.progress.status.restarts.remember(past);
                 self.progress.status.restarts.count += 1;
@@ -444,6 +450,12 @@ impl Master {
                 Ok(delay)
             }
         }
+    }
+
+    /// Operator and subtask, for the log.
+    fn named(&self, subtask: Option<SubtaskId>) -> (Option<&str>, Option<u32>) {
+        let vertices = &self.prepared.deployer.plan.vertices;
+        subtask.map(|id| (vertices[id.vertex].name.as_str(), id.index.0)).unzip()
     }
 
     fn past_failure(&self, subtask: Option<SubtaskId>, failure: &Failure, now: i64) -> PastFailure {
@@ -470,10 +482,8 @@ impl Master {
         self.trace.started(None);
         if let Some(failed) = self.failed.remove(&subtask) {
             let micros = u64::try_from(failed.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::info!(
-                "`{}` works again after {micros} µs",
-                self.prepared.deployer.plan.subtask(subtask)
-            );
+            let (operator, index) = self.named(Some(subtask));
+            tracing::info!(operator, subtask = index, "it works again after {micros} µs");
             self.progress.status.restarts.last_recovery_micros = Some(micros);
         }
     }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::{attempt::Attempt, requests::answer};
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         plan::Role,
     },
     task_manager::{SubtaskId, recorder::Recording, relocation::OperatorCommand},
+    threads,
 };
 
 impl Attempt<'_> {
@@ -37,17 +39,17 @@ impl Attempt<'_> {
         let path = state
             .join("recordings")
             .join(format!("{operator}-{subtask}-{}.recording", deployer.clock.now_millis()));
-        tokio::spawn(async move {
+        let writing = async move {
             let Ok(recording) = heard.await else {
                 let why =
                     "the subtask failed, or was asked for another recording, before it was done";
                 return answer(request, Err(why.to_owned()));
             };
-            let written =
-                tokio::task::spawn_blocking(move || write(&deployer, id, recording, path));
+            let written = threads::blocking(move || write(&deployer, id, recording, path));
             let written = written.await.map_err(|e| format!("writing the recording ended: {e}"));
             answer(request, written.and_then(|written| written));
-        });
+        };
+        tokio::spawn(writing.in_current_span());
     }
 
     fn begin_recording(

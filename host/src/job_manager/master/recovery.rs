@@ -12,6 +12,7 @@ use tokio::{
     task::{JoinError, JoinHandle},
     time::Instant,
 };
+use tracing::Instrument as _;
 
 use super::{AttemptEnd, attempt::Attempt};
 use crate::{
@@ -53,7 +54,10 @@ impl Attempt<'_> {
         // What it did up to now is counted as it was.
         self.refresh();
         if let Some(id) = self.coordinator.abort() {
-            tracing::warn!("checkpoint {id} is given up, since a subtask failed");
+            tracing::warn!(
+                checkpoint = id.0,
+                "checkpoint {id} is given up, since a subtask failed"
+            );
             let reason = format!("a subtask failed: {failure}");
             self.master.trace.give_up_checkpoint(&reason);
             let now = self.master.clock.now_millis();
@@ -112,9 +116,9 @@ impl Attempt<'_> {
             let regions = vec![(*region, self.deployment.next_incarnation(*region))];
             let shared = self.deployment.shared.clone();
             let (memory, from) = (self.holding.memory.clone(), self.master.last.clone());
-            *recovery = Recovery::Deploying(tokio::spawn(async move {
-                deployer.deploy_regions(regions, shared, memory, from).await
-            }));
+            let deploying =
+                async move { deployer.deploy_regions(regions, shared, memory, from).await };
+            *recovery = Recovery::Deploying(tokio::spawn(deploying.in_current_span()));
         }
     }
 

@@ -1,5 +1,5 @@
 //! What people ask of a job that runs: a checkpoint, a savepoint, another parallelism,
-//! an empty slot.
+//! other limits, an empty slot.
 //!
 //! What takes a checkpoint waits until none is under way; who asked for the same thing is
 //! answered together. If the attempt fails first, the next one does it.
@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tracing::Instrument as _;
 
 use super::{
     AttemptEnd, Stopping,
@@ -18,11 +19,13 @@ use super::{
     savepoints::{Change, Rescaling},
 };
 use crate::{
+    capsule::compare::Comparison,
     checkpoint::summary,
     ids::{CheckpointId, SlotId},
     job_manager::{
         control::{Answer, Ask, Moved, Request, SlotView},
         coordinator::Purpose,
+        deploy::Deployer,
         placement::Move,
         status::CompletedCheckpoint,
     },
@@ -31,6 +34,7 @@ use crate::{
         SubtaskId,
         relocation::{OperatorCommand, Relocation},
     },
+    threads,
 };
 
 /// For how long an instance is left where it is after it was moved for want of memory.
@@ -98,18 +102,12 @@ impl Attempt<'_> {
                 return self.stop(Stopping::Asked);
             }
             Ask::Rescale { operator, parallelism } => {
-                match self.master.prepared.rescaled(operator.as_ref(), parallelism) {
-                    Err(error) => answer(request, Err(error)),
-                    Ok(_) if self.stopping.is_some() => {
-                        answer(request, Err("the job is stopping".to_owned()));
-                    }
-                    Ok(deployer) => {
-                        let change = Change::new(request, None);
-                        let rescaling = Rescaling::Stopping(change, Arc::new(deployer));
-                        self.master.rescaling = Some(rescaling);
-                        return self.stop(Stopping::Rescaled);
-                    }
-                }
+                let changed = self.master.prepared.rescaled(operator.as_ref(), parallelism);
+                return self.go_on_with(changed, request, None);
+            }
+            Ask::Limit { operator, limits } => {
+                let changed = self.master.prepared.limited(&operator, limits);
+                return self.go_on_with(changed, request, None);
             }
             Ask::Record { operator, subtask, batches } => {
                 self.record(&operator, subtask, batches, request);
@@ -127,10 +125,32 @@ impl Attempt<'_> {
         None
     }
 
+    /// Stops with a checkpoint, to go on from there as a changed job; with what is to be answered of a
+    /// trial, if there was one.
+    pub(super) fn go_on_with(
+        &mut self,
+        changed: Result<Deployer, String>,
+        request: Request,
+        comparisons: Option<Vec<Comparison>>,
+    ) -> Option<AttemptEnd> {
+        match changed {
+            Err(error) => answer(request, Err(error)),
+            Ok(_) if self.stopping.is_some() => {
+                answer(request, Err("the job is stopping".to_owned()));
+            }
+            Ok(deployer) => {
+                let change = Change::new(request, comparisons);
+                self.master.rescaling = Some(Rescaling::Stopping(change, Arc::new(deployer)));
+                return self.stop(Stopping::Rescaled);
+            }
+        }
+        None
+    }
+
     /// Reads the store beside the job, which may be writing to it.
     fn look_at_checkpoint(&self, id: CheckpointId, request: Request) {
         let store = self.master.prepared.writer.store.clone();
-        tokio::task::spawn_blocking(move || {
+        threads::blocking(move || {
             let store = store.lock().unwrap_or_else(PoisonError::into_inner);
             let found = summary::find(&**store, id).map_err(|error| error.to_string());
             let checkpoint = found.map(|found| found.map(Box::new));
@@ -192,7 +212,7 @@ impl Attempt<'_> {
             );
         };
         let memory = self.holding.memory.clone();
-        let task = tokio::spawn(async move {
+        let moving = async move {
             let (guest, memory) =
                 deployer.spare(subtask, memory, metrics).await.map_err(|e| e.to_string())?;
             let (done, heard) = tokio::sync::oneshot::channel();
@@ -201,7 +221,8 @@ impl Attempt<'_> {
             let sent = commands.send(OperatorCommand::Relocate(relocation)).await;
             sent.map_err(|_| gone())?;
             heard.await.map_err(|_| gone())?.map_err(|failure| failure.to_string())
-        });
+        };
+        let task = tokio::spawn(moving.in_current_span());
         self.moving.push(Moving { made, asked, task });
     }
 

@@ -20,6 +20,7 @@ use crate::{
         writer::SharedStore,
     },
     tenancy::disk::{Claim, Claimed},
+    threads,
 };
 
 /// Another parallelism or other code, on its way.
@@ -63,7 +64,7 @@ impl Master {
         let disk = self.prepared.writer.disk.clone();
         // Later checkpoints may supersede it before it is copied.
         let pin = self.prepared.writer.pin(id);
-        self.saving.push(tokio::task::spawn_blocking(move || {
+        self.saving.push(threads::blocking(move || {
             let _pin = pin;
             // One that the job stops with was decided on when that was asked for.
             let stops = requests.iter().any(|(_, stopped)| *stopped);

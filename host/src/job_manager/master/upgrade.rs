@@ -14,13 +14,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tracing::Instrument as _;
 
-use super::{
-    AttemptEnd, Stopping,
-    attempt::Attempt,
-    requests::answer,
-    savepoints::{Change, Rescaling},
-};
+use super::{AttemptEnd, attempt::Attempt, requests::answer};
 use crate::{
     capsule::compare::{Comparison, Verdict, compare},
     catalog::Catalog,
@@ -34,6 +30,7 @@ use crate::{
     },
     sandbox::Artifact,
     task_manager::{SubtaskId, recorder::Recording, relocation::OperatorCommand},
+    threads,
 };
 
 /// For how long enough input is waited for.
@@ -108,9 +105,10 @@ impl Attempt<'_> {
         }
         // A recording begins at a barrier.
         self.master.ask_checkpoint();
-        let task = tokio::spawn(async move {
+        let trying = async move {
             try_version(deployer, operator, component, heard(recordings).await?).await
-        });
+        };
+        let task = tokio::spawn(trying.in_current_span());
         self.trial = Some(Trial { request, slots, task });
         Ok(())
     }
@@ -162,17 +160,8 @@ impl Attempt<'_> {
             answer(request, Ok(told));
             return None;
         }
-        match self.master.prepared.upgraded(&operator, artifact) {
-            Err(error) => {
-                answer(request, Err(error));
-                None
-            }
-            Ok(deployer) => {
-                let change = Change::new(request, Some(comparisons));
-                self.master.rescaling = Some(Rescaling::Stopping(change, Arc::new(deployer)));
-                self.stop(Stopping::Rescaled)
-            }
-        }
+        let changed = self.master.prepared.upgraded(&operator, artifact);
+        self.go_on_with(changed, request, Some(comparisons))
     }
 
     /// Nobody hears what it would have come to.
@@ -231,7 +220,7 @@ async fn try_version(
     let grants = deployer.spec.operators.iter().find(|o| o.name == operator);
     let grants = grants.map(|o| o.grants.clone()).unwrap_or_default();
     let sandbox = deployer.task_manager.sandbox.clone();
-    let loading = tokio::task::spawn_blocking(move || {
+    let loading = threads::blocking(move || {
         Catalog::new(sandbox, Vec::new()).load(&ArtifactRef::Path(component), &grants, false)
     });
     let loaded = loading.await.map_err(|error| format!("loading it ended with: {error}"))?;

@@ -5,6 +5,7 @@ from opentelemetry.proto.common.v1 import common_pb2 as common
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 
 START = 1_795_000_000_000_000_000
+STATE = "rojo=1,congo=t61"
 
 
 def attribute(key, **value):
@@ -49,9 +50,9 @@ failed = dict(
 )
 links = [
     trace.Span.Link(**identifiers(4, 5), flags=0x101),
-    trace.Span.Link(**identifiers(6, 7), flags=0x101),
+    trace.Span.Link(**identifiers(6, 7), trace_state=STATE, flags=0x101),
 ]
-scope.spans.add(kind=trace.Span.SPAN_KIND_SERVER, links=links, flags=0x301, **failed)
+scope.spans.add(kind=trace.Span.SPAN_KIND_SERVER, links=links, trace_state=STATE, flags=0x301, **failed)
 scope.spans.add(kind=trace.Span.SPAN_KIND_INTERNAL, flags=0x101, **failed)
 
 with open("request.bin", "wb") as out:

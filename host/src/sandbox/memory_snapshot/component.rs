@@ -16,27 +16,13 @@ use super::{
     accessor,
     module::CoreModule,
     reasons::{Reasons, Why},
-    sections::sections,
     shape::Shape,
     starts,
 };
+use crate::sandbox::sections::{in_component as id, sections};
 
 /// How deep components may be nested: far deeper than any tool makes them.
 const MAX_DEPTH: usize = 16;
-
-/// Ids of sections.
-mod id {
-    pub(super) const CORE_MODULE: u8 = 1;
-    pub(super) const CORE_INSTANCE: u8 = 2;
-    pub(super) const COMPONENT: u8 = 4;
-    pub(super) const INSTANCE: u8 = 5;
-    pub(super) const ALIAS: u8 = 6;
-    pub(super) const TYPE: u8 = 7;
-    pub(super) const CANONICAL: u8 = 8;
-    pub(super) const START: u8 = 9;
-    pub(super) const IMPORT: u8 = 10;
-    pub(super) const EXPORT: u8 = 11;
-}
 
 /// A core instance.
 #[derive(Debug)]

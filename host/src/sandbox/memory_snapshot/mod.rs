@@ -12,7 +12,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `reasons` | why a component does not qualify |
-//! | `sections`, `code`, `module`, `component`, `starts` | reading it, and adding to it |
+//! | `code`, `module`, `component`, `starts` | reading it, and adding to it |
 //! | `accessor`, `shape` | what is added, and how much there is to save |
 //! | `access`, `restore` | calls into what was added |
 //! | `changes` | which pages changed since the last snapshot |
@@ -38,7 +38,6 @@ mod huge;
 mod module;
 mod reasons;
 mod restore;
-pub(super) mod sections;
 mod shape;
 mod starts;
 #[cfg(test)]

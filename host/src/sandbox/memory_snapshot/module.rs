@@ -14,26 +14,11 @@ use wasmparser::{
 use super::{
     code::{self, Code},
     reasons::{Reasons, Why, shown},
-    sections::{Section, sections},
 };
+use crate::sandbox::sections::{Section, in_module as id, sections};
 
 /// What the names of our exports of a core module begin with.
 const RESERVED: &str = "cofferdam:memory-snapshot/";
-
-/// Ids of sections.
-mod id {
-    pub(super) const CUSTOM: u8 = 0;
-    pub(super) const TYPE: u8 = 1;
-    pub(super) const IMPORT: u8 = 2;
-    pub(super) const MEMORY: u8 = 5;
-    pub(super) const GLOBAL: u8 = 6;
-    pub(super) const EXPORT: u8 = 7;
-    pub(super) const START: u8 = 8;
-    pub(super) const ELEMENT: u8 = 9;
-    pub(super) const CODE: u8 = 10;
-    pub(super) const DATA: u8 = 11;
-    pub(super) const DATA_COUNT: u8 = 12;
-}
 
 /// The type of a mutable global.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

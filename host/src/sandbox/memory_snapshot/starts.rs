@@ -46,7 +46,11 @@ impl<'a> Search<'a> {
                 return Some("a module that is not known".to_owned());
             };
             if let Some((from, name)) = module.imports.get(at.1 as usize) {
-                let what = format!("`{}` of `{}`", shown(name), shown(from));
+                // Tools that make components leave the names of what they put between empty.
+                let what = match (shown(from), shown(name)) {
+                    (from, _) if from.is_empty() => "a function of the host's".to_owned(),
+                    (from, name) => format!("`{name}` of `{from}`"),
+                };
                 match self.resolve(at.0, from, name) {
                     Some(found) => self.next.push(found),
                     None => return Some(what),

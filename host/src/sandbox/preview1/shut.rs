@@ -23,7 +23,7 @@ use wasmparser::{
     ImportSectionReader, Operator, TypeRef, TypeSectionReader,
 };
 
-use crate::sandbox::memory_snapshot::sections::{Section, sections};
+use crate::sandbox::sections::{Section, export_kind, in_module as id, sections};
 
 /// The global that counts.
 const SHUT: &str = "cofferdam:shut";
@@ -37,19 +37,8 @@ const ROOM_OF_GO: std::ops::Range<i64> = 4096..4096 + 8192;
 /// There is no room.
 const NOWHERE: i32 = 1;
 
-/// Ids of sections, as the specification numbers them.
-mod id {
-    pub(super) const CUSTOM: u8 = 0;
-    pub(super) const TYPE: u8 = 1;
-    pub(super) const IMPORT: u8 = 2;
-    pub(super) const FUNCTION: u8 = 3;
-    pub(super) const GLOBAL: u8 = 6;
-    pub(super) const EXPORT: u8 = 7;
-    pub(super) const CODE: u8 = 10;
-    pub(super) const DATA: u8 = 11;
-    /// The order in which they stand, which is not that of their numbers.
-    pub(super) const ORDER: [u8; 13] = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
-}
+/// The order in which sections stand, which is not that of their ids.
+const ORDER: [u8; 13] = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
 
 /// Whether the host calls an export where nothing may be imported.
 fn is_shut(export: &str) -> bool {
@@ -87,11 +76,11 @@ pub(super) fn with_shut(module: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 /// Where a section stands; custom sections may stand anywhere.
 fn rank(section: u8) -> Option<usize> {
-    id::ORDER.iter().position(|known| *known == section)
+    ORDER.iter().position(|known| *known == section)
 }
 
 fn rank_of(section: u8) -> usize {
-    rank(section).unwrap_or(id::ORDER.len())
+    rank(section).unwrap_or(ORDER.len())
 }
 
 /// What there is in a module, as far as it matters here.
@@ -193,7 +182,7 @@ impl Found {
         for export in &self.exports {
             let (name, kind, index) = export;
             let Some((type_index, ty)) = self.wrapped(export) else {
-                exports.export(name, kind_of(*kind), *index);
+                exports.export(name, export_kind(*kind), *index);
                 continue;
             };
             let wrapper = self.functions.len() + functions.len();
@@ -222,16 +211,6 @@ fn type_index_into(functions: &mut Vec<Vec<u8>>, index: u32) {
     let mut entry = Vec::new();
     index.encode(&mut entry);
     functions.push(entry);
-}
-
-fn kind_of(kind: ExternalKind) -> ExportKind {
-    match kind {
-        ExternalKind::Func | ExternalKind::FuncExact => ExportKind::Func,
-        ExternalKind::Table => ExportKind::Table,
-        ExternalKind::Memory => ExportKind::Memory,
-        ExternalKind::Global => ExportKind::Global,
-        ExternalKind::Tag => ExportKind::Tag,
-    }
 }
 
 /// Calls a function while the global is one more.

@@ -12,7 +12,7 @@ use crate::{
     sandbox::{
         CpuMeter, KeptLog, LoadError, LogBudget, Sandbox, SandboxConfig, SlotSettings,
         componentize::{CONTRACT_WIT, Recipe, component_of},
-        memory_snapshot::sections::sections,
+        sections::sections,
     },
     stream::BatchBuilder,
 };

@@ -11,6 +11,8 @@ const GAP: f64 = 28.0;
 const ROW: f64 = 62.0;
 /// Around all of it.
 const MARGIN: f64 = 8.0;
+/// What is said beside an arrow has so much room: a rate, and for how long who sends waits.
+const LABEL: f64 = 152.0;
 /// How wide the place of an arrow is that passes a row.
 const PASSING: f64 = 44.0;
 /// How often rows are put into order, and places are evened out.
@@ -153,8 +155,10 @@ fn settle(nodes: &mut [Node], row: &[usize], wanted: &[f64]) {
 
 fn measure(nodes: &[Node], boxes: usize, paths: &[Vec<usize>], last: usize) -> Layout {
     let edge = |sign: f64| move |node: &Node| node.x + sign * node.width / 2.0;
-    let left = nodes.iter().map(edge(-1.0)).fold(f64::INFINITY, f64::min);
-    let right = nodes.iter().map(edge(1.0)).fold(f64::NEG_INFINITY, f64::max);
+    let labels = || paths.iter().filter_map(|path| beside(nodes, path));
+    let (lefts, rights) = (labels().map(|label| label.0), labels().map(|label| label.1));
+    let left = nodes.iter().map(edge(-1.0)).chain(lefts).fold(f64::INFINITY, f64::min);
+    let right = nodes.iter().map(edge(1.0)).chain(rights).fold(f64::NEG_INFINITY, f64::max);
     if nodes.is_empty() {
         return Layout::default();
     }
@@ -182,6 +186,20 @@ fn measure(nodes: &[Node], boxes: usize, paths: &[Vec<usize>], last: usize) -> L
     }
 }
 
+/// From where to where what is said beside an arrow reaches.
+fn beside(nodes: &[Node], path: &[usize]) -> Option<(f64, f64)> {
+    let [.., from, to] = path else { return None };
+    let (from, to) = (nodes[*from].x, nodes[*to].x);
+    let (at, anchor) = label(from, to);
+    Some(if anchor == "end" { (at - LABEL, at) } else { (at, at + LABEL) })
+}
+
+/// Where what is said beside an arrow stands, and from which of its ends it is written. Arrows come
+/// from above, and from the side of their beginning: the other side is free.
+pub(super) fn label(from: f64, to: f64) -> (f64, &'static str) {
+    if to < from - 20.0 { (to - 10.0, "end") } else { (to + 10.0, "start") }
+}
+
 fn mean(numbers: impl Iterator<Item = f64>) -> Option<f64> {
     let (count, sum) = numbers.fold((0_u32, 0.0), |(count, sum), n| (count + 1, sum + n));
     (count > 0).then(|| sum / f64::from(count))
@@ -202,6 +220,10 @@ mod tests {
     fn within(layout: &Layout) -> bool {
         layout.boxes.iter().all(|(x, y)| {
             *x >= WIDTH / 2.0 && *x <= layout.width - WIDTH / 2.0 && *y + HEIGHT <= layout.height
+        }) && layout.arrows.iter().all(|points| {
+            let [.., (from, _), (to, _)] = points[..] else { return true };
+            let (at, anchor) = label(from, to);
+            if anchor == "end" { at >= LABEL } else { at + LABEL <= layout.width }
         })
     }
 

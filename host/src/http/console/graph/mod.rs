@@ -150,11 +150,14 @@ impl<'a> Graph<'a> {
                 @let known = number(status, "parallelism");
                 @let parallelism = if known == 0 { number(vertex, "parallelism") } else { known };
                 g class={ "box " (text(vertex, "kind")) } transform={ "translate(" (px(x - WIDTH / 2.0)) " " (px(*y)) ")" } {
-                    title { (name) ": " (text(vertex, "kind")) ", " (text(vertex, "detail")) }
+                    title {
+                        (name) ": " (text(vertex, "kind")) ", " (text(vertex, "detail"))
+                        @for expression in list(vertex, "expressions") { "; " (expression.as_str().unwrap_or_default()) }
+                    }
                     rect.frame width=(WIDTH) height=(HEIGHT) rx="8" {}
                     text.name x="12" y="23" { (cut(name, NAME)) }
                     text.times x=(WIDTH - 12.0) y="23" { "×" (parallelism) }
-                    text.what x="12" y="42" { (cut(&short(text(vertex, "detail")), DETAIL)) }
+                    text.what x="12" y="42" { (cut(&what(vertex), DETAIL)) }
                     @if self.live && !status.is_null() { (busy(status)) }
                     @else { text.what x="12" y="64" { (text(vertex, "kind")) } }
                 }
@@ -208,9 +211,8 @@ fn arrow(flow: &Flow, points: &[(f64, f64)]) -> Markup {
 /// What stands beside an arrow, near its end: there arrows of one box are apart.
 fn said(flow: &Flow, points: &[(f64, f64)], live: bool) -> Markup {
     let [.., (fx, fy), (tx, ty)] = points else { return html! {} };
-    // Arrows come from above, and from the side of their beginning: the other side is free.
     let y = fy + (ty - fy) * 0.5;
-    let (x, anchor) = if *tx < fx - 20.0 { (tx - 10.0, "end") } else { (tx + 10.0, "start") };
+    let (x, anchor) = layout::label(*fx, *tx);
     let port = flow.from.split_once('.').map(|(_, port)| port);
     html! {
         text.said x=(px(x)) y=(px(y)) text-anchor=(anchor) {
@@ -235,6 +237,13 @@ fn moment(at: i64) -> String {
 
 fn px(n: f64) -> String {
     format!("{n:.1}")
+}
+
+/// What a vertex is; of one that evaluates expressions, these.
+fn what(vertex: &Value) -> String {
+    let expressions: Vec<_> =
+        list(vertex, "expressions").iter().filter_map(Value::as_str).collect();
+    if expressions.is_empty() { short(text(vertex, "detail")) } else { expressions.join("; ") }
 }
 
 /// A window's size as people say it: `21600s` is `6h`.
