@@ -2,7 +2,7 @@
 //! becomes a component at `TARGET/guests/NAME.wasm`, listed in `index.json`
 //! beside it. Which toolchain is used is decided in `toolchain`.
 
-mod component;
+pub(crate) mod component;
 mod toolchain;
 
 use std::{

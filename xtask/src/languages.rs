@@ -1,5 +1,13 @@
 //! `cargo xtask bench languages`: the same operators in every language, built and measured by the
-//! program as an author would, on one set of records; a table for `docs/languages.md`.
+//! program as an author would, on one set of records; the tables and crashes of `docs/languages.md`.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `tools` | what an author installs, and how much that is |
+//! | `crashes` | what a crash looks like |
+
+mod crashes;
+mod tools;
 
 use std::{
     env, fs,
@@ -10,6 +18,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use self::tools::Tools;
 use crate::{process, stopwatch::Stopwatch, toolchains, workspace::Workspace};
 
 /// Rust first: the others are measured by it.
@@ -33,40 +42,49 @@ struct Row {
     open: f64,
     first_record: f64,
     memory: f64,
+    /// Bytes of its tools on this machine, if they are where the install command puts them.
+    tools: Option<u64>,
+    /// What is told of a crash.
+    crash: String,
     /// Nanoseconds a record, for each kind that the language has.
     paces: Vec<Option<f64>>,
 }
 
-/// Measures all languages whose tools are there.
+/// Measures all languages whose tools are there, or one by its name, by a program.
 ///
 /// # Errors
-/// If one of them does not build.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+/// If there is no such language, or what was measured cannot be written.
+pub(crate) fn run(workspace: &Workspace, program: &Path, one: &str) -> Result<()> {
+    if !one.is_empty() && !LANGUAGES.contains(&one) {
+        bail!("there is no language `{one}`; there is: {}", LANGUAGES.join(", "));
+    }
+    let program = &std::path::absolute(program)?;
     let place = workspace.target.join("bench/languages");
     let _ = fs::remove_dir_all(&place);
     fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
     let input = place.join("input.jsonl");
     fs::write(&input, records()).context("cannot write the records")?;
     let mut rows = Vec::new();
-    for language in LANGUAGES {
-        match measure(workspace, &place, &input, language) {
+    for language in LANGUAGES.into_iter().filter(|language| one.is_empty() || *language == one) {
+        match measure((workspace, program), &place, &input, language) {
             Ok(row) => rows.push(row),
             Err(error) => println!("{language}: left out: {error:#}"),
         }
     }
-    let table = table(&rows);
-    println!("\n{table}");
+    println!("\n{}\n{}", table(&rows), start_table(&rows));
+    let crashes: Vec<_> = rows.iter().map(|row| (row.language, row.crash.clone())).collect();
+    println!("{}", crashes::section(&crashes));
     let json: Vec<Value> = rows.iter().map(Row::json).collect();
     fs::write(place.with_extension("json"), serde_json::to_vec_pretty(&json)?)
         .context("cannot write what was measured")
 }
 
 /// An author's program, with the tools that `cargo xtask toolchains` installs.
-fn operator(workspace: &Workspace, dir: &Path) -> Command {
+fn operator(workspace: &Workspace, program: &Path, dir: &Path) -> Command {
     let tools = toolchains::programs(workspace);
     let path = env::var_os("PATH").unwrap_or_default();
     let all: Vec<PathBuf> = tools.into_iter().chain(env::split_paths(&path)).collect();
-    let mut command = Command::new(workspace.target.join("release/cofferdam"));
+    let mut command = Command::new(program);
     command.arg("operator").current_dir(dir).env("PATH", env::join_paths(all).unwrap_or_default());
     command.env("COFFERDAM_ARTIFACTS", workspace.artifacts());
     command.env_remove("CARGO_TARGET_DIR");
@@ -74,7 +92,7 @@ fn operator(workspace: &Workspace, dir: &Path) -> Command {
 }
 
 fn measure(
-    workspace: &Workspace,
+    (workspace, program): (&Workspace, &Path),
     place: &Path,
     input: &Path,
     language: &'static str,
@@ -89,7 +107,7 @@ fn measure(
             }
             continue;
         }
-        let made = operator(workspace, &home)
+        let made = operator(workspace, program, &home)
             .args(["new", kind, "--lang", language, "--kind", kind])
             .output();
         if !made.context("the program does not start")?.status.success() {
@@ -98,7 +116,8 @@ fn measure(
         let project = home.join(kind);
         let build = || -> Result<(Value, f64)> {
             let watch = Stopwatch::start();
-            let built = process::output(operator(workspace, &project).args(["build", "--json"]))?;
+            let built =
+                process::output(operator(workspace, program, &project).args(["build", "--json"]))?;
             let took = watch.elapsed().as_secs_f64();
             Ok((serde_json::from_str(built.trim()).context("no answer")?, took))
         };
@@ -106,7 +125,7 @@ fn measure(
         let (_, next_build) = build()?;
         let settings = project.join("bench.toml");
         fs::write(&settings, settings_of(language, kind)).context("cannot write the settings")?;
-        let mut bench = operator(workspace, &project);
+        let mut bench = operator(workspace, program, &project);
         bench.args(["bench", "--no-build", "--json", "--seconds", SECONDS]);
         bench.arg("--input").arg(input).arg("--settings").arg(&settings);
         let seen: Value = serde_json::from_str(process::output(&mut bench)?.trim())
@@ -125,11 +144,16 @@ fn measure(
             open: number(&pace["open_nanos"]),
             first_record: number(&pace["first_record_nanos"]),
             memory: number(&pace["memory"]),
+            tools: None,
+            crash: String::new(),
             paces: Vec::new(),
         });
         row.paces.push(Some(ns));
     }
-    row.context("nothing was measured")
+    let mut row = row.context("nothing was measured")?;
+    row.tools = Tools::named(language).and_then(|tools| tools.size(workspace));
+    row.crash = crashes::of(workspace, program, &home, language)?;
+    Ok(row)
 }
 
 /// As the kinds of languages; expressions have theirs in the configuration.
@@ -165,7 +189,7 @@ impl Row {
             "language": self.language, "first_build_s": self.first_build, "next_build_s": self.next_build,
             "component_bytes": self.size, "compile_ns": self.compile, "load_ns": self.load,
             "open_ns": self.open, "first_record_ns": self.first_record, "memory_bytes": self.memory,
-            "ns_a_record": self.paces,
+            "ns_a_record": self.paces, "tools_bytes": self.tools, "crash": self.crash,
         })
     }
 }
@@ -174,7 +198,8 @@ fn table(rows: &[Row]) -> String {
     let mut text = "| language | build, first / again | component | compile | load compiled | instance, opened | first record | memory | filter | map | keyed |\n\
                     | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
-    let base = rows.first().map(|row| row.paces.clone()).unwrap_or_default();
+    let rust = rows.first().filter(|row| row.language == LANGUAGES[0]);
+    let base = rust.map(|row| row.paces.clone()).unwrap_or_default();
     for row in rows {
         let paces: Vec<String> = row
             .paces
@@ -198,6 +223,35 @@ fn table(rows: &[Row]) -> String {
             row.first_record / 1e3,
             row.memory / 1024.0,
             paces.join(" | "),
+        );
+    }
+    text
+}
+
+/// What has to be installed, and how long it takes until there is an instance.
+fn start_table(rows: &[Row]) -> String {
+    let mut text = "| language | install | on disk | instance, cold | cached | again | initialised when built |\n\
+                    | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for row in rows {
+        let Some(tools) = Tools::named(row.language) else { continue };
+        let install = match tools.install {
+            "" => "nothing".to_owned(),
+            command => format!("`{command}`"),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let size = match row.tools {
+            Some(0) => "–".to_owned(),
+            Some(bytes) => format!("{:.0} MB", bytes as f64 / 1e6),
+            None => "?".to_owned(),
+        };
+        text += &format!(
+            "| {} | {install} | {size} | {:.0} ms | {:.1} ms | {:.0} µs | {} |\n",
+            row.language,
+            (row.compile + row.open) / 1e6,
+            (row.load + row.open) / 1e6,
+            row.open / 1e3,
+            if tools.initialised { "yes" } else { "no" },
         );
     }
     text

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask guests | toolchains | sdk | demo | test | bench | fuzz | chaos | ci`. One file a
+//! The project's chores: `cargo xtask guests | release | toolchains | sdk | demo | test | bench | fuzz | chaos | ci`. One file a
 //! chore; what they share stands in `workspace` (where things lie), `process`
 //! (running programs) and `stopwatch`. Nothing that Cofferdam itself needs when
 //! it runs lives here.
@@ -12,6 +12,7 @@ mod fuzz;
 mod guests;
 mod languages;
 mod process;
+mod release;
 mod sdk;
 mod stopwatch;
 mod test;
@@ -34,6 +35,8 @@ struct Arguments {
 enum Chore {
     /// Builds every operator and test guest into a WebAssembly component
     Guests(guests::Arguments),
+    /// Builds the program for others: optimised, with the operators of the shelf in it
+    Release(release::Arguments),
     /// Installs the tools of the languages that operators are written in, for the tests of them
     Toolchains,
     /// Packs the SDKs as their languages' people install them: crates, npm, a wheel, archives
@@ -55,6 +58,7 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Guests(arguments) => guests::run(&arguments),
+        Chore::Release(arguments) => release::run(&arguments),
         Chore::Toolchains => toolchains::run(),
         Chore::Sdk => sdk::run(),
         Chore::Demo(arguments) => demo::run(&arguments),

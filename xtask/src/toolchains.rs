@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{process, workspace::Workspace};
 
 /// clang for WebAssembly, with C's and C++'s libraries.
-const DEBIAN: [&str; 6] = [
+pub(crate) const DEBIAN: [&str; 6] = [
     "clang-22",
     "lld-22",
     "libclang-rt-22-dev-wasm32",
@@ -49,7 +49,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Where they go.
-fn folder(workspace: &Workspace) -> PathBuf {
+pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("tools/languages")
 }
 

@@ -29,6 +29,11 @@ struct Package {
     name: String,
     manifest_path: PathBuf,
     rust_version: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    /// `[package.metadata]`
+    #[serde(default)]
+    metadata: serde_json::Value,
     targets: Vec<Target>,
 }
 
@@ -48,6 +53,11 @@ pub(crate) struct Guest {
     pub(crate) manifest: PathBuf,
     /// The oldest rustc that it says it builds with.
     pub(crate) rust_version: Option<String>,
+    /// Whether it comes with the program: all of `operators/` does, but what says
+    /// `[package.metadata.cofferdam] shelf = false`.
+    pub(crate) shelf: bool,
+    /// What it does, in a line.
+    pub(crate) about: String,
 }
 
 impl Workspace {
@@ -81,6 +91,8 @@ impl Workspace {
                     package: package.name.clone(),
                     manifest: package.manifest_path.clone(),
                     rust_version: package.rust_version.clone(),
+                    shelf: room == rooms[0] && package.metadata["cofferdam"]["shelf"] != false,
+                    about: package.description.clone().unwrap_or_default(),
                 })
             })
             .collect();
@@ -109,6 +121,8 @@ mod tests {
             name: name.into(),
             manifest_path: manifest.into(),
             rust_version: Some("1.95".into()),
+            description: None,
+            metadata: serde_json::json!({"cofferdam": {"shelf": name != "measure"}}),
             targets: vec![Target { kind: vec![kind.into()] }],
         };
         let workspace = Workspace {
@@ -116,15 +130,21 @@ mod tests {
             target: "/clone/target".into(),
             packages: vec![
                 package("cofferdam-top-n", "/clone/operators/top-n/Cargo.toml", "cdylib"),
+                package("measure", "/clone/operators/measure/Cargo.toml", "cdylib"),
                 package("guest-trap", "/clone/tests/guests/trap/Cargo.toml", "cdylib"),
                 package("helper", "/clone/operators/helper/Cargo.toml", "lib"),
                 package("plugin", "/clone/host/plugin/Cargo.toml", "cdylib"),
                 package("deep", "/clone/operators/top-n/deep/Cargo.toml", "cdylib"),
             ],
         };
-        let names: Vec<_> = workspace.guests().into_iter().map(|g| (g.name, g.package)).collect();
-        let expected = [("top-n", "cofferdam-top-n"), ("trap", "guest-trap")];
-        assert_eq!(names, expected.map(|(n, p)| (n.to_owned(), p.to_owned())));
+        let guests = workspace.guests().into_iter();
+        let names: Vec<_> = guests.map(|g| (g.name, g.package, g.shelf)).collect();
+        let expected = [
+            ("measure", "measure", false),
+            ("top-n", "cofferdam-top-n", true),
+            ("trap", "guest-trap", false),
+        ];
+        assert_eq!(names, expected.map(|(n, p, shelf)| (n.to_owned(), p.to_owned(), shelf)));
     }
 
     #[test]

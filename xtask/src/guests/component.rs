@@ -32,6 +32,12 @@ struct Entry {
     size: usize,
     /// Digest of the core module that the component was made of.
     module_sha256: String,
+    /// Whether it is an operator for users, and not one that tests misbehave with.
+    #[serde(default)]
+    shelf: bool,
+    /// What it does, in a line: its package's description.
+    #[serde(default)]
+    about: String,
 }
 
 /// Makes a component of every module whose component is missing or old, deletes
@@ -55,8 +61,9 @@ pub(super) fn make_all(directory: &Path, modules: &[Module]) -> Result<usize> {
             e.module_sha256 == module_sha256
                 && fs::metadata(directory.join(&e.file)).is_ok_and(|m| m.len() == e.size as u64)
         });
+        let (shelf, about) = (module.guest.shelf, module.guest.about.clone());
         if let Some(entry) = known {
-            entries.push(entry.clone());
+            entries.push(Entry { shelf, about, ..entry.clone() });
             continue;
         }
         made += 1;
@@ -67,7 +74,8 @@ pub(super) fn make_all(directory: &Path, modules: &[Module]) -> Result<usize> {
         let file = format!("{name}.wasm");
         write_whole(&directory.join(&file), &component)?;
         let (sha256, size) = (hex_digest(&component), component.len());
-        entries.push(Entry { name: name.clone(), file, sha256, size, module_sha256 });
+        let name = name.clone();
+        entries.push(Entry { name, file, sha256, size, module_sha256, shelf, about });
     }
     progress_done();
     delete_others(directory, &entries)?;
@@ -103,11 +111,41 @@ fn read_index(directory: &Path) -> BTreeMap<String, Entry> {
     if ours.unwrap_or(SystemTime::UNIX_EPOCH) > changed(&path).unwrap_or(SystemTime::UNIX_EPOCH) {
         return BTreeMap::new();
     }
-    let entries: Vec<Entry> = fs::read(&path)
-        .ok()
-        .and_then(|json| serde_json::from_slice(&json).ok())
-        .unwrap_or_default();
-    entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect()
+    read_entries(directory).into_iter().map(|entry| (entry.name.clone(), entry)).collect()
+}
+
+/// What the index lists; nothing where it cannot be read.
+fn read_entries(directory: &Path) -> Vec<Entry> {
+    let json = fs::read(directory.join(INDEX)).ok();
+    json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+}
+
+/// Makes a directory of the operators for users, each compressed, with their index: what
+/// `host/build.rs` puts into a program. Returns how many bytes they take.
+///
+/// # Errors
+/// If a file cannot be read or written, or there are no such operators.
+pub(crate) fn pack_shelf(directory: &Path, to: &Path) -> Result<u64> {
+    /// As small as it gets; it is done once for a release.
+    const LEVEL: i32 = 19;
+    if to.exists() {
+        fs::remove_dir_all(to).with_context(|| format!("cannot delete {}", to.display()))?;
+    }
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    let entries: Vec<_> = read_entries(directory).into_iter().filter(|entry| entry.shelf).collect();
+    anyhow::ensure!(!entries.is_empty(), "no operator is listed in {}", directory.display());
+    let mut packed_size = 0;
+    for entry in &entries {
+        let path = directory.join(&entry.file);
+        let component =
+            fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let packed = zstd::bulk::compress(&component, LEVEL).context("cannot compress")?;
+        packed_size += packed.len() as u64;
+        write_whole(&to.join(format!("{}.zst", entry.file)), &packed)?;
+    }
+    let index = serde_json::to_vec_pretty(&entries).context("cannot write the index as JSON")?;
+    write_whole(&to.join(INDEX), &index)?;
+    Ok(packed_size)
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
@@ -154,6 +192,8 @@ mod tests {
             package: format!("package-{name}"),
             manifest: PathBuf::new(),
             rust_version: None,
+            shelf: name == "a",
+            about: format!("does {name}"),
         };
         Module { guest, path }
     }
@@ -188,6 +228,24 @@ mod tests {
         let error = make_all(out.path(), &[module(source.path(), "a", b"junk")]).unwrap_err();
         assert!(error.to_string().contains("`package-a`"), "{error:#}");
         assert!(!out.path().join("a.wasm").exists());
+    }
+
+    #[test]
+    fn a_release_has_the_operators_for_users_and_no_others() {
+        let (source, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let modules = ["a", "hoard"].map(|name| module(source.path(), name, EMPTY_MODULE));
+        make_all(out.path(), &modules).unwrap();
+        let packed = out.path().join("packed");
+        let size = pack_shelf(out.path(), &packed).unwrap();
+        let names: Vec<_> =
+            fs::read_dir(&packed).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        let bytes = fs::read(packed.join("a.wasm.zst")).unwrap();
+        assert_eq!(size, bytes.len() as u64);
+        let component = zstd::bulk::decompress(&bytes, 1 << 20).unwrap();
+        assert_eq!(component, fs::read(out.path().join("a.wasm")).unwrap());
+        let listed = read_entries(&packed);
+        assert_eq!((listed.len(), listed[0].about.as_str()), (1, "does a"));
     }
 
     #[test]
