@@ -15,6 +15,20 @@ use crate::{place::repository, program::program};
 /// it, tests that need them are left out: some take minutes.
 const ALL: &str = "COFFERDAM_ALL_LANGUAGES";
 
+/// What `cofferdam operator new --kind` may be, in every language but that of expressions.
+pub const KINDS: [&str; 10] = [
+    "filter",
+    "map",
+    "flat-map",
+    "route",
+    "keyed",
+    "window",
+    "timer",
+    "session",
+    "stateful",
+    "telemetry",
+];
+
 /// The variable `PATH` of an author who has installed what `cargo xtask toolchains` installs.
 #[must_use]
 pub fn path() -> OsString {

@@ -20,6 +20,8 @@ pub struct Span {
     pub id: String,
     /// Its parent; empty if it has none.
     pub parent: String,
+    /// What travels with the trace (`trace_state`).
+    pub state: String,
     /// What it is called.
     pub name: String,
     /// 1: internal, 2: server.
@@ -238,6 +240,7 @@ fn span(message: &[u8]) -> Span {
         match field {
             1 => span.trace = value.hex(),
             2 => span.id = value.hex(),
+            3 => span.state = value.text(),
             4 => span.parent = value.hex(),
             5 => span.name = value.text(),
             6 => span.kind = value.number(),

@@ -1,7 +1,7 @@
 //! Jobs that run in the test's own process, in a TaskManager that the test can look
 //! into and change.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use cofferdam::{
     config,
@@ -33,7 +33,7 @@ pub fn tenant(name: &str) -> TenantId {
 #[derive(Debug)]
 pub struct Hosted {
     /// What there is to see of it.
-    pub status: watch::Receiver<JobStatus>,
+    pub status: watch::Receiver<Arc<JobStatus>>,
     control: watch::Sender<Control>,
     job: JoinHandle<Outcome>,
 }
@@ -54,7 +54,7 @@ impl Hosted {
             ..RunOptions::default()
         };
         let (control, listen) = watch::channel(Control::Run);
-        let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+        let (publish, status) = JobStatus::watched(spec.job.name.clone());
         let job = tokio::spawn(job_manager::run(spec, options, listen, publish));
         Self { status, control, job }
     }
@@ -65,7 +65,7 @@ impl Hosted {
     /// If that does not come.
     pub async fn until(&mut self, what: &str, is_so: impl Fn(&JobStatus) -> bool) -> JobStatus {
         let found = timeout(PATIENCE, self.status.wait_for(|s| is_so(s))).await;
-        match found.map(|found| found.map(|status| status.clone())) {
+        match found.map(|found| found.map(|status| JobStatus::clone(&status))) {
             Ok(Ok(status)) => status,
             Ok(Err(_)) => panic!("not {what}: it ended: {:?}", (&mut self.job).await),
             Err(_) => panic!("not {what}: {:?}", self.status.borrow()),

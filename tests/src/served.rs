@@ -144,7 +144,11 @@ impl Served {
         let address = loop {
             match said.recv_timeout(PATIENCE) {
                 Ok(line) => {
-                    match line.strip_prefix("serving at ").and_then(|at| at.split_once("://")) {
+                    // Where the log is JSON, this is a line of it.
+                    let line_of_json = serde_json::from_str::<Value>(&line).ok();
+                    let message = line_of_json.as_ref().and_then(|line| line["message"].as_str());
+                    let said = message.unwrap_or(&line).strip_prefix("serving at ");
+                    match said.and_then(|at| at.split_once("://")) {
                         Some((_, address)) => break address.to_owned(),
                         None => before.push(line),
                     }

@@ -10,5 +10,5 @@ mod guest;
 mod image;
 
 pub use arena::{Arena, batch, settings};
-pub use guest::{ANSWER, Guest, component};
+pub use guest::{ANSWER, Guest, component, of_other_types};
 pub use image::{Column, Emission, FoldOutcome, List, Origin, Outcome, Rejection, Timer};

@@ -5,7 +5,10 @@
 
 use std::fs;
 
-use cofferdam_tests::{Ended, Place, program};
+use cofferdam_tests::{
+    Ended, Place, program,
+    zoo::{Guest, component, of_other_types},
+};
 
 const JOB: &str = r#"
 [job]
@@ -33,35 +36,26 @@ fn run(upload: &[u8]) -> Ended {
     place.run_job(JOB, &[])
 }
 
-fn component(text: &str) -> Vec<u8> {
-    wat::parse_str(text).unwrap()
-}
-
-/// Something that has an operator's functions by name, though not by type.
-fn operator(import: &str) -> Vec<u8> {
-    component(&format!(
-        r#"(component
-            {import}
-            (core module $m (func (export "f")))
-            (core instance $i (instantiate $m))
-            (func $f (canon lift (core func $i "f")))
-            (instance $operator
-                (export "open" (func $f))
-                (export "process" (func $f))
-                (export "finish" (func $f)))
-            (export "cofferdam:operator/processor@0.1.0" (instance $operator)))"#
-    ))
-}
-
 #[test]
 fn functions_of_other_types_than_the_contract_says_are_refused() {
-    run(&operator("")).failed(2, &["`upload`", "another type than the contract says"]);
+    run(&of_other_types()).failed(2, &["`upload`", "does not fit the contract", "+ open: func()"]);
 }
 
 #[test]
 fn an_import_that_was_not_granted_is_refused_by_its_name() {
-    let import = r#"(import "wasi:sockets/tcp@0.2.0" (instance (export "f" (func))))"#;
-    let ended = run(&operator(import));
+    let reaching_out = Guest {
+        world: "reaching-out".into(),
+        wit: vec![
+            "package wasi:sockets@0.2.0; interface tcp { f: func(); }".into(),
+            "package zoo:reaching-out; world reaching-out {
+                import wasi:sockets/tcp@0.2.0;
+                export cofferdam:operator/processor@0.1.0; }"
+                .into(),
+        ],
+        imports: r#"(import "wasi:sockets/tcp@0.2.0" "f" (func $f))"#.into(),
+        ..Guest::processing("(call $f) (i32.const 16)")
+    };
+    let ended = run(&reaching_out.build());
     ended.failed(2, &["operator `upload`", "wasi:sockets/tcp@0.2.0", "not granted"]);
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use cofferdam_tests::{
     Place,
-    authoring::{failures, has, operator, path, project, said},
+    authoring::{KINDS, failures, has, operator, path, project, said},
     repository,
 };
 use serde_json::Value;
@@ -22,18 +22,6 @@ const LANGUAGES: [(&str, &str, &str); 3] = [
     ("c", "src/operator.c", "clang-22"),
     ("cpp", "src/operator.cpp", "clang++-22"),
     ("zig", "src/operator.zig", "python-zig"),
-];
-const KINDS: [&str; 10] = [
-    "filter",
-    "map",
-    "flat-map",
-    "route",
-    "keyed",
-    "window",
-    "timer",
-    "session",
-    "stateful",
-    "telemetry",
 ];
 
 fn runs(dir: &Path, program: &str, args: &[&str]) {
@@ -169,4 +157,68 @@ fn the_header_of_c_needs_no_c_library() {
         let size = fs::metadata(dir.join("bare.wasm")).unwrap().len();
         assert!(size < 20_000, "{kind}: {size} bytes");
     }
+}
+
+#[test]
+fn what_is_not_exported_is_told_with_the_line_that_is_missing() {
+    for (language, file, program) in LANGUAGES {
+        if !has(&[program]) {
+            continue;
+        }
+        let place = Place::new();
+        let dir = project(&place.path(""), language, "filter");
+        let about = fs::read_to_string(dir.join("operator.toml")).unwrap();
+        fs::write(dir.join("operator.toml"), about.replace("processor-operator", "keyed-operator"))
+            .unwrap();
+        let built = operator(&dir, &["build"]);
+        assert_eq!(built.status.code(), Some(2), "{}", said(&built));
+        let text = said(&built);
+        assert!(text.contains("what it exports is `world = \"processor-operator\"`"), "{text}");
+        fs::write(dir.join("operator.toml"), &about).unwrap();
+        let source = fs::read_to_string(dir.join(file)).unwrap();
+        let line = source.lines().find(|line| {
+            ["CFD_PROCESSOR", "COFFERDAM_PROCESSOR", "exportOperator"]
+                .iter()
+                .any(|word| line.contains(word))
+        });
+        fs::write(dir.join(file), source.replace(line.unwrap(), "")).unwrap();
+        let text = said(&operator(&dir, &["build"]));
+        assert!(text.contains("is the line missing that makes it an operator"), "{text}");
+    }
+}
+
+#[test]
+fn a_stack_that_is_full_is_one_frame_and_an_endless_loop_is_told_with_its_record() {
+    if !has(&["clang-22"]) {
+        return;
+    }
+    let place = Place::new();
+    let dir = project(&place.path(""), "c", "filter");
+    let source = fs::read_to_string(dir.join("src/operator.c")).unwrap();
+    let more = "static int deep(volatile int n) {\n    volatile char a[4096];\n    a[n] = 1;\n    \
+                return n < 0 ? 0 : deep(n + 1) + a[0];\n}\n";
+    let process = "static cfd_error filter_process";
+    let call = "    for (uint32_t i = 0; i < batch->len; i++) {\n        \
+                if (cfd_equal(cfd_value(batch, i), CFD_TEXT(\"deep\"))) cfd_log(CFD_INFO, \"%d\", deep(1));\n        \
+                while (cfd_equal(cfd_value(batch, i), CFD_TEXT(\"endless\"))) __asm__ volatile(\"\");\n    }\n    \
+                for (uint32_t i = 0; i < batch->len; i++)\n        if (cfd_contains";
+    let wrong = source
+        .replace(process, &format!("{more}\n{process}"))
+        .replace("    for (uint32_t i = 0; i < batch->len; i++)\n        if (cfd_contains", call);
+    fs::write(dir.join("src/operator.c"), wrong).unwrap();
+    let built = operator(&dir, &["build"]);
+    assert!(built.status.success(), "{}", said(&built));
+    let shown = |value: &str| {
+        let input = format!("{{\"value\":\"fine\"}}\n{{\"value\":\"{value}\"}}\n");
+        fs::write(dir.join("input.jsonl"), input).unwrap();
+        fs::write(dir.join("settings.toml"), "[operator]\ndeadline = \"300ms\"\n").unwrap();
+        let settings = ["--input", "input.jsonl", "--settings", "settings.toml"];
+        said(&operator(&dir, &[&["test", "--no-build"][..], &settings].concat()))
+    };
+    let full = shown("deep");
+    assert!(full.contains("deep (src/operator.c:") && full.contains(" times\n"), "{full}");
+    assert!(full.contains("record 1: \"deep\""), "{full}");
+    let endless = shown("endless");
+    assert!(endless.contains("did not return within 300ms"), "{endless}");
+    assert!(endless.contains("record 1: \"endless\""), "{endless}");
 }

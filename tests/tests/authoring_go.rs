@@ -7,7 +7,7 @@ use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use cofferdam_tests::{
     Place,
-    authoring::{has, operator, path, project, said},
+    authoring::{KINDS, has, operator, path, project, said},
     repository,
 };
 use serde_json::Value;
@@ -25,19 +25,7 @@ fn the_sdk_and_every_kind_pass_their_native_tests_without_a_network() {
     }
     // Copied: builds leave nothing in the repository, and the SDK is there as a project has it.
     let place = Place::new();
-    for kind in [
-        "filter",
-        "map",
-        "flat-map",
-        "route",
-        "keyed",
-        "window",
-        "timer",
-        "session",
-        "stateful",
-        "telemetry",
-        "failing",
-    ] {
+    for kind in KINDS.into_iter().chain(["failing"]) {
         let project = project(&place.path(""), "go", kind);
         go(&project, &["vet", "."]);
         go(&project, &["test", "."]);
@@ -76,14 +64,36 @@ fn a_panic_names_the_record_and_the_authors_lines() {
     let input = "{\"value\":\"fine\"}\n{\"value\":\"panic\"}\n";
     let ran = run(&place, "failing", "failing", None, input);
     let message = ran["report"]["failure"]["message"].as_str().unwrap();
-    for part in ["panic: boom: told to panic", "while processing record 1", "failing/operator.go:"]
-    {
+    let hand = "in hand: record 1 of the batch's 2, value \"panic\"";
+    for part in ["panic: boom: told to panic", hand, "failing/operator.go:"] {
         assert!(message.contains(part), "{message}");
     }
     for part in ["runtime.", "cofferdam/", "cofferdam."] {
         assert!(!message.contains(part), "{part} is no news to an author: {message}");
     }
     assert_eq!(ran["report"]["failure"]["kind"], "guest-trap", "{ran:#}");
+}
+
+#[test]
+fn a_deadlock_is_told_with_the_authors_lines() {
+    if !has(&["go"]) {
+        return;
+    }
+    let place = Place::new();
+    let text = "package main\n\nimport \"cofferdam\"\n\ntype Operator struct{}\n\n\
+                func (*Operator) Process(batch cofferdam.Batch, out *cofferdam.Outcome) error {\n\
+                \t<-make(chan int)\n\treturn nil\n}\n\n\
+                func init() { cofferdam.Register(&Operator{}) }\n\nfunc main() {}\n";
+    let ran = run(&place, "waits", "filter", Some(text), "{\"value\":\"x\"}\n");
+    let message = ran["report"]["failure"]["message"].as_str().unwrap();
+    for part in [
+        "fatal error: all goroutines are asleep",
+        "main.(*Operator).Process",
+        "waits/operator.go:8",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("goroutine 2") && !message.contains("cofferdam@"), "{message}");
 }
 
 /// Makes much garbage in each call, prints from where the runtime likes to collect, and answers with what

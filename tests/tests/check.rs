@@ -5,7 +5,7 @@
 
 use std::{fs, process::Output};
 
-use cofferdam_tests::{Place, program};
+use cofferdam_tests::{Place, program, zoo::of_other_types};
 
 /// A job of three operators in a row, with what is given for each.
 fn job(operators: [&str; 3]) -> String {
@@ -47,22 +47,6 @@ fn assert_says(said: &str, parts: &[&str]) {
     }
 }
 
-/// A component that exports an operator's functions, all of a wrong type.
-fn of_wrong_types() -> Vec<u8> {
-    wat::parse_str(
-        r#"(component
-            (core module $m (func (export "f")))
-            (core instance $i (instantiate $m))
-            (func $f (canon lift (core func $i "f")))
-            (instance $operator
-                (export "open" (func $f))
-                (export "process" (func $f))
-                (export "finish" (func $f)))
-            (export "cofferdam:operator/processor@0.1.0" (instance $operator)))"#,
-    )
-    .unwrap()
-}
-
 #[test]
 fn a_good_job_prints_its_plan_and_nothing_runs() {
     let place = Place::new();
@@ -102,7 +86,7 @@ fn a_bad_setting_from_the_command_line_is_shown_as_that() {
 #[test]
 fn every_operator_that_cannot_be_had_is_told_at_once() {
     let place = Place::new();
-    place.write("wrong.wasm", of_wrong_types());
+    place.write("wrong.wasm", of_other_types());
     let operators = [
         "artifact = \"crasher\"\nconfig.refuse = \"not on Sundays\"",
         "artifact = \"crasher\"\ngrants = [\"log\"]",
@@ -113,8 +97,11 @@ fn every_operator_that_cannot_be_had_is_told_at_once() {
     assert_eq!(in_order.len(), 3, "{said}");
     assert_says(in_order[0], &["operator `one`", "guest error", "not on Sundays"]);
     assert_says(in_order[1], &["operator `two`", "cofferdam:operator/config@", "not granted"]);
-    assert_says(in_order[2], &["operator `three`", "another type than the contract says"]);
-    assert_says(&said, &["| grants = [\"log\"]", "| artifact = \"./wrong.wasm\"", "3 errors"]);
+    assert_says(in_order[2], &["operator `three`", "does not fit the contract"]);
+    assert_says(
+        &said,
+        &["+ process: func()", "| grants = [\"log\"]", "| artifact = \"./wrong.wasm\"", "3 errors"],
+    );
 }
 
 #[test]

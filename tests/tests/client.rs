@@ -55,7 +55,9 @@ fn the_quick_start_of_the_readme_does_what_it_says() {
     assert!(commands.contains("http://127.0.0.1:8080"), "{commands}");
     let commands = commands.replace("127.0.0.1:8080", served.address());
     let shown = Ended::of(shell(&commands)).well();
-    for said in ["pushed anomaly@", "pushed window-stats@", "`sensors` is running", "readings"] {
+    for said in
+        ["anomaly ", "window-stats ", "with the program", "`sensors` is running", "readings"]
+    {
         assert!(shown.contains(said), "`{said}` is not in {shown}");
     }
     let jobs = served.ask("GET", "/v1/jobs", b"").expect(200).json;
@@ -99,7 +101,8 @@ fn operators_are_pushed_listed_inspected_tagged_and_deleted() {
     assert_eq!(both["tags"]["latest"], "1.0.0");
     assert_eq!(ask(&["operator", "rm", "copy@1.0.0"]).well(), "deleted copy@1.0.0\n");
 
-    ask(&["operator", "rm", "copy@1.0.0"]).refused(2, &["error: ", "no version `1.0.0`"]);
+    ask(&["operator", "rm", "copy@1.0.0", "--force"])
+        .refused(2, &["error: ", "no version `1.0.0`"]);
     ask(&["operator", "rm", "identity"]).refused(2, &["NAME@VERSION"]);
     place.write("no.wasm", "this is no component");
     let no_component = ask(&["operator", "push", "no.wasm"]);
@@ -213,7 +216,8 @@ fn a_profile_names_a_server_and_keeps_its_token_to_itself() {
     assert!(listed.contains("* here") && !listed.contains("secret"), "{listed}");
     let listed = offline(&place, &["profile", "list", "--json"]).well();
     assert!(!listed.contains("secret"), "{listed}");
-    let _ = offline(&place, &["profile", "use", "away"]).well();
+    let used = offline(&place, &["profile", "use", "away", "--json"]).json();
+    assert_eq!((&used["done"], &used["current"]), (&"used".into(), &true.into()));
     offline(&place, &["job", "list"]).refused(5, &["http://127.0.0.1:1 cannot be reached"]);
     let _ = offline(&place, &["job", "list", "--profile", "here"]).well();
     // Another server is not given the token of this one.

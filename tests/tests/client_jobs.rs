@@ -41,6 +41,10 @@ fn a_job_is_rescaled_and_restarted_and_forgotten() {
     let one = ["job", "rescale", "endless", "2", "--operator", "copied", "--json"];
     assert!(ask(&one).json()["pause_millis"].is_u64());
     assert_eq!(parallelism(), 2);
+    let limited = ask(&["job", "limits", "endless", "copied", "--memory", "64MiB"]).well();
+    assert!(limited.starts_with("it runs with the new limits, from checkpoint "), "{limited}");
+    ask(&["job", "limits", "endless", "copied"]).refused(2, &["--memory", "--cpu-cap"]);
+    ask(&["job", "limits", "endless", "copied", "--deadline", "soon"]).refused(2, &["deadline"]);
     ask(&["job", "rescale", "3"]).refused(2, &["name a job", "--state DIR"]);
     ask(&["job", "rescale", "endless", "none"]).refused(2, &["PARALLELISM"]);
     ask(&["job", "rescale", "endless", "2", "--operator", "nobody"]).refused(2, &["nobody"]);

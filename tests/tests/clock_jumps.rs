@@ -89,7 +89,7 @@ async fn jump_while_it_runs(restart: &str) {
     let spec = config::parse(&job(restart), &place.path("job.toml"), &[]).unwrap();
     let options = RunOptions { artifacts: Some(guests()), ..RunOptions::default() };
     let (_control, listen) = watch::channel(Control::Run);
-    let (publish, mut status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+    let (publish, mut status) = JobStatus::watched(spec.job.name.clone());
     let clock = Clock::Manual(manual.clone());
     let running = tokio::spawn(run_with_clock(spec, options, listen, publish, clock));
     // Each time that there is something to see, the clock jumps: three hours forward, two

@@ -12,6 +12,7 @@ use std::{
 };
 
 use cofferdam::{
+    catalog::shelf::Shelf,
     clock::{Clock, ManualClock},
     config::server::{DiskLimits, ServerSpec},
     http::server,
@@ -196,7 +197,8 @@ fn a_clock_that_jumps_is_told_whichever_way_it_went() {
         TaskManagerSettings { slots: Some(1), cache_dir: None, ..TaskManagerSettings::default() };
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _in = runtime.enter();
-    let opened = Service::open(&data, spec, settings, Clock::Manual(clock.clone()));
+    let opened =
+        Service::open(&data, spec, settings, Clock::Manual(clock.clone()), &Shelf::default());
     let (service, _follower) = opened.unwrap();
     runtime.spawn(service.clone().watch_machine());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -18,7 +18,7 @@ use cofferdam_tests::{
     Place, Served,
     flights::replaced,
     jobs::{COUNTING, CRASHING, crashing_records},
-    repository,
+    program, repository,
 };
 use serde_json::Value;
 
@@ -76,6 +76,67 @@ fn every_metric_is_described_and_what_alerts_and_dashboard_name_is_there() {
     let asked = names(&(queries().join("\n") + &fs::read_to_string(rules).unwrap()));
     let unknown: Vec<_> = asked.difference(&known).collect();
     assert!(asked.len() > 20 && unknown.is_empty(), "{unknown:?}");
+}
+
+/// What stands behind an instruction of the Dockerfile that is there once.
+fn instruction(name: &str) -> String {
+    let file = fs::read_to_string(repository().join("deploy/docker/Dockerfile")).unwrap();
+    let mut found = file.lines().filter_map(|line| line.strip_prefix(&format!("{name} ")));
+    let (first, more) = (found.next().unwrap().to_owned(), found.next());
+    assert_eq!(more, None, "{name}");
+    first
+}
+
+#[test]
+fn what_the_dockerfile_names_is_so() {
+    let manifest = fs::read_to_string(repository().join("Cargo.toml")).unwrap();
+    let toolchain = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let file = fs::read_to_string(repository().join("deploy/docker/Dockerfile")).unwrap();
+    let image = format!("FROM rust:{}-", toolchain.unwrap().trim_matches('"'));
+    assert!(file.contains(&image), "it builds with the Rust that the program needs: {image}");
+    // What it starts is a command of the program, and what asks for its health is answered.
+    let entry: Vec<String> = serde_json::from_str(&instruction("ENTRYPOINT")).unwrap();
+    assert_eq!(entry, ["/usr/local/bin/cofferdam"]);
+    let arguments: Vec<String> = serde_json::from_str(&instruction("CMD")).unwrap();
+    let place = Place::new();
+    let data = place.path("data");
+    let mut command = program();
+    for argument in &arguments {
+        let argument = argument.replace("0.0.0.0:8080", "0.0.0.0:0");
+        command.arg(if argument == "/data" { data.display().to_string() } else { argument });
+    }
+    let served = Served::begin(command, &data);
+    let port = served.address().rsplit(':').next().unwrap().to_owned();
+    let health = instruction("HEALTHCHECK");
+    let (_, health) = health.split_once(" CMD ").unwrap();
+    let healthy = |port: &str| {
+        let words: Vec<String> = serde_json::from_str(health).unwrap();
+        let mut asked = Command::new(&words[0]);
+        asked.args(words[1..].iter().map(|word| word.replace("8080", port)));
+        asked.stderr(Stdio::null()).status().unwrap().success()
+    };
+    assert!(healthy(&port));
+    let _ = served.terminate();
+    assert!(!healthy(&port), "nobody is there any more");
+}
+
+#[test]
+fn the_unit_of_systemd_is_one() {
+    let checked = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(repository().join("deploy/systemd/cofferdam.service"))
+        .output();
+    let Ok(checked) = checked else {
+        eprintln!("skipped: there is no `systemd-analyze` here; Debian's package `systemd` has it");
+        return;
+    };
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    // The program need not be installed here; nothing else may be said of it.
+    let wrong: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("cofferdam") && !line.contains("is not executable"))
+        .collect();
+    assert!(wrong.is_empty(), "{said}");
 }
 
 /// A Prometheus, until the test ends.

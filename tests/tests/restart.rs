@@ -75,7 +75,9 @@ fn goes_down(times: u64, strategy: &str) -> Ended {
 /// The waits before each restart, and from where each began, as the log says.
 fn restarts(ended: &Ended) -> Vec<(&str, &str)> {
     let said = ended.stderr.lines().filter_map(|line| line.strip_prefix("restarting from "));
-    said.map(|said| said.rsplit_once(" in ").unwrap()).collect()
+    let said = said.map(|said| said.rsplit_once(" in ").unwrap());
+    // Whose failure it was stands behind it.
+    said.map(|(from, wait)| (from, wait.split(' ').next().unwrap_or_default())).collect()
 }
 
 fn waits(ended: &Ended) -> Vec<&str> {

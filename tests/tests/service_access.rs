@@ -55,6 +55,9 @@ fn another_tenants_objects_are_not_there_at_any_endpoint() {
             ("POST", path) if path.ends_with("/try") => b"{}",
             ("POST", "/v1/keys") => key.as_bytes(),
             ("POST", path) if path.ends_with("/rescale") => br#"{"parallelism":2}"#,
+            ("POST", path) if path.ends_with("/limits") => {
+                br#"{"operator":"copied","memory":"64MiB"}"#
+            }
             ("PUT", path) if path.contains("{tag}") => br#"{"version":"1"}"#,
             ("PUT", _) => &guest,
             _ => b"",

@@ -86,6 +86,58 @@ fn a_job_that_was_rescaled_stays_so_after_a_kill() {
 }
 
 #[test]
+fn limits_of_a_job_that_runs_are_changed_and_stay_so_after_a_kill() {
+    let place = Place::new();
+    let served = started(&place);
+    served.push("default", "identity", "1");
+    let job = served.submit("default", DISCARDING);
+    let _ = served.until_state(&job, "running");
+    let limit =
+        |served: &Served, body: &str| served.ask("POST", &format!("{job}/limits"), body.as_bytes());
+    for (body, status, kind, said) in [
+        ("", 400, "invalid-request", "operator"),
+        (r#"{"operator":"copied"}"#, 400, "invalid-request", "no limit is given"),
+        (r#"{"operator":"copied","memory":64}"#, 400, "invalid-request", "as texts"),
+        (r#"{"operator":"nobody","memory":"64MiB"}"#, 422, "job-file", "nobody"),
+        (r#"{"operator":"copied","memory":"1KiB"}"#, 422, "job-file", "memory"),
+        (r#"{"operator":"copied","memory":"much\"\nx"}"#, 422, "job-file", "memory"),
+        (r#"{"operator":"copied","cpu_cap":"200%"}"#, 422, "job-file", "cpu_cap"),
+        // It cannot be made with so little: the job goes on as it was.
+        (r#"{"operator":"copied","memory":"64KiB"}"#, 409, "job-says-no", "memory"),
+    ] {
+        limit(&served, body).is_problem(status, kind, said);
+        let _ = served.until_state(&job, "running");
+    }
+    let slot = |served: &Served| {
+        let taken = |status: &Value| {
+            let slots = status["status"]["memory"]["slots"].as_array();
+            slots.is_some_and(|slots| slots.len() == 1)
+        };
+        let status = served.until(&job, "its slot taken", taken);
+        status["status"]["memory"]["slots"][0]["limit"].as_u64().unwrap()
+    };
+    let body = r#"{"operator":"copied","memory":"96MiB","deadline":"7s","cpu_cap":"80%"}"#;
+    let done = limit(&served, body).expect(200).json;
+    assert!(done["from"].as_u64() > Some(0), "{done:#}");
+    assert_eq!(slot(&served), 96 << 20);
+    // What is not given stays, and what is given again is there once.
+    let done = limit(&served, r#"{"operator":"copied","memory":"128MiB"}"#).expect(200).json;
+    assert!(done["pause_millis"].is_u64(), "{done:#}");
+    assert_eq!(slot(&served), 128 << 20);
+    served.kill();
+    let served = started(&place);
+    let _ = served.until_state(&job, "running");
+    let config = served.ask("GET", &format!("{job}/config"), b"").expect(200).json;
+    let set = [
+        "operator.copied.deadline=\"7s\"",
+        "operator.copied.cpu_cap=\"80%\"",
+        "operator.copied.memory=\"128MiB\"",
+    ];
+    assert_eq!(config["set"], json!(set));
+    assert_eq!(slot(&served), 128 << 20);
+}
+
+#[test]
 fn checkpoints_are_taken_listed_and_looked_into_while_the_job_runs_and_after() {
     let place = Place::new();
     let served = started(&place);

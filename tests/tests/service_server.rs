@@ -61,6 +61,19 @@ fn a_slot_is_emptied_while_its_job_runs_and_used_again() {
     assert_eq!((&limits["burst"], &config["audit_keep"]), (&json!(2_000), &json!(1_000)));
     assert_eq!((&limits["tenants"], &config["tls"]), (&json!({}), &Value::Null));
     assert_eq!((&config["max_live"], &config["ports"]), (&json!(1_000), &json!([80, 443])));
+    let settings = &config["settings"];
+    assert_eq!(
+        (&settings["server"]["listen"], &config["listen"]),
+        (&config["listen"], &json!(served.address()))
+    );
+    assert_eq!(
+        (&settings["ingest"]["max_body"], &settings["log"]["format"]),
+        (&json!("8MiB"), &json!("text"))
+    );
+    assert_eq!(
+        (&settings["traces"]["endpoint"], &settings["traces"]["sample_ratio"]),
+        (&Value::Null, &json!(0.001))
+    );
     let seen = get(&served, "/v1/taskmanager");
     assert_eq!(seen["memory"]["slots"][0]["operator"], "copied", "{seen:#}");
     assert_eq!(

@@ -233,7 +233,8 @@ fn a_traceparent_is_continued_from_the_request_to_the_first_record() {
     let served = serve(&place, &collector.url(), "sample_ratio = 0\nrequest_ratio = 0");
     let send = |path: &str, flags: &str, token: &str, body: &str| {
         let token = format!("authorization: Bearer {token}\r\n");
-        let headers = format!("{token}traceparent: 00-{TRACE}-{CALLER}-{flags}\r\n");
+        let state = "tracestate: rojo=1\r\ntracestate: congo=t61rcWkgMzE , ,other@us=2\r\n";
+        let headers = format!("{token}traceparent: 00-{TRACE}-{CALLER}-{flags}\r\n{state}");
         let method = if body.is_empty() { "GET" } else { "POST" };
         served.send(method, path, &headers, body.as_bytes())
     };
@@ -255,6 +256,7 @@ fn a_traceparent_is_continued_from_the_request_to_the_first_record() {
     for request in &requests {
         assert_eq!((request.trace.as_str(), request.parent.as_str()), (TRACE, CALLER));
         assert_eq!(request.flags, 0x301, "sampled, and its parent is another program's");
+        assert_eq!(request.state, "rojo=1,congo=t61rcWkgMzE,other@us=2");
         assert_eq!(request.status.0, 0, "who asks for what is not there is no failure of ours");
     }
     let (request, missing) = (requests[0], requests[1]);
@@ -271,6 +273,67 @@ fn a_traceparent_is_continued_from_the_request_to_the_first_record() {
     let mut steps: Vec<_> = below(&spans, &first).iter().map(|span| span.name.clone()).collect();
     steps.sort_unstable();
     assert_eq!(steps, ["deploy", "prepare", "wait for slots"]);
+    // What travels with the trace does so to the last span that the request led to.
+    let of_trace = spans.iter().filter(|span| span.trace == TRACE);
+    assert!(of_trace.clone().count() >= 6 && of_trace.clone().all(|s| s.state == missing.state));
+}
+
+/// A job whose records are posted to it.
+const POSTED: &str = r#"
+[job]
+name = "posted"
+
+[checkpoints]
+interval = "1h"
+
+[[source]]
+name = "events"
+connector = "http"
+format = "lines"
+
+[[operator]]
+name = "copied"
+artifact = "identity"
+input = "events"
+
+[[sink]]
+name = "out"
+input = "copied"
+connector = "discard"
+"#;
+
+#[test]
+fn a_batch_is_linked_to_the_traced_posts_that_its_records_came_with() {
+    let (place, collector) = (Place::new(), Collector::start());
+    // By chance none is ever chosen.
+    let more = "sample_ratio = 0.000000001\nrequest_ratio = 0";
+    let served = serve(&place, &collector.url(), more);
+    let job = served.submit("acme", POSTED);
+    let _ = served.until_state(&job, "running");
+    let post = |flags: &str| {
+        let token = format!("authorization: Bearer {}\r\n", served.token);
+        let state = "tracestate: rojo=1\r\n";
+        let headers = format!("{token}traceparent: 00-{TRACE}-{CALLER}-{flags}\r\n{state}");
+        let _ =
+            served.send("POST", &format!("{job}/sources/events"), &headers, b"a\nb\n").expect(200);
+    };
+    post("00");
+    post("01");
+    let spans = collector.until("the way of what was posted", |spans| {
+        let there = |is_it: fn(&Span) -> bool| spans.iter().any(is_it);
+        let all = there(|span| span.name == "write out") && there(|span| span.kind == 2);
+        all.then(|| spans.to_vec())
+    });
+    let posts: Vec<&Span> = spans.iter().filter(|span| span.kind == 2).collect();
+    let reads = named(&spans, "read events");
+    assert_eq!((posts.len(), reads.len()), (1, 1), "{spans:#?}");
+    let (posted, read) = (posts[0], reads[0]);
+    assert_eq!(read.links, [(TRACE.to_owned(), posted.id.clone())]);
+    // It is a trace of its own: there may be records of others in it.
+    assert_ne!(read.trace, posted.trace);
+    assert_eq!((read.parent.as_str(), read.state.as_str()), ("", ""));
+    let below_it: Vec<&str> = below(&spans, read).iter().map(|span| span.name.as_str()).collect();
+    assert!(below_it.contains(&"process copied"), "{below_it:?}");
 }
 
 #[test]

@@ -426,7 +426,7 @@ async fn a_record_is_written_every_ten_seconds_of_the_jobs_clock_and_at_its_end(
         ..RunOptions::default()
     };
     let (control, listen) = watch::channel(Control::Run);
-    let (publish, mut status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+    let (publish, mut status) = JobStatus::watched(spec.job.name.clone());
     let running = tokio::spawn(run_with_clock(spec, options, listen, publish, clock));
     let records = || usage::read::read(&data.dir()).unwrap().records;
     // A few publications are as many looks at the clock.

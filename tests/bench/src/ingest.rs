@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::Write as _,
     net::TcpStream,
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
@@ -16,6 +16,7 @@ use cofferdam_tests::Served;
 
 use crate::{
     Places,
+    http::{self, Connection},
     machine::median_and_p99,
     report::{Bar, Report},
 };
@@ -142,19 +143,12 @@ fn post(
     let body: String = (0..BATCH)
         .map(|n| format!("{{\"k\":\"user-{n:05}\",\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(64)))
         .collect();
-    let request = format!(
-        "POST {job}/sources/in HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
-         content-length: {}\r\n\r\n{body}",
-        served.address(),
-        served.token,
-        body.len()
-    );
+    let request = http::request(served, "POST", &format!("{job}/sources/in"), &body);
     let (address, request) = (served.address(), request.as_bytes());
     let (next, begin) = (AtomicUsize::new(0), Instant::now());
     let all = thread::scope(|scope| {
         let client = || -> anyhow::Result<Vec<Duration>> {
-            let mut stream = BufReader::new(TcpStream::connect(address)?);
-            stream.get_ref().set_nodelay(true)?;
+            let mut connection = Connection::open(address)?;
             let mut took = Vec::new();
             loop {
                 let number = u32::try_from(next.fetch_add(1, Ordering::Relaxed))?;
@@ -164,8 +158,7 @@ fn post(
                     return Ok(took);
                 }
                 thread::sleep(due.saturating_duration_since(Instant::now()));
-                stream.get_mut().write_all(request)?;
-                answered(&mut stream)?;
+                connection.ask(request)?;
                 took.push(due.elapsed());
             }
         };
@@ -178,16 +171,4 @@ fn post(
         Ok::<_, anyhow::Error>(all)
     })?;
     Ok((all.len(), begin.elapsed(), all))
-}
-
-fn answered(stream: &mut BufReader<TcpStream>) -> anyhow::Result<()> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        ensure!(stream.read_line(&mut head)? > 0, "the server went away");
-    }
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.context("an answer with a length")?.parse()?];
-    stream.read_exact(&mut body)?;
-    ensure!(head.starts_with("HTTP/1.1 200"), "{head}{}", String::from_utf8_lossy(&body));
-    Ok(())
 }

@@ -2,7 +2,7 @@
 //! record. The bars are shares of what Apache Flink 2.3.0 used for the same work
 //! on such a machine (`docs/benchmarks.md` says how that was measured).
 
-use std::{io::Write, path::Path, time::Duration};
+use std::{io::Write, path::Path, sync::Arc, time::Duration};
 
 use cofferdam::{
     config,
@@ -225,7 +225,7 @@ fn write_text(path: &Path, bytes: usize) -> anyhow::Result<u64> {
     Ok(words)
 }
 
-async fn run(places: &Places, text: &str) -> anyhow::Result<(Duration, Duration, JobStatus)> {
+async fn run(places: &Places, text: &str) -> anyhow::Result<(Duration, Duration, Arc<JobStatus>)> {
     run_traced(places, text, Tracer::default()).await
 }
 
@@ -234,14 +234,14 @@ pub(crate) async fn run_traced(
     places: &Places,
     text: &str,
     tracer: Tracer,
-) -> anyhow::Result<(Duration, Duration, JobStatus)> {
+) -> anyhow::Result<(Duration, Duration, Arc<JobStatus>)> {
     let spec = config::parse(text, Path::new("bench.toml"), &[])
         .map_err(|e| anyhow::anyhow!("{e}\n{text}"))?;
     let settings = TaskManagerSettings { tracer, ..TaskManagerSettings::default() };
     let artifacts = Some(places.guests.clone());
     let options = RunOptions { artifacts, settings, ..RunOptions::default() };
     let (_keep, control) = watch::channel(Control::Run);
-    let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+    let (publish, status) = JobStatus::watched(spec.job.name.clone());
     let (cpu, start) = (cpu_time()?, std::time::Instant::now());
     let outcome = job_manager::run(spec, options, control, publish).await;
     let took = (cpu_time()?.saturating_sub(cpu), start.elapsed());

@@ -1,6 +1,6 @@
 //! `cargo xtask bench [GROUP]`: measures, prints a table, and writes
 //! `GROUP.json` into the target directory. A group is a file; what they share
-//! stands in `report` (tables, bars) and `machine` (clocks, memory).
+//! stands in `report` (tables, bars), `machine` (clocks, memory) and `http` (a client).
 //!
 //! Machines are shared and noisy: trust ratios of the same run.
 
@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "here time is what is measured")]
 
 mod checkpoints;
+mod http;
 mod ingest;
 mod isolation;
 mod jobs;

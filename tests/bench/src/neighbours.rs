@@ -70,7 +70,7 @@ fn job(artifact: &str, operator: &str) -> String {
 /// Hostile tenants, each with a job of one slot.
 struct Hostile {
     jobs: JoinSet<()>,
-    statuses: Vec<watch::Receiver<JobStatus>>,
+    statuses: Vec<watch::Receiver<Arc<JobStatus>>>,
     _controls: Vec<watch::Sender<Control>>,
 }
 
@@ -92,7 +92,7 @@ impl Hostile {
                 ..RunOptions::default()
             };
             let (control, listen) = watch::channel(Control::Run);
-            let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+            let (publish, status) = JobStatus::watched(spec.job.name.clone());
             let run = job_manager::run(spec.clone(), options, listen, publish);
             jobs.spawn(async move {
                 drop(run.await);
@@ -101,7 +101,8 @@ impl Hostile {
             controls.push(control);
         }
         for status in &mut statuses {
-            let begun = |s: &JobStatus| matches!(s.state, JobState::Running | JobState::Restarting);
+            let begun =
+                |s: &Arc<JobStatus>| matches!(s.state, JobState::Running | JobState::Restarting);
             status.wait_for(begun).await?;
         }
         Ok(Self { jobs, statuses, _controls: controls })

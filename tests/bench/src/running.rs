@@ -1,6 +1,9 @@
 //! Jobs that run in this process while they are measured.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use cofferdam::{
     config,
@@ -18,7 +21,7 @@ use crate::Places;
 /// A job that runs in this process, and can be asked.
 pub(crate) struct Running {
     ask: mpsc::Sender<Request>,
-    pub(crate) status: watch::Receiver<JobStatus>,
+    pub(crate) status: watch::Receiver<Arc<JobStatus>>,
     control: watch::Sender<Control>,
     job: tokio::task::JoinHandle<Outcome>,
 }
@@ -41,7 +44,7 @@ pub(crate) fn start(
     };
     let (control, listen) = watch::channel(Control::Run);
     let (ask, requests) = mpsc::channel(4);
-    let (publish, status) = watch::channel(JobStatus::created(spec.job.name.clone()));
+    let (publish, status) = JobStatus::watched(spec.job.name.clone());
     let controls = Controls { control: listen, requests };
     let job = tokio::spawn(job_manager::run(spec, options, controls, publish));
     Ok(Running { ask, status, control, job })
@@ -51,7 +54,7 @@ impl Running {
     pub(crate) async fn until(
         &mut self,
         is_so: impl Fn(&JobStatus) -> bool,
-    ) -> anyhow::Result<JobStatus> {
+    ) -> anyhow::Result<Arc<JobStatus>> {
         match self.status.wait_for(|status| is_so(status)).await {
             Ok(status) => Ok(status.clone()),
             Err(_) => anyhow::bail!("the job ended: {:?}", (&mut self.job).await),

@@ -213,3 +213,19 @@ fn escaped(bytes: &[u8]) -> String {
 pub fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|e| panic!("no component: {e}"))
 }
+
+/// Something that has an operator's functions by name, though not by type.
+#[must_use]
+pub fn of_other_types() -> Vec<u8> {
+    component(
+        r#"(component
+            (core module $m (func (export "f")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i "f")))
+            (instance $operator
+                (export "open" (func $f))
+                (export "process" (func $f))
+                (export "finish" (func $f)))
+            (export "cofferdam:operator/processor@0.1.0" (instance $operator)))"#,
+    )
+}
