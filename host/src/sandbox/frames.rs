@@ -32,10 +32,14 @@ struct Frame {
     nameless: Option<u32>,
 }
 
-/// The frames of a trap, a line each.
-pub(super) fn frames(error: &wasmtime::Error) -> Vec<String> {
+/// The frames of a trap, a line each. None for a guest that has told where by itself, unless they say
+/// more than names: those of an interpreter, or of Go's runtime, say nothing to who wrote for it.
+pub(super) fn frames(error: &wasmtime::Error, told_itself: bool) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    let all = backtrace.frames().iter().flat_map(read).collect();
+    let all: Vec<Frame> = backtrace.frames().iter().flat_map(read).collect();
+    if told_itself && all.iter().all(|frame| frame.place.is_none()) {
+        return Vec::new();
+    }
     told_once(lines(&without_sdk(without_panicking(all))))
 }
 

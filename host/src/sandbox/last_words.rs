@@ -46,6 +46,14 @@ impl LastWords {
     pub(super) fn said(&self) -> Option<&str> {
         self.said.as_deref()
     }
+
+    /// Whether they say where it happened, as those of Go, JavaScript and Python do.
+    pub(super) fn have_a_trace(&self) -> bool {
+        self.said().is_some_and(|said| {
+            let is_place = |line: &str| line.starts_with("at ") || line.starts_with("Traceback (");
+            self.lines > 0 || said.lines().any(|line| is_place(line.trim_start()))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -62,6 +70,22 @@ mod tests {
     fn the_last_error_counts() {
         assert_eq!(said(&[]), "");
         assert_eq!(said(&["one", "two\n    at main"]), "two\n    at main");
+    }
+
+    #[test]
+    fn words_that_say_where_are_known() {
+        let have = |lines: &[&str]| {
+            let mut words = LastWords::default();
+            lines.iter().for_each(|line| words.note(line));
+            words.have_a_trace()
+        };
+        assert!(have(&["Error: boom\n    at process (src/operator.js:8:38)"]));
+        assert!(have(&["panic: boom\nat main.f (operator.go:3)"]));
+        assert!(have(&["Traceback (most recent call last):\n  File \"app.py\", line 12"]));
+        assert!(have(&["fatal error: deadlock", "goroutine 1:", "main.f(...)"]));
+        assert!(!have(&["panicked at src/lib.rs:15:29:\nboom"]));
+        assert!(!have(&["boom: told to panic"]));
+        assert!(!have(&[]));
     }
 
     #[test]

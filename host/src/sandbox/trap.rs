@@ -36,7 +36,8 @@ pub(super) fn classify(error: &wasmtime::Error, state: &SlotState, doing: &str) 
             format!("`{doing}` failed: {}", shown(&error.root_cause().to_string())),
         )
     };
-    Failure { kind, message: what, backtrace: frames(error) }
+    let told_itself = kind == FailureKind::GuestTrap && state.last_words.have_a_trace();
+    Failure { kind, message: what, backtrace: frames(error, told_itself) }
 }
 
 /// Classifies what a guest said (`err`). One that was refused memory in the same

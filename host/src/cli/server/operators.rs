@@ -90,8 +90,7 @@ pub(in crate::cli) fn push(args: &PushArgs) -> Result<Exit, Exit> {
                  gets yours\n"
             );
         }
-        let why = words(&pushed["inspection"]["memory_not_saved_because"]);
-        if !why.is_empty() {
+        if let (Some(why), false) = memory_not_saved(&pushed["inspection"]) {
             shown += &format!("its memory cannot be saved without its help: {why}\n");
         }
         shown
@@ -183,8 +182,11 @@ fn version_text(version: &Value) -> String {
     let inspection = &version["inspection"];
     let yes = |value: &Value| if value == true { "yes" } else { "no" }.to_owned();
     let imports = words(&inspection["imports"]);
-    let why_not = words(&inspection["memory_not_saved_because"]);
-    let memory = if why_not.is_empty() { "yes".to_owned() } else { format!("no: {why_not}") };
+    let memory = match memory_not_saved(inspection) {
+        (None, _) => "yes".to_owned(),
+        (Some(_), true) => "no, and need not be: state by key is the host's".to_owned(),
+        (Some(why), false) => format!("no: {why}"),
+    };
     fields(&[
         ("operator", format!("{}@{}", text(&version["name"]), text(&version["version"]))),
         ("tenant", text(&version["tenant"]).to_owned()),
@@ -201,6 +203,12 @@ fn version_text(version: &Value) -> String {
         ("says its state itself", yes(&inspection["snapshot"])),
         ("memory can be saved", memory),
     ])
+}
+
+/// Why its memory cannot be saved, if it cannot; and whether that makes no difference.
+fn memory_not_saved(inspection: &Value) -> (Option<String>, bool) {
+    let why = words(&inspection["memory_not_saved_because"]);
+    ((!why.is_empty()).then_some(why), inspection["kind"] == "keyed-processor")
 }
 
 fn signed(signed: &Value) -> String {
