@@ -8,6 +8,7 @@ use std::{fs, path::Path};
 use cofferdam_tests::{
     Place,
     authoring::{has, operator, project, said},
+    repository,
 };
 
 /// What `operator test` shows of one record among others.
@@ -61,6 +62,26 @@ fn a_panic_tells_message_and_record_and_the_authors_frames_alone() {
         assert!(index.contains(part), "no `{part}`: {index}");
     }
     assert!(!index.contains(&place.path("").display().to_string()), "{index}");
+}
+
+#[test]
+fn the_readmes_operator_is_all_of_one() {
+    if !has(&["cargo"]) {
+        return;
+    }
+    let place = Place::new();
+    let dir = project(&place.path(""), "rust", "map");
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, code) = readme.split_once("```rust\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    fs::write(dir.join("src/lib.rs"), code).unwrap();
+    let updated = operator(&dir, &["test", "--update"]);
+    assert!(updated.status.success(), "{}", said(&updated));
+    fs::write(dir.join("input.jsonl"), "{\"value\":\"quiet\"}\n").unwrap();
+    let ran = operator(&dir, &["test", "--no-build", "--input", "input.jsonl"]);
+    assert!(ran.status.success(), "{}", said(&ran));
+    let shown = String::from_utf8(ran.stdout).unwrap();
+    assert!(shown.contains("QUIET"), "{shown}");
 }
 
 #[test]
