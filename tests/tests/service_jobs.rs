@@ -342,6 +342,19 @@ fn why_a_job_failed_is_told_with_its_capsules_and_without_the_servers_paths() {
     let _ = post(&served, &format!("{job}/restart")).expect(202);
     let again = served.until_state(&job, "failed");
     assert!(again["ended_at"].as_i64() > failed["ended_at"].as_i64(), "{again:#}");
+    // What was before is not forgotten, neither then nor when the server starts again.
+    let all = |served: &Served| {
+        let told = served.ask("GET", &format!("{job}/exceptions"), b"").expect(200).json;
+        told["failures"].as_array().unwrap().clone()
+    };
+    let before = all(&served);
+    assert_eq!((before.len(), &before[..2]), (4, &failures[..]));
+    served.kill();
+    let served = started(&place);
+    assert_eq!(all(&served), before);
+    let _ = post(&served, &format!("{job}/restart")).expect(202);
+    let _ = served.until_state(&job, "failed");
+    assert_eq!((all(&served).len(), &all(&served)[..4]), (6, &before[..]));
 }
 
 /// That a capsule that was downloaded crashes again as it did.

@@ -176,7 +176,7 @@ pub(super) struct Exceptions {
     ended_with: Option<String>,
     /// How often it was restarted since it was started in this process.
     restarts: u32,
-    /// The last failures, the latest last.
+    /// The last failures, those before a restart of the server too, the latest last.
     failures: Vec<PastFailure>,
     capsules: Vec<CapsuleFile>,
 }

@@ -18,7 +18,7 @@
 //! at a time, and [`deployment`] is what then runs; [`writer`] writes checkpoints beside the job. [`check`] finds out what would keep a job from
 //! starting, and [`instances`] makes instances for it and for deployments; [`images`] is about the
 //! memories of guests in checkpoints, `restored` about what all saved subtasks of a vertex tell together. [`needs`]
-//! says which files of this machine a job goes on needing; [`job_trace`] tells of what the job does, where that is traced; [`capsules`] keeps what is known of crashes, and [`disk`] tells the tenant's account what all of that takes.
+//! says which files of this machine a job goes on needing; [`job_trace`] tells of what the job does, where that is traced; [`capsules`] keeps what is known of crashes, [`failures`] which there were, and [`disk`] tells the tenant's account what all of that takes.
 
 pub mod capsules;
 pub mod check;
@@ -28,6 +28,7 @@ pub mod crashes;
 pub mod deploy;
 pub mod deployment;
 pub mod disk;
+pub mod failures;
 pub mod images;
 pub mod instances;
 pub mod job_trace;

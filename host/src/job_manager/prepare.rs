@@ -2,7 +2,7 @@
 //! plan, the store, and the checkpoint to go on from.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
@@ -27,9 +27,11 @@ use crate::{
         control::{Outcome, RunOptions, SlotLimits},
         deploy::Deployer,
         disk::JobDisk,
+        failures::KeptFailures,
         images, placement,
         plan::{Plan, Role},
         regions::Regions,
+        status::PastFailure,
         trimmer::Trimmer,
         writer::{SharedStore, Writer},
     },
@@ -54,6 +56,8 @@ pub struct Prepared {
     pub state: Option<PathBuf>,
     /// Where crash capsules go.
     pub capsules: Option<PathBuf>,
+    /// How it failed in earlier processes.
+    pub failures: VecDeque<PastFailure>,
     /// Whether its TaskManager is its own, with as many slots as it needs.
     own_slots: bool,
     /// What of its tenant's quotas it takes for as long as it lives.
@@ -134,6 +138,7 @@ pub fn prepare(spec: JobSpec, options: &RunOptions, clock: Clock) -> Result<Prep
         usage: options.usage.clone(),
         state: options.state.clone(),
         capsules,
+        failures: KeptFailures::below(options.state.as_deref()).read(),
         own_slots: options.task_manager.is_none() && options.settings.slots.is_none(),
         _entered: entered,
     })

@@ -391,7 +391,7 @@ pub struct RestartStatus {
     pub last_capsule: Option<PathBuf>,
     /// Why the last one was: the subtask and its failure, in words.
     pub last_failure: Option<String>,
-    /// The last [`FAILURES`] failures since the job was started in this process, the latest last.
+    /// The last [`FAILURES`] failures, of earlier processes too, the latest last.
     #[serde(default)]
     pub failures: VecDeque<PastFailure>,
     /// How many there were of each class, by operator, since the job was started in this process.

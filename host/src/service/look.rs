@@ -22,7 +22,7 @@ pub struct Exceptions {
     pub ended_with: Option<String>,
     /// How often it was restarted since it was started in this process.
     pub restarts: u32,
-    /// The last failures, the latest last.
+    /// The last failures, those before a restart of the server too, the latest last.
     pub failures: Vec<PastFailure>,
     /// What is kept of crashes.
     pub capsules: Vec<CapsuleFile>,

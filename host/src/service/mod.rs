@@ -7,7 +7,7 @@
 //!  DIR/tenants.toml, usage/           as for `cofferdam run --tenant`
 //!  DIR/registry/                      artifacts, tags, jobs, tokens: records in sled
 //!  DIR/artifacts/sha256-DIGEST.wasm   what was uploaded, each once
-//!  DIR/jobs/ID/state/                 a job's checkpoints, savepoints and capsules
+//!  DIR/jobs/ID/state/                 a job's checkpoints, savepoints, capsules and last failures
 //!  DIR/jobs/ID/sources/NAME/          what was posted to a source of it
 //!  DIR/files/TENANT/                  what that tenant's job files read and write
 //!  DIR/compiled/                      compiled code

@@ -110,7 +110,7 @@ pub(super) fn exceptions(all: &Value) -> String {
     }
     let failures = all["failures"].as_array().map(Vec::as_slice).unwrap_or_default();
     if failures.is_empty() {
-        out += "nothing has failed since it was started in this process\n";
+        out += "nothing has failed\n";
     }
     for failure in failures {
         let place = match (failure["operator"].as_str(), failure["subtask"].as_u64()) {

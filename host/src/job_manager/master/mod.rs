@@ -45,6 +45,7 @@ use crate::{
         coordinator::Coordinator,
         deploy::Deployer,
         deployment::Deployment,
+        failures::KeptFailures,
         job_trace::{JobTrace, of_job},
         placement::{Holding, Queued},
         prepare::{Prepared, prepare},
@@ -131,6 +132,8 @@ struct Master {
     failed: BTreeMap<SubtaskId, Stopwatch>,
     /// Keeps what is known of crashes.
     capsules: Capsules,
+    /// Keeps which failures there were.
+    failures: KeptFailures,
     /// Tells of what is traced.
     trace: JobTrace,
 }
@@ -184,8 +187,11 @@ impl Master {
             JobUsage::new(ledger, tenant, job, plan.clone(), clock.clone())
         });
         let capsules = Capsules::new(prepared.capsules.clone());
+        let failures = KeptFailures::below(prepared.state.as_deref());
+        progress.status.restarts.failures = prepared.failures.clone();
         Self {
             capsules,
+            failures,
             trace,
             strategy: RestartStrategy::new(&spec.restart),
             next_checkpoint: CheckpointId(last.as_ref().map_or(1, |m| m.id.0 + 1)),
@@ -215,6 +221,7 @@ impl Master {
             usage.finish().await;
         }
         self.capsules.finish().await;
+        self.failures.finish().await;
         outcome
     }
 
@@ -426,7 +433,7 @@ impl Master {
         let mut past = self.past_failure(subtask, failure, now);
         match self.strategy.decide(failure.kind, now, rand::random::<f64>()) {
             Decision::GiveUp { reason } => {
-                self.progress.status.restarts.remember(past);
+                self.remember(past);
                 Err(Outcome::Failed { error: format!("{what}\nno restart: {reason}") })
             }
             Decision::RestartAfter(delay) => {
@@ -441,7 +448,7 @@ impl Master {
                     "{what}\nrestarting from {from} in {delay:?}"
                 );
                 past.restart_after_millis = Some(millis_of(delay));
-                self.progress.status.restarts.remember(past);
+                self.remember(past);
                 self.progress.status.restarts.count += 1;
                 self.progress.status.restarts.last_failure = Some(what);
                 if let Some(id) = subtask {
@@ -450,6 +457,12 @@ impl Master {
                 Ok(delay)
             }
         }
+    }
+
+    fn remember(&mut self, past: PastFailure) {
+        let restarts = &mut self.progress.status.restarts;
+        restarts.remember(past);
+        self.failures.keep(&restarts.failures);
     }
 
     /// Operator and subtask, for the log.
