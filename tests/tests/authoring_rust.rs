@@ -78,7 +78,7 @@ fn the_readmes_operator_is_all_of_one() {
     let updated = operator(&dir, &["test", "--update"]);
     assert!(updated.status.success(), "{}", said(&updated));
     fs::write(dir.join("input.jsonl"), "{\"value\":\"quiet\"}\n").unwrap();
-    let ran = operator(&dir, &["test", "--no-build", "--input", "input.jsonl"]);
+    let ran = operator(&dir, &["test", "--no-build", "--show", "--input", "input.jsonl"]);
     assert!(ran.status.success(), "{}", said(&ran));
     let shown = String::from_utf8(ran.stdout).unwrap();
     assert!(shown.contains("QUIET"), "{shown}");
