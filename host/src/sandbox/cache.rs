@@ -31,6 +31,9 @@ pub fn usable_cache_dir() -> Option<PathBuf> {
     default_cache_dir().filter(|dir| make_private_dir(dir).is_ok())
 }
 
+/// Grows when more is checked before code is stored: what an earlier build let pass is looked at again.
+const CHECKS: u32 = 1;
+
 /// A directory of compiled components.
 #[derive(Debug)]
 pub(super) struct CompiledCache {
@@ -63,11 +66,13 @@ impl Drop for Turn<'_> {
 
 impl CompiledCache {
     /// Uses a directory, which is created when the first file is stored. Code
-    /// that another engine version or other settings compiled lies elsewhere.
+    /// that another engine version, other settings or another version of this program compiled lies
+    /// elsewhere.
     pub(super) fn new(dir: &Path, engine: &Engine) -> Self {
         use std::hash::{Hash, Hasher};
         let mut hasher = blake3_hasher::Blake3Hasher::default();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        (env!("CARGO_PKG_VERSION"), CHECKS).hash(&mut hasher);
         Self { dir: dir.join(format!("{:016x}", hasher.finish())), turns: Turns::default() }
     }
 

@@ -1,9 +1,13 @@
 //! Jobs of a server as text.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{fields, moment, text};
-use crate::cli::human::{self, table};
+use crate::{
+    cli::human::{self, table},
+    task_manager::slots::Waiting,
+};
 
 /// How much of an identifier is shown in a list: enough to name it.
 const SHORT: usize = 12;
@@ -64,6 +68,40 @@ pub(super) fn one(job: &Value) -> String {
         out += &vertices_table(vertices, &job["artifacts"]);
     }
     out
+}
+
+/// What a job that does not run yet waits for, if that is known.
+pub(super) fn waits_for(job: &Value) -> Option<String> {
+    let status = &job["status"];
+    let what = match text(&job["state"]) {
+        "queued" => {
+            let waiting = Waiting::deserialize(&status["placement"]["waiting"]).ok()?;
+            format!("it waits for {waiting}")
+        }
+        "restarting" => {
+            let failure = status["restarts"]["last_failure"].as_str()?;
+            format!("it failed, and is started again: {failure}")
+        }
+        _ => return None,
+    };
+    Some(format!("{what}\n(`cofferdam job cancel {}` ends it)", text(&job["id"])))
+}
+
+/// Which operators rejected records, if any did.
+pub(super) fn rejected(status: &Value) -> Option<String> {
+    let vertices = status["vertices"].as_array()?.iter();
+    let lines: Vec<String> = vertices
+        .filter_map(|vertex| {
+            let count = vertex["rejected"].as_u64().filter(|count| *count > 0)?;
+            let name = text(&vertex["name"]);
+            Some(format!(
+                "`{name}` rejected {} records: a sink with `input = \"{name}.dead-letters\"` has them, \
+                 with the reasons",
+                human::exact(count)
+            ))
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn checkpoints(all: &Value) -> Option<String> {
@@ -153,6 +191,30 @@ mod tests {
         }));
         assert!(shown.contains("error    no slots\n"), "{shown}");
         assert!(!shown.contains("checkpoints"), "{shown}");
+    }
+
+    #[test]
+    fn what_a_job_waits_for_and_what_it_rejected_is_told() {
+        let job = |state: &str| {
+            let waiting = json!({"for": "slots", "asked": 3, "free": 1, "total": 4, "ahead": 0});
+            let restarts = json!({"last_failure": "`o` (subtask 0) failed: connector failure"});
+            let status = json!({"placement": {"waiting": waiting}, "restarts": restarts});
+            waits_for(&json!({"id": "0123", "state": state, "status": status}))
+        };
+        let cancel = "\n(`cofferdam job cancel 0123` ends it)";
+        let waits = "it waits for 3 slots; 1 of 4 are free";
+        assert_eq!(job("queued"), Some(format!("{waits}{cancel}")));
+        let failed = "it failed, and is started again: `o` (subtask 0) failed: connector failure";
+        assert_eq!(job("restarting"), Some(format!("{failed}{cancel}")));
+        assert_eq!(job("running"), None);
+        assert_eq!(waits_for(&json!({"state": "queued", "status": null})), None);
+
+        let vertex = |name: &str, rejected: u64| json!({"name": name, "rejected": rejected});
+        let told = rejected(&json!({"vertices": [vertex("a", 0), vertex("b", 1_000)]}));
+        let dead_letters = "a sink with `input = \"b.dead-letters\"` has them, with the reasons";
+        assert_eq!(told, Some(format!("`b` rejected 1,000 records: {dead_letters}")));
+        assert_eq!(rejected(&json!({"vertices": [vertex("a", 0)]})), None);
+        assert_eq!(rejected(&json!(null)), None);
     }
 
     #[test]

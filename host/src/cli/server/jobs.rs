@@ -54,6 +54,9 @@ pub(in crate::cli) fn submit(args: &SubmitArgs) -> Result<Exit, Exit> {
     super::show(args.at.json, &job, |job| {
         format!("job {id} `{}` is {}\n", text(&job["name"]), text(&job["state"]))
     })?;
+    if let Some(rejected) = job_view::rejected(&job["status"]) {
+        terminal::say(&human::plain(&rejected));
+    }
     if job["state"] == "failed" {
         terminal::say(&human::plain(&format!("error: the job failed: {}", text(&job["error"]))));
         return Ok(Exit::JobFailed);
@@ -79,12 +82,18 @@ fn not_taken(error: &ClientError, file: &str) -> Exit {
     exit_of(error)
 }
 
-/// Waits until a job runs or has ended.
+/// Waits until a job runs or has ended, and says what for: it may take long.
 fn until_it_runs(server: &Server, id: &str) -> Result<Value, Exit> {
+    let mut told = None;
     loop {
         let job = server.ask(&Request::get(&["v1", "jobs", id]))?.json;
         if !matches!(text(&job["state"]), "created" | "queued" | "restarting") {
             return Ok(job);
+        }
+        let why = job_view::waits_for(&job);
+        if why.is_some() && why != told {
+            terminal::say(&human::plain(why.as_deref().unwrap_or_default()));
+            told = why;
         }
         thread::sleep(BETWEEN);
     }

@@ -1,6 +1,7 @@
 //! A job: what it does now, as a drawing, by vertex and by subtask; and what can be done with it.
 
 use maud::{Markup, html};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
@@ -20,6 +21,7 @@ use crate::{
     human,
     registry::records::{EndedAs, Role},
     service::jobs::{JobView, JobWord},
+    task_manager::slots::Waiting,
 };
 
 /// The pages of a job.
@@ -201,11 +203,11 @@ pub(super) async fn page(visit: Visit) -> Answer<Page> {
 
 /// What a job waits for that has no slots, or was slowed down by.
 fn waiting(status: &Value) -> Markup {
-    let waiting = &status["placement"]["waiting"];
+    let waiting = Waiting::deserialize(&status["placement"]["waiting"]).ok();
     let slowed = status["tenant"]["slowed_by"].as_str();
     html! {
-        @if !waiting.is_null() {
-            div.notice.warn role="status" { "It waits for slots: " (plain(waiting)) }
+        @if let Some(waiting) = waiting {
+            div.notice.warn role="status" { "It waits for " (waiting) }
         }
         @if let Some(quota) = slowed {
             div.notice.warn role="status" {
@@ -213,20 +215,6 @@ fn waiting(status: &Value) -> Markup {
                 " for the tenant’s quota of " (quota) "."
             }
         }
-    }
-}
-
-/// What a status says, without its braces.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Object(members) => {
-            let each = members.iter().filter(|(_, value)| !value.is_null());
-            let each =
-                each.map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)));
-            each.collect::<Vec<_>>().join(", ")
-        }
-        other => other.to_string(),
     }
 }
 

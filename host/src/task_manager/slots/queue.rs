@@ -18,7 +18,7 @@ use std::{
     fmt,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::health::{Health, SlotCondition};
 use crate::{
@@ -114,7 +114,7 @@ pub enum Refused {
 }
 
 /// What a job waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "for", rename_all = "kebab-case")]
 pub enum Waiting {
     /// For slots that others hold.
