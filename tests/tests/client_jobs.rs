@@ -162,7 +162,7 @@ fn why_a_job_failed_is_shown_and_its_capsule_fetched_and_replayed() {
     {
         assert!(shown.contains(said), "`{said}` is not in {shown}");
     }
-    assert!(shown.contains("1 restarts\n"), "{shown}");
+    assert!(shown.contains("1 restarts since it was last started\n"), "{shown}");
     assert_eq!(ask(&["job", "exceptions", "crashes", "--json"]).json()["restarts"], 1);
 
     let listed = ask(&["capsule", "list", "crashes"]).well();

@@ -174,7 +174,7 @@ pub(super) fn exceptions(all: &Value) -> String {
             out += &format!("    capsule {capsule}\n");
         }
     }
-    out + &format!("{} restarts\n", all["restarts"])
+    out + &format!("{} restarts since it was last started\n", all["restarts"])
 }
 
 #[cfg(test)]
@@ -231,7 +231,8 @@ mod tests {
         let expected = "it failed for good: gave up\n\
             1970-01-01 00:00:00  a/1  guest-trap (fault: operator): unreachable\n    at a::b\n    \
             restarted after 1.5 s\n    capsule a-1-0.capsule\n\
-            1970-01-01 00:00:00  the job  host-bug (fault: host): x\n    not restarted\n2 restarts\n";
+            1970-01-01 00:00:00  the job  host-bug (fault: host): x\n    not restarted\n\
+            2 restarts since it was last started\n";
         assert_eq!(shown, expected);
         let none = exceptions(&json!({"ended_with": null, "restarts": 0, "failures": []}));
         assert!(none.starts_with("nothing has failed"), "{none}");
